@@ -1,0 +1,1 @@
+"""Where the work runs: the only room that imports ray."""

@@ -1,0 +1,1 @@
+"""Published measures: arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""Ranking to page: figures, HTML, TensorBoard."""

@@ -1,0 +1,1 @@
+"""What was recorded: readers, the planted session, quality."""

@@ -1,0 +1,181 @@
+"""The frozen records of one recording: units, spikes, presentations, states."""
+
+# Shape legend: N units, S spikes, P presentations, K intervals, T bins.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Strings = npt.NDArray[np.str_]
+Counts = npt.NDArray[np.uint8]
+
+ACTIVE, PASSIVE = "active", "passive"
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Recorded clusters.
+
+    `unit_id` (N,); `area` (N,) structure acronym, ``""`` where the file names none;
+    `metrics` maps a quality metric's name to (N,) values, NaN where the file has none.
+    """
+
+    unit_id: Ints
+    area: Strings
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.unit_id)
+
+    def take(self, kept: Bools) -> Units:
+        """Return the units where `kept` (N,) is true."""
+        return Units(
+            self.unit_id[kept], self.area[kept], {k: v[kept] for k, v in self.metrics.items()}
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Presentations:
+    """Stimulus flashes and omissions in order of time, each (P,).
+
+    `image` is ``"omitted"`` for an omission and ``""`` where the file names none.
+    """
+
+    start_s: Floats
+    stop_s: Floats
+    image: Strings
+    is_change: Bools
+    omitted: Bools
+    block: Ints
+    active: Bools
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+    @classmethod
+    def none(cls) -> Presentations:
+        """Return the presentations of a recording without stimuli."""
+        no, yes = np.zeros(0), np.zeros(0, bool)
+        return cls(no, no, np.zeros(0, "U1"), yes, yes, np.zeros(0, np.int64), yes)
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Stretches of gap-free recording in one brain state, each (K,), in seconds."""
+
+    start_s: Floats
+    stop_s: Floats
+    state: Strings
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A continuous recording.
+
+    Attributes
+    ----------
+    session_id
+        The recording's own name.
+    source
+        Path or address it was read from.
+    data_digest
+        Digest of the file's bytes.
+    units
+        Recorded clusters (N).
+    spike_times_s
+        (S,) float64 seconds, unit after unit, in the file's order within a unit.
+    spike_offsets
+        (N + 1,) spikes of unit n are ``spike_times_s[spike_offsets[n]:spike_offsets[n + 1]]``.
+    intervals
+        What may be binned: windows never leave an interval.
+    presentations
+        Flashes and omissions.
+    """
+
+    session_id: str
+    source: str
+    data_digest: str
+    units: Units
+    spike_times_s: Floats
+    spike_offsets: Ints
+    intervals: Intervals
+    presentations: Presentations
+
+    @property
+    def num_spikes(self) -> int:
+        """Number of spikes of all units."""
+        return int(self.spike_offsets[-1])
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first interval's start to the last one's end."""
+        return float(self.intervals.stop_s.max() - self.intervals.start_s.min())
+
+    def spikes_of(self, unit: int) -> Floats:
+        """Return the spike times of the unit at index `unit`, in seconds."""
+        return self.spike_times_s[self.spike_offsets[unit] : self.spike_offsets[unit + 1]]
+
+    def take_units(self, kept: Bools) -> Session:
+        """Return the same session with the units where `kept` (N,) is true."""
+        lengths = np.diff(self.spike_offsets)
+        return Session(
+            self.session_id,
+            self.source,
+            self.data_digest,
+            self.units.take(kept),
+            self.spike_times_s[np.repeat(kept, lengths)],
+            np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
+            self.intervals,
+            self.presentations,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrialSession:
+    """A recording that exists only as counts around each presentation.
+
+    `counts` (P, N, T) uint8; `bin_ms` width of its bins; `trial_start_s` (P,);
+    `labels` maps a label's name to (P,) values. One behaviour trial is one presentation.
+    """
+
+    session_id: str
+    source: str
+    data_digest: str
+    units: Units
+    counts: Counts
+    bin_ms: float
+    trial_start_s: Floats
+    labels: Mapping[str, Floats]
+
+    @property
+    def num_spikes(self) -> int:
+        """Number of spikes in all bins."""
+        return int(self.counts.sum(dtype=np.int64))
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of recording inside the trials' windows."""
+        return float(self.counts.shape[0] * self.counts.shape[2] * self.bin_ms / 1000)
+
+    def take_units(self, kept: Bools) -> TrialSession:
+        """Return the same session with the units where `kept` (N,) is true."""
+        return TrialSession(
+            self.session_id,
+            self.source,
+            self.data_digest,
+            self.units.take(kept),
+            self.counts[:, kept],
+            self.bin_ms,
+            self.trial_start_s,
+            self.labels,
+        )

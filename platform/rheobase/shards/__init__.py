@@ -1,0 +1,1 @@
+"""Spikes to counts: binning, windows, splits, the Arrow store."""

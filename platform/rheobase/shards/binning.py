@@ -1,0 +1,248 @@
+"""Spikes to counts, labels and splits: pure functions of a session and its settings."""
+
+# Shape legend: T bins, N units, P presentations.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.errors import DataError
+from rheobase.core.seeds import generator
+from rheobase.sessions.session import Presentations, Session, TrialSession
+from rheobase.shards.settings import DataSettings, SplitSettings
+from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, Segment, Shard
+
+Floats = npt.NDArray[np.float64]
+MAX_COUNT = np.iinfo(np.uint8).max
+
+
+def bin_starts(start_s: float, num_bins: int, bin_ms: float) -> Floats:
+    """Return when bins open: ``start_s + k * bin_ms / 1000`` for k = 0 … `num_bins`.
+
+    The last entry, one more than there are bins, closes the last one. Multiplying before
+    dividing keeps 35 bins of 10 ms at 0.35 s, where ``35 * 0.01`` would pass it.
+    """
+    return start_s + np.arange(num_bins + 1) * bin_ms / 1000
+
+
+def count_spikes(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
+    """Count spikes in half-open bins [edge, next edge); a spike on an edge is the bin's it opens.
+
+    Parameters
+    ----------
+    spikes_s
+        Spike times in seconds, in any order.
+    edges_s
+        (T + 1,) evenly spaced edges in seconds, as `bin_starts` gives them.
+
+    Returns
+    -------
+    (T,) counts. Spikes before the first edge, or on or after the last, are not counted.
+
+    Examples
+    --------
+    >>> count_spikes(np.array([0.0, 0.0099, 0.01, 0.35]), bin_starts(0.0, 2, 10.0))
+    array([2, 1])
+    """
+    num_bins = len(edges_s) - 1
+    inside = spikes_s[(spikes_s >= edges_s[0]) & (spikes_s < edges_s[-1])]
+    width = (edges_s[-1] - edges_s[0]) / num_bins
+    guess = np.clip(((inside - edges_s[0]) / width).astype(np.int64), 0, num_bins - 1)
+    # The quotient can be off by a rounding error at an edge; the edges themselves decide.
+    guess -= inside < edges_s[guess]
+    guess += inside >= edges_s[guess + 1]
+    return np.bincount(guess, minlength=num_bins)
+
+
+def as_counts(counts: npt.NDArray[np.integer], where: str) -> npt.NDArray[np.uint8]:
+    """Return counts as uint8, or refuse a bin that holds more spikes than it can say."""
+    most = int(counts.max(initial=0))
+    if most > MAX_COUNT:
+        raise DataError(
+            f"{where}: at most {MAX_COUNT} spikes a bin must hold, but got {most}; use a smaller "
+            "data.bin_ms"
+        )
+    return counts.astype(np.uint8)
+
+
+def split_labels(groups: Sequence[int], test: float, seed: int, *names: str) -> set[int]:
+    """Draw the held-out groups: a share `test` of them, at least one, never all.
+
+    Raises
+    ------
+    DataError
+        Fewer than two groups: nothing could be held out.
+    """
+    if len(groups) < 2:
+        raise DataError(
+            f"{' '.join(names)}: at least 2 groups must hold to split train from test, but got "
+            f"{len(groups)}; use a longer recording or a smaller data.split.block_s"
+        )
+    num_test = min(max(1, round(test * len(groups))), len(groups) - 1)
+    drawn = generator(seed, "split", *names).choice(len(groups), num_test, replace=False)
+    return {groups[index] for index in drawn}
+
+
+def with_gaps(
+    split: npt.NDArray[np.int8], num_gap_bins: int
+) -> npt.NDArray[np.int8]:
+    """Return the labels (T,) with `num_gap_bins` thrown away on each side of every border."""
+    borders = np.flatnonzero(np.diff(split)) + 1
+    near = np.zeros(len(split), bool)
+    for border in borders:
+        near[max(0, border - num_gap_bins) : border + num_gap_bins] = True
+    return np.where(near, np.int8(GAP), split)
+
+
+def phases(
+    edges_s: Floats, presentations: Presentations
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return for each bin its latest presentation and the bins since that one's onset, (T,) each.
+
+    The onset bin (phase 0) is the bin that holds the onset. Both are ``NONE`` before the
+    first onset.
+    """
+    num_bins = len(edges_s) - 1
+    onset_bin = np.searchsorted(edges_s, presentations.start_s, side="right") - 1
+    inside = np.flatnonzero((onset_bin >= 0) & (onset_bin < num_bins))
+    presentation = np.full(num_bins, NONE, np.int32)
+    phase = np.full(num_bins, NONE, np.int32)
+    ends = np.append(onset_bin[inside][1:], num_bins)
+    for index, end in zip(inside, ends, strict=True):
+        begin = onset_bin[index]
+        presentation[begin:end] = index
+        phase[begin:end] = np.arange(end - begin)
+    return presentation, phase
+
+
+def make_shard(session: Session | TrialSession, settings: DataSettings) -> Shard:
+    """Bin a session whose units are selected already.
+
+    Raises
+    ------
+    DataError
+        The session is shorter than a window, its split does not fit its kind, or a bin
+        holds more than 255 spikes.
+    """
+    if isinstance(session, TrialSession):
+        return _shard_of_trials(session, settings)
+    return _shard_of_recording(session, settings)
+
+
+def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
+    if settings.split.by != "block":
+        raise DataError(
+            f"{session.source}: a continuous recording is split by block, but data.split.by is "
+            f"'{settings.split.by}'; write split = {{ by = \"block\" }}"
+        )
+    intervals, bin_ms = session.intervals, settings.bin_ms
+    segments: list[Segment] = []
+    first_group = 0
+    for start, stop, state in zip(
+        intervals.start_s, intervals.stop_s, intervals.state, strict=True
+    ):
+        # 1e-6 of a bin forgives the rounding of (stop - start); a partial last bin is dropped.
+        num_bins = math.floor((stop - start) * 1000 / bin_ms + 1e-6)
+        if num_bins * bin_ms < settings.window_ms:
+            continue
+        edges = bin_starts(float(start), num_bins, bin_ms)
+        counts = np.empty((num_bins, len(session.units)), np.uint8)
+        for unit in range(len(session.units)):
+            where = f"{session.source}: unit {session.units.unit_id[unit]}"
+            counts[:, unit] = as_counts(count_spikes(session.spikes_of(unit), edges), where)
+        group, split = _blocks(num_bins, first_group, settings, session.session_id, str(state))
+        first_group = int(group[-1]) + 1
+        presentation, phase = phases(edges, session.presentations)
+        segments.append(
+            Segment(counts, float(start), str(state), split, group, presentation, phase)
+        )
+    if not segments:
+        longest = 1000 * float((intervals.stop_s - intervals.start_s).max(initial=0.0))
+        raise DataError(
+            f"{session.source}: an interval of at least one window must hold, but the longest is "
+            f"{longest:g} ms and data.window_ms is {settings.window_ms:g}; use a smaller window"
+        )
+    shown = session.presentations
+    return Shard(
+        session.session_id,
+        session.data_digest,
+        "continuous",
+        bin_ms,
+        session.units.unit_id,
+        session.units.area,
+        tuple(segments),
+        shown.image,
+        shown.is_change,
+        shown.omitted,
+    )
+
+
+def _blocks(
+    num_bins: int, first_group: int, settings: DataSettings, session_id: str, state: str
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+    split: SplitSettings = settings.split
+    block_bins = round(split.block_s * 1000 / settings.bin_ms)
+    # A remainder shorter than a block joins the last one, so that every block is a whole one.
+    num_blocks = max(1, num_bins // block_bins)
+    block = np.minimum(np.arange(num_bins) // block_bins, num_blocks - 1)
+    group = (first_group + block).astype(np.int32)
+    names = (session_id, state, str(first_group))
+    held_out = split_labels(np.unique(group).tolist(), split.test, split.seed, *names)
+    labels = np.where(np.isin(group, list(held_out)), TEST, TRAIN).astype(np.int8)
+    return group, with_gaps(labels, round(split.gap_ms / settings.bin_ms))
+
+
+def _shard_of_trials(session: TrialSession, settings: DataSettings) -> Shard:
+    if settings.split.by != "trial":
+        raise DataError(
+            f"{session.source}: trial-binned data is split by trial, but data.split.by is "
+            f"'{settings.split.by}'; write split = {{ by = \"trial\" }}"
+        )
+    ratio = round(settings.bin_ms / session.bin_ms)
+    if ratio < 1 or not math.isclose(ratio * session.bin_ms, settings.bin_ms):
+        raise DataError(
+            f"{session.source}: data.bin_ms must be a multiple of the file's bins of "
+            f"{session.bin_ms:g} ms, but got {settings.bin_ms:g}"
+        )
+    num_trials, num_units, num_file_bins = session.counts.shape
+    num_bins = num_file_bins // ratio
+    if num_bins * settings.bin_ms < settings.window_ms:
+        raise DataError(
+            f"{session.source}: a trial of at least one window must hold, but trials last "
+            f"{num_bins * settings.bin_ms:g} ms and data.window_ms is {settings.window_ms:g}"
+        )
+    used = session.counts[:, :, : num_bins * ratio].reshape(num_trials, num_units, num_bins, ratio)
+    counts = as_counts(used.sum(axis=3, dtype=np.int64).transpose(0, 2, 1), session.source)
+    held_out = split_labels(
+        range(num_trials), settings.split.test, settings.split.seed, session.session_id
+    )
+    phase = np.arange(num_bins, dtype=np.int32)
+    segments = tuple(
+        Segment(
+            np.ascontiguousarray(counts[trial]),
+            float(session.trial_start_s[trial]),
+            "",
+            np.full(num_bins, TEST if trial in held_out else TRAIN, np.int8),
+            np.full(num_bins, trial, np.int32),
+            np.full(num_bins, trial, np.int32),
+            phase,
+        )
+        for trial in range(num_trials)
+    )
+    no = np.zeros(num_trials, bool)
+    return Shard(
+        session.session_id,
+        session.data_digest,
+        "trials",
+        settings.bin_ms,
+        session.units.unit_id,
+        session.units.area,
+        segments,
+        np.full(num_trials, "", "U1"),
+        no,
+        no,
+    )

@@ -1,0 +1,44 @@
+"""Stored teacher latents: where teacher and student meet."""
+
+# Shape legend: T bins of a session in the order of its timeline, D latent dimensions.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.artifacts import MANIFEST, read_json
+from rheobase.core.errors import ArtifactError
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Teacher latents of each session, (T, D) float32, under the digest of what made them."""
+
+    digest: str
+    by_session: Mapping[str, npt.NDArray[np.float32]]
+
+    @property
+    def latent_dim(self) -> int:
+        """Teacher dimensions (D)."""
+        return int(next(iter(self.by_session.values())).shape[1])
+
+
+def write_latents(folder: Path, by_session: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    """Write one ``<session>.npy`` each into an artifact folder that is being made."""
+    for session, latents in by_session.items():
+        np.save(folder / f"{session}.npy", latents.astype(np.float32))
+
+
+def read_latents(folder: Path) -> Latents:
+    """Map the latents of an artifact folder into memory."""
+    manifest = read_json(folder / MANIFEST)
+    try:
+        arrays = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in manifest["sessions"]}
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder}: damaged latents ({error}); delete the folder") from None
+    return Latents(manifest["digest"], arrays)

@@ -1,0 +1,41 @@
+"""The [data] table of a study file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rheobase.core.settings import Settings
+
+
+class SplitSettings(Settings):
+    """How bins are divided into train and test: whole groups, never random bins."""
+
+    by: Literal["block", "trial"] = "block"
+    """`block`: contiguous stretches; `trial`: whole behaviour trials of trial-binned data."""
+    block_s: Annotated[float, Field(ge=5.0)] = 5.0
+    """Length of a block in seconds; 5 s at least."""
+    gap_ms: Annotated[float, Field(ge=0)] = 500.0
+    """Thrown away on each side of a train/test border; at least the student's memory."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of groups held out."""
+    seed: int = 0
+    """Seed that draws the held-out groups; the same for every trial of a study."""
+
+
+class DataSettings(Settings):
+    """Which recordings, which units, which bins."""
+
+    sessions: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Paths or globs to .nwb or .npz, or `synthetic:planted?seed=0&minutes=20`."""
+    areas: tuple[str, ...] = ()
+    """Prefixes of structure acronyms; empty keeps every area."""
+    bin_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
+    """Width of a bin."""
+    window_ms: Annotated[float, Field(gt=0)] = 1000.0
+    """Length of a training window."""
+    quality: Literal["allen", "bombcell", "ibl", "none"] = "allen"
+    """Preset of unit quality thresholds."""
+    split: SplitSettings = SplitSettings()
+    """How train and test are divided."""

@@ -1,0 +1,77 @@
+"""The frozen record of one binned session."""
+
+# Shape legend: T bins, N units, P presentations.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+TRAIN, TEST, GAP = 0, 1, -1
+NONE = -1  # no presentation has begun, or none in this recording
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Consecutive bins without a gap in the recording and in one brain state.
+
+    Attributes
+    ----------
+    counts
+        (T, N) uint8 spikes in half-open bins [t, t + bin).
+    start_s
+        Start of the first bin in session time.
+    state
+        ``active``, ``passive``, ``sleep``, …; ``""`` where the recording names none.
+    split
+        (T,) int8: ``TRAIN``, ``TEST`` or ``GAP`` (thrown away between the two).
+    group
+        (T,) int32 number of the block or behaviour trial that is split as a whole.
+    presentation
+        (T,) int32 index of the latest presentation, or ``NONE``.
+    phase
+        (T,) int32 bins since its onset, or ``NONE``.
+    """
+
+    counts: npt.NDArray[np.uint8]
+    start_s: float
+    state: str
+    split: npt.NDArray[np.int8]
+    group: npt.NDArray[np.int32]
+    presentation: npt.NDArray[np.int32]
+    phase: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """One binned session.
+
+    `kind` is ``"continuous"`` or ``"trials"``; `image`, `is_change`, `omitted` are (P,)
+    labels of its presentations (a change or an omission is false where nothing is known).
+    """
+
+    session_id: str
+    data_digest: str
+    kind: str
+    bin_ms: float
+    unit_id: npt.NDArray[np.int64]
+    area: npt.NDArray[np.str_]
+    segments: tuple[Segment, ...]
+    image: npt.NDArray[np.str_]
+    is_change: npt.NDArray[np.bool_]
+    omitted: npt.NDArray[np.bool_]
+
+    @property
+    def num_units(self) -> int:
+        """Number of units (N)."""
+        return len(self.unit_id)
+
+    @property
+    def num_bins(self) -> int:
+        """Number of bins of all segments, gaps between splits included."""
+        return sum(len(segment) for segment in self.segments)

@@ -1,0 +1,67 @@
+"""The per-bin labels of a shard, its segments one after another."""
+
+# Shape legend: T bins of all segments.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.shards.shard import TEST, TRAIN, Shard
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Labels of every bin, each (T,); arrays over bins are in this order everywhere.
+
+    `segment` numbers the shard's segments; `split`, `group`, `presentation` and `phase` are
+    those of `Segment`; `state` is the segment's, repeated; `time_s` is the bin's start.
+    `kind` is the shard's, ``"continuous"`` or ``"trials"``.
+    """
+
+    kind: str
+    bin_ms: float
+    time_s: npt.NDArray[np.float64]
+    segment: npt.NDArray[np.int32]
+    split: npt.NDArray[np.int8]
+    group: npt.NDArray[np.int32]
+    state: npt.NDArray[np.str_]
+    presentation: npt.NDArray[np.int32]
+    phase: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+    @property
+    def train(self) -> npt.NDArray[np.bool_]:
+        """Bins to fit on (T,)."""
+        return self.split == TRAIN
+
+    @property
+    def test(self) -> npt.NDArray[np.bool_]:
+        """Bins to score on (T,)."""
+        return self.split == TEST
+
+
+def timeline_of(shard: Shard) -> Timeline:
+    """Return the labels of a shard's bins."""
+    segments = shard.segments
+    bin_s = shard.bin_ms / 1000
+    return Timeline(
+        kind=shard.kind,
+        bin_ms=shard.bin_ms,
+        time_s=np.concatenate([s.start_s + bin_s * np.arange(len(s)) for s in segments]),
+        segment=np.repeat(np.arange(len(segments), dtype=np.int32), [len(s) for s in segments]),
+        split=np.concatenate([s.split for s in segments]),
+        group=np.concatenate([s.group for s in segments]),
+        state=np.repeat([s.state for s in segments], [len(s) for s in segments]),
+        presentation=np.concatenate([s.presentation for s in segments]),
+        phase=np.concatenate([s.phase for s in segments]),
+    )
+
+
+def stacked_counts(shard: Shard) -> npt.NDArray[np.uint8]:
+    """Return the counts of all segments, (T, N), in the order of the timeline."""
+    return np.concatenate([segment.counts for segment in shard.segments])

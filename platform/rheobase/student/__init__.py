@@ -1,0 +1,1 @@
+"""Counts to spikes that carry the latents of a teacher."""

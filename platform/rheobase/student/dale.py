@@ -1,0 +1,50 @@
+"""Dale's principle: each neuron's outgoing recurrent weights share one sign."""
+
+# Shape legend: R replicates, M neurons; recurrent weights are [pre, post].
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rheobase.core.errors import ConstraintError
+
+
+def neuron_signs(num_neurons: int, excitatory_fraction: float) -> Tensor:
+    """Return +1 for excitatory and -1 for inhibitory neurons, (M,), excitatory first.
+
+    Raises
+    ------
+    ConstraintError
+        The fraction leaves no neuron of one kind.
+    """
+    num_excitatory = round(excitatory_fraction * num_neurons)
+    if not 0 < num_excitatory < num_neurons:
+        raise ConstraintError(
+            "at least one neuron of each sign must hold, but excitatory_fraction = "
+            f"{excitatory_fraction} of {num_neurons} neurons gives {num_excitatory} excitatory "
+            "ones; use more neurons or a less extreme fraction"
+        )
+    signs = torch.ones(num_neurons)
+    signs[num_excitatory:] = -1
+    return signs
+
+
+def project_to_signs_(recurrent: Tensor, signs: Tensor) -> None:
+    """Set every weight of the wrong sign to zero, in place.
+
+    `recurrent` is (R, M, M) [pre, post]; `signs` (M,) belongs to the presynaptic neuron. This
+    is the nearest point that obeys Dale's principle, and it obeys it exactly.
+    """
+    excitatory = (signs > 0)[:, None]
+    recurrent.copy_(torch.where(excitatory, recurrent.clamp(min=0), recurrent.clamp(max=0)))
+
+
+def dale_violations(recurrent: Tensor, signs: Tensor) -> Tensor:
+    """Return how many weights of each replicate (R,) have the wrong sign for their neuron."""
+    return ((recurrent * signs[:, None]) < 0).sum(dim=(1, 2))
+
+
+def without_autapses_(recurrent: Tensor) -> None:
+    """Set self-connections to zero, in place."""
+    recurrent.diagonal(dim1=1, dim2=2).zero_()

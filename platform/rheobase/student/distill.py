@@ -1,0 +1,52 @@
+"""The distillation loss: differentiable CCA with shrinkage over a batch."""
+
+# Shape legend: R replicates, B samples, M neurons, D teacher dimensions.
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def squared_canonical_correlation(features: Tensor, latents: Tensor, shrinkage: float) -> Tensor:
+    r"""Return the mean squared canonical correlation of a batch, in sample.
+
+    Parameters
+    ----------
+    features
+        (R, B, M) low-pass filtered spikes.
+    latents
+        (R, B, D) teacher latents.
+    shrinkage
+        s in ``(1 - s) C + s tr(C) / n I`` for both covariances.
+
+    Returns
+    -------
+    (R,) in 0..1: :math:`\frac{1}{D} \mathrm{tr}(C_{yy}^{-1} C_{yx} C_{xx}^{-1} C_{xy})`, which
+    is the mean of the squared canonical correlations.
+
+    Notes
+    -----
+    Invariant to any invertible linear map of either side, up to shrinkage. A training signal
+    only: in sample it is biased upwards, most so with few samples; `measures.cca` is the
+    measure. The trace needs no singular vectors, whose gradients blow up where correlations
+    coincide.
+    """
+    features = features - features.mean(dim=1, keepdim=True)
+    latents = latents - latents.mean(dim=1, keepdim=True)
+    num_samples = features.shape[1]
+    cross = features.transpose(1, 2) @ latents / num_samples
+    chol_x = torch.linalg.cholesky(_shrunk_covariance(features, shrinkage))
+    chol_y = torch.linalg.cholesky(_shrunk_covariance(latents, shrinkage))
+    half = torch.linalg.solve_triangular(chol_x, cross, upper=False)
+    whole = torch.linalg.solve_triangular(chol_y, half.transpose(1, 2), upper=False)
+    return whole.square().sum(dim=(1, 2)) / latents.shape[-1]
+
+
+def _shrunk_covariance(centred: Tensor, shrinkage: float) -> Tensor:
+    size = centred.shape[-1]
+    covariance = centred.transpose(1, 2) @ centred / centred.shape[1]
+    level = covariance.diagonal(dim1=1, dim2=2).mean(dim=-1)[:, None, None]
+    # The floor keeps a batch without a single spike solvable; its correlation is then zero.
+    ridge = (shrinkage * level).clamp(min=1e-8) * torch.eye(size).to(covariance)
+    return (1 - shrinkage) * covariance + ridge

@@ -1,0 +1,1 @@
+"""Trials to a ranking: study file, sampler, ledger, statistics."""

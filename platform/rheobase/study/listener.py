@@ -1,0 +1,40 @@
+"""Who hears of a study's progress: the terminal, TensorBoard, nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from rheobase.study.result import TrialRecord, TrialRequest
+
+
+class Listener(Protocol):
+    """Called on the driver, in order, while a study runs."""
+
+    def stage(self, name: str, detail: str) -> None:
+        """Tell that a stage begins: ``ingest``, ``pretrain``, ``search``, ``report``."""
+
+    def trial_started(self, request: TrialRequest) -> None:
+        """Tell that a trial runs."""
+
+    def trial_progress(self, trial_id: str, step: int, values: Mapping[str, float]) -> None:
+        """Tell scalars of a training step."""
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Tell that a trial is complete, pruned or failed."""
+
+
+class Silent:
+    """A listener that hears nothing."""
+
+    def stage(self, name: str, detail: str) -> None:
+        """Ignore a stage."""
+
+    def trial_started(self, request: TrialRequest) -> None:
+        """Ignore a start."""
+
+    def trial_progress(self, trial_id: str, step: int, values: Mapping[str, float]) -> None:
+        """Ignore progress."""
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Ignore an end."""

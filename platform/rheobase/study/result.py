@@ -1,0 +1,103 @@
+"""The frozen records of a trial: what is asked of it, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from rheobase.core.settings import Settings
+
+Stage = Literal["select", "report"]
+BASELINE = "baseline"
+
+
+class TrialRequest(Settings):
+    """One configuration × its seeds; `trial_id` is the digest of what decides its numbers."""
+
+    trial_id: str
+    number: int
+    """Order in which the study asked for it, from 0."""
+    stage: Stage
+    """`select` while searching; `report` for winners and arms on seeds the search never saw."""
+    arm: str = BASELINE
+    """Name of the set of overrides, or `baseline`."""
+    params: dict[str, Any]
+    """What the sampler or the arm set, by dotted path."""
+    student: dict[str, Any]
+    """The resolved [student] table."""
+    seeds: tuple[int, ...]
+
+
+class Null(Settings):
+    """A null distribution of held-out CCA; None where the data cannot give it."""
+
+    mean: float
+    q95: float
+    num_draws: int
+
+
+class RateSummary(Settings):
+    """Firing in one state: mean over neurons in Hz, and shares of neurons in 0..1."""
+
+    mean: float
+    in_band: float
+    silent: float
+    saturated: float
+
+
+class ReplicateResult(Settings):
+    """Measures of one seed on one session, as science defines them."""
+
+    seed: int
+    session: str
+    cca_heldout: float
+    cca_pairs: tuple[float, ...]
+    """Signed held-out correlation of each of the D canonical pairs."""
+    shrinkage: float
+    """Chosen inside train."""
+    untrained: float
+    linear_readout: float
+    procrustes: float
+    null_shift: Null | None
+    null_clock: Null | None
+    cca_within: Mapping[str, float]
+    """By state: fitted and scored inside it; empty where there are no states."""
+    cca_cross_state: float | None
+    rates: Mapping[str, RateSummary]
+    """By state, on test bins; `all` where the recording names no states."""
+    dale_violations: int
+    ei_weight_balance: float | None
+    ei_current_balance: float | None
+    violations: Mapping[str, float]
+    """Signed violation of each feasibility line; <= 0 holds."""
+
+
+class TrialResult(Settings):
+    """What one trial found on all its seeds and sessions."""
+
+    trial_id: str
+    replicates: Annotated[tuple[ReplicateResult, ...], Field(min_length=1)]
+    notes: tuple[str, ...] = ()
+    """Why a number is missing."""
+    wall_s: float
+    """Seconds the trial took; the one field that a replay may not reproduce."""
+
+
+Status = Literal["waiting", "running", "complete", "pruned", "failed"]
+
+
+class TrialRecord(Settings):
+    """What the ledger holds of one trial."""
+
+    request: TrialRequest
+    status: Status = "waiting"
+    result: TrialResult | None = None
+    """Present exactly when `status` is `complete`."""
+    progress: tuple[tuple[int, Mapping[str, float]], ...] = ()
+    """Training step and the scalars reported at it."""
+    error: str | None = None
+    """Why it failed or was stopped early."""
+    started_at: float | None = None
+    ended_at: float | None = None

@@ -1,0 +1,263 @@
+"""The study file: one TOML, one model, unknown keys refused with the nearest name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
+
+from rheobase.core.errors import StudyError, did_you_mean
+from rheobase.core.settings import Settings
+from rheobase.shards.settings import DataSettings
+from rheobase.student.settings import StudentSettings
+from rheobase.study.result import BASELINE
+from rheobase.teacher.settings import TeacherSettings
+
+Scalar = bool | int | float | str
+
+
+class Range(Settings):
+    """A numeric setting to search."""
+
+    low: float
+    """Least value."""
+    high: float
+    """Greatest value."""
+    log: bool = False
+    """Search on a logarithmic scale."""
+    step: Annotated[float, Field(gt=0)] | None = None
+    """Distance between values; with integers 1."""
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low < high must hold, but got (low={self.low}, high={self.high}).")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low > 0 must hold on a log scale, but got low={self.low}.")
+        if self.log and self.step is not None:
+            raise ValueError("step and log cannot be combined; leave one out.")
+        return self
+
+
+class Choice(Settings):
+    """A categorical setting to search."""
+
+    choices: Annotated[tuple[Scalar, ...], Field(min_length=2)]
+    """The values to choose from."""
+
+
+def _axis_kind(value: Any) -> str:
+    table = value if isinstance(value, Mapping) else vars(value)
+    return "choice" if "choices" in table else "range"
+
+
+Axis = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_axis_kind)
+]
+
+
+class SearchSettings(Settings):
+    """Optuna's search over student settings; trial 0 is the baseline."""
+
+    sampler: Literal["tpe", "random", "gp"] = "tpe"
+    """Optuna's sampler."""
+    trials: Annotated[int, Field(ge=1)] = 12
+    """Trials of the search, the baseline included."""
+    generation: Annotated[int, Field(ge=1)] = 4
+    """Trials proposed together. A proposal sees whole generations only, so that the search
+    gives the same trials whatever the number of workers."""
+    seed: int = 0
+    """Root seed of the sampler."""
+    space: dict[str, Axis] = {}
+    """What to search, by dotted path below `student.`."""
+
+
+class AblationSettings(Settings):
+    """Which constraints to lift, and how."""
+
+    design: Literal["leave-one-out", "factorial", "path"] = "leave-one-out"
+    """`leave-one-out`: each arm alone; `factorial`: every combination; `path`: cumulative."""
+    mode: Literal["held"] = "held"
+    """`held`: every other setting stays as in the baseline."""
+    arms: Annotated[dict[str, dict[str, Scalar]], Field(min_length=1)]
+    """Overrides of student settings by dotted path, under the arm's name."""
+
+
+class Require(Settings):
+    """The gate."""
+
+    rate_hz: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] = (5.0, 20.0)
+    """Band of firing rates, for every seed and state."""
+    cca_heldout: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    """Held-out CCA must exceed it, and every null."""
+
+    @model_validator(mode="after")
+    def _band_is_ordered(self) -> Require:
+        low, high = self.rate_hz
+        if not low < high:
+            raise ValueError(f"rate_hz: low < high must hold, but got (low={low}, high={high}).")
+        return self
+
+
+class SeedSettings(Settings):
+    """Root seeds of the replicates."""
+
+    select: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """Seeds of every trial of the search."""
+    report: tuple[int, ...] = (10, 11, 12, 13, 14, 15, 16, 17)
+    """Seeds of the winner and the arms; only their numbers are quoted as results."""
+
+    @model_validator(mode="after")
+    def _are_distinct(self) -> SeedSettings:
+        both = set(self.select) & set(self.report)
+        repeated = len({*self.select}) < len(self.select) or len({*self.report}) < len(self.report)
+        if both or repeated:
+            raise ValueError(
+                "select and report seeds must all differ, or the search would have seen the "
+                f"reported ones; got select={list(self.select)}, report={list(self.report)}."
+            )
+        return self
+
+
+class ResourceSettings(Settings):
+    """What one trial may use."""
+
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    """Logical CPUs of a trial."""
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of a trial; fractions are allowed."""
+    time_budget_s: Annotated[float, Field(ge=0)] = 0.0
+    """No new generation starts after this many seconds; 0 is no limit."""
+
+
+class StudySpec(Settings):
+    """A study, resolved: every default filled in."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Folder name of its results."""
+    question: str = ""
+    """What it is to answer, in a sentence."""
+    data: DataSettings
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    search: SearchSettings = SearchSettings()
+    ablation: AblationSettings | None = None
+    require: Require = Require()
+    seeds: SeedSettings = SeedSettings()
+    resources: ResourceSettings = ResourceSettings()
+
+    @model_validator(mode="after")
+    def _paths_name_student_settings(self) -> StudySpec:
+        problems = []
+        for path, axis in self.search.space.items():
+            ends = axis.choices if isinstance(axis, Choice) else (axis.low, axis.high)
+            for value in ends:
+                problems += self._problem(f"search.space.{path}", path, value)
+        arms = self.ablation.arms if self.ablation else {}
+        for arm, overrides in arms.items():
+            if arm == BASELINE:
+                problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
+            for path, value in overrides.items():
+                problems += self._problem(f"ablation.arms.{arm}", path, value)
+        longest = max(self.teacher.horizons_ms) + max(self.teacher.history_ms)
+        if longest >= self.data.window_ms:
+            problems.append(
+                "[teacher]: the longest history plus the longest horizon must fit a window, "
+                f"but {longest:g} ms >= data.window_ms = {self.data.window_ms:g}."
+            )
+        if self.student.num_neurons < self.teacher.latent_dim:
+            problems.append(
+                "[student]: num_neurons >= teacher.latent_dim must hold for every teacher "
+                f"dimension to have a pair, but {self.student.num_neurons} < "
+                f"{self.teacher.latent_dim}."
+            )
+        if problems:
+            raise ValueError(" ; ".join(dict.fromkeys(problems)))
+        return self
+
+    def _problem(self, where: str, path: str, value: Scalar) -> list[str]:
+        try:
+            override_student(self.student, {path: value})
+        except (ValueError, StudyError) as error:
+            is_model = isinstance(error, ValidationError)
+            reason = error.errors()[0]["msg"] if is_model else str(error)
+            reason = reason.removeprefix("Value error, ")
+            return [f"[{where}]: {reason}"]
+        return []
+
+
+def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> StudentSettings:
+    """Return student settings with values set by dotted path, e.g. ``student.dale``."""
+    table = base.model_dump()
+    for path, value in overrides.items():
+        room, _, key = path.partition(".")
+        if room != "student" or key not in table:
+            known = [f"student.{name}" for name in table]
+            raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
+        is_int = StudentSettings.model_fields[key].annotation is int
+        table[key] = round(value) if is_int and isinstance(value, float) else value
+    return StudentSettings.model_validate(table)
+
+
+def load_study(path: Path) -> StudySpec:
+    """Read a study file; every problem is told in one line.
+
+    Raises
+    ------
+    StudyError
+        The file is missing, is not TOML, has an unknown key or a value out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such study file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not valid TOML: {error}") from None
+    return parse_study(table, str(path))
+
+
+def parse_study(table: Mapping[str, Any], source: str = "study") -> StudySpec:
+    """Return the study that a table describes; `source` is named in errors."""
+    try:
+        return StudySpec.model_validate(table)
+    except ValidationError as error:
+        problems = [_sentence(dict(one)) for one in error.errors()]
+        raise StudyError(f"{source} {' ; '.join(dict.fromkeys(problems))}") from None
+
+
+def dump_study(spec: StudySpec) -> dict[str, Any]:
+    """Return the study as plain JSON values; ``parse_study`` gives the same study back."""
+    return spec.model_dump(mode="json", exclude_none=True)
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    location = [str(part) for part in error["loc"] if part not in ("range", "choice")]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        *tables, key = location
+        hint = did_you_mean(key, _keys_at(tables))
+        return f"[{'.'.join(tables) or 'top level'}]: unknown key '{key}'.{hint}"
+    if error["type"] == "missing":
+        return f"[{'.'.join(location[:-1]) or 'top level'}]: '{location[-1]}' is required."
+    if not location:
+        return message
+    found = error.get("input")
+    shown = f" (found {found!r})" if isinstance(found, Scalar) else ""
+    return f"[{'.'.join(location)}]: {message}{shown}"
+
+
+def _keys_at(tables: list[str]) -> list[str]:
+    model: type[BaseModel] = StudySpec
+    for name in tables:
+        if name not in model.model_fields:
+            return []
+        annotation = model.model_fields[name].annotation
+        options = [annotation, *get_args(annotation)]
+        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not models:
+            return []
+        model = models[0]
+    return list(model.model_fields)

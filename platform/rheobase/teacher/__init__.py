@@ -1,0 +1,1 @@
+"""Counts to latents: a LeJEPA that predicts its own future latents."""

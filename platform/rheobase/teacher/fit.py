@@ -1,0 +1,220 @@
+"""Training of the teacher: one process, or the same steps shared by several."""
+
+# Shape legend: B samples, P points of a sample (lags and horizons), D latent dimensions.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rheobase.core.errors import DataError
+from rheobase.core.seeds import child_seed, generator
+from rheobase.shards.shard import TRAIN, Shard
+from rheobase.shards.timeline import timeline_of
+from rheobase.shards.windows import window_starts
+from rheobase.teacher.encoder import Teacher, filtered_counts
+from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.sigreg import random_slices, sigreg
+
+REPORT_EVERY = 500
+OnReport = Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None]
+
+
+class TrainingFailed(DataError):
+    """The loss became NaN or infinite."""
+
+
+def lejepa_loss(
+    teacher: Teacher, latents: Tensor, slices: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the LeJEPA loss of one batch and its parts.
+
+    Parameters
+    ----------
+    teacher
+        Its predictor is used.
+    latents
+        (B, P, D): the lags, the present first, then the horizons, nearest first.
+    slices
+        (D, K) of SIGReg.
+
+    Notes
+    -----
+    ``(1 - w) * mse + w * sigreg`` with w = `sigreg_weight`. No gradient is stopped and no
+    moving average is kept: SIGReg alone holds the latents from collapse.
+
+    References
+    ----------
+    Balestriero & LeCun (2025), LeJEPA, arXiv:2511.08544.
+    """
+    settings = teacher.settings
+    num_lags = len(settings.history_ms)
+    history, future = latents[:, :num_lags], latents[:, num_lags:]
+    error = (teacher.predict(history) - future).square().mean()
+    gaussian = sigreg(history[:, 0], slices)
+    weight = settings.sigreg_weight
+    return (1 - weight) * error + weight * gaussian, {"mse": error, "sigreg": gaussian}
+
+
+def point_offsets(settings: TeacherSettings, bin_ms: float) -> np.ndarray[Any, Any]:
+    """Return a sample's points in bins from its present, (P,): lags, then horizons."""
+    lags = sorted(settings.history_ms)
+    ahead = sorted(settings.horizons_ms)
+    return np.array([-round(ms / bin_ms) for ms in lags] + [round(ms / bin_ms) for ms in ahead])
+
+
+def fit_teacher(
+    shards: Sequence[Shard],
+    settings: TeacherSettings,
+    window_ms: float,
+    *,
+    resume: Mapping[str, Any] | None = None,
+    on_report: OnReport | None = None,
+) -> Teacher:
+    """Train a teacher on the train bins of all shards.
+
+    Parameters
+    ----------
+    shards
+        Binned sessions; each gets its own read-in.
+    settings
+        The [teacher] table.
+    window_ms
+        Longest stretch a sample may span.
+    resume
+        What a report's `state()` returned; training goes on after that step.
+    on_report
+        Called on every worker with step, mean losses since the last report and `state`.
+
+    Returns
+    -------
+    The trained teacher, the same on every worker.
+
+    Raises
+    ------
+    TrainingFailed
+        The loss is no longer finite.
+    DataError
+        No window fits, or there are more latent dimensions than a session has inputs.
+
+    Notes
+    -----
+    Where `torch.distributed` is initialised, every worker draws the whole batch with the same
+    generator and works on its own slice; gradients are averaged and SIGReg's statistics
+    reduced, so that workers share the steps of one process to rounding.
+    """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if settings.batch_windows % world:
+        raise DataError(
+            f"teacher.batch_windows must be a multiple of the {world} workers, but got "
+            f"{settings.batch_windows}"
+        )
+    shards = sorted(shards, key=lambda shard: shard.session_id)
+    for shard in shards:
+        width = shard.num_units * len(settings.filters_ms)
+        if settings.latent_dim > width:
+            raise DataError(
+                f"{shard.session_id}: teacher.latent_dim must be at most its {width} inputs, "
+                f"but got {settings.latent_dim}; use fewer dimensions or more units"
+            )
+    seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", "init"))
+    teacher = Teacher(settings, {s.session_id: s.num_units for s in shards}, seed)
+    inputs, starts, offsets = {}, {}, {}
+    for shard in shards:
+        filtered = filtered_counts(shard, settings.filters_ms)
+        teacher.standardise(shard.session_id, filtered, shard)
+        inputs[shard.session_id] = torch.from_numpy(filtered).to(device)
+        offset = point_offsets(settings, shard.bin_ms)
+        span = int(offset.max() - offset.min()) + 1
+        if span * shard.bin_ms > window_ms:
+            raise DataError(
+                f"history and horizons span {span * shard.bin_ms:g} ms, which must fit "
+                f"data.window_ms = {window_ms:g}"
+            )
+        starts[shard.session_id] = window_starts(timeline_of(shard), TRAIN, span) - offset.min()
+        offsets[shard.session_id] = offset
+    teacher.to(device)
+
+    decay = [p for p in teacher.parameters() if p.ndim > 1]
+    plain = [p for p in teacher.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 1e-4}, {"params": plain, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
+    )
+    first = 0
+    if resume is not None:
+        teacher.load_state_dict(resume["teacher"]["weights"])
+        optimiser.load_state_dict(resume["optimiser"])
+        schedule.load_state_dict(resume["schedule"])
+        first = int(resume["step"])
+
+    names = [shard.session_id for shard in shards]
+    share = settings.batch_windows // world
+    sums = dict.fromkeys(("loss", "mse", "sigreg"), 0.0)
+    since = 0
+    for step in range(first, settings.steps):
+        # Named by step, not drawn from a running stream, so that a resumed run sees the same.
+        draw = generator(settings.seed, "teacher", "batch", step)
+        session = names[step % len(names)]
+        present = draw.choice(starts[session], settings.batch_windows)[rank * share :][:share]
+        points = torch.from_numpy(present[:, None] + offsets[session]).to(device)
+        latents = teacher.encode(session, inputs[session][points])
+        slice_seed = child_seed(settings.seed, "teacher", "slices", step)
+        slices = random_slices(
+            settings.latent_dim, settings.sigreg_slices, torch.Generator().manual_seed(slice_seed)
+        ).to(device)
+        loss, parts = lejepa_loss(teacher, latents, slices)
+        optimiser.zero_grad(set_to_none=False)
+        loss.backward()
+        if world > 1:
+            _average_gradients(teacher, world)
+        optimiser.step()
+        schedule.step()
+        since += 1
+        for name, value in {"loss": loss, **parts}.items():
+            sums[name] += float(value.detach())
+        done = step + 1
+        if not math.isfinite(sums["loss"]):
+            raise TrainingFailed(
+                f"the teacher's loss must stay finite, but step {done} gave {float(loss):g}; "
+                "use a smaller teacher.learning_rate"
+            )
+        if on_report and (done % REPORT_EVERY == 0 or done == settings.steps):
+            metrics = {name: total / since for name, total in sums.items()}
+            on_report(done, metrics, lambda at=done: _snapshot(teacher, optimiser, schedule, at))
+            sums, since = dict.fromkeys(sums, 0.0), 0
+    return teacher.cpu()
+
+
+def _average_gradients(teacher: nn.Module, world: int) -> None:
+    # One message for all gradients: a step is short, and each message costs a round trip.
+    gradients = [p.grad for p in teacher.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= world
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _snapshot(
+    teacher: Teacher,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    step: int,
+) -> dict[str, Any]:
+    return {
+        "step": step,
+        "teacher": teacher.state(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
