@@ -1,0 +1,577 @@
+"""The command line: every room behind one name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rheobase import __version__
+from rheobase.core.artifacts import home
+from rheobase.core.errors import RheobaseError, StudyError
+from rheobase.study.listener import Listener
+from rheobase.study.result import TrialRecord, TrialRequest
+from rheobase.study.spec import StudySpec, dump_study, load_study, parse_study
+
+app = typer.Typer(
+    name="rheobase",
+    help="Which biological constraints can a spiking network obey and still carry the latent "
+    "dynamics of mouse visual cortex?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+log = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+Sessions = Annotated[
+    list[str] | None,
+    typer.Option("--sessions", help="Paths or globs that replace the study's sessions."),
+]
+StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+def main() -> None:
+    """Run the command line with the exit codes it promises."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        app()
+    except RheobaseError as error:
+        log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        log.print("interrupted; the same command with --resume goes on", style="yellow")
+        sys.exit(130)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _study(path: Path, sessions: list[str] | None) -> StudySpec:
+    spec = load_study(path)
+    if not sessions:
+        return spec
+    table = dump_study(spec)
+    table["data"]["sessions"] = sessions
+    return parse_study(table, str(path))
+
+
+class _Terminal:
+    """Tells the terminal and TensorBoard what a study does."""
+
+    def __init__(self, others: list[Listener]) -> None:
+        self._others = others
+        self._done = 0
+
+    def stage(self, name: str, detail: str) -> None:
+        """Print the stage."""
+        log.print(f"[bold]{name}[/bold] {detail}", soft_wrap=True)
+        for other in self._others:
+            other.stage(name, detail)
+
+    def trial_started(self, request: TrialRequest) -> None:
+        """Pass a start on."""
+        for other in self._others:
+            other.trial_started(request)
+
+    def trial_progress(self, trial_id: str, step: int, values: Mapping[str, float]) -> None:
+        """Pass progress on."""
+        for other in self._others:
+            other.trial_progress(trial_id, step, values)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Print one line for a trial."""
+        self._done += 1
+        request = record.request
+        line = f"  {request.stage} {request.number:>3} {request.arm:<12} {record.status}"
+        if record.result is not None:
+            found = record.result.replicates
+            cca = sum(r.cca_heldout for r in found) / len(found)
+            untrained = sum(r.untrained for r in found) / len(found)
+            line += f"  cca {cca:.3f} (untrained {untrained:.3f})  {record.result.wall_s:.0f} s"
+        log.print(line + (f"  {record.error}" if record.error else ""), markup=False)
+        for other in self._others:
+            other.trial_ended(record)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check environment, versions, Ray and disk.
+
+    Example: rheobase doctor
+    """
+    from importlib.metadata import version
+
+    names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
+    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
+    problems = []
+    if sys.version_info[:2] != (3, 11):
+        problems.append(f"Python 3.11 must run rheobase, but this is {sys.version.split()[0]}")
+    if free_gib < 5:
+        problems.append(f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some")
+    found = {
+        "rheobase": __version__,
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in names},
+        "home": str(home()),
+        "free_gib": round(free_gib, 1),
+        "problems": problems,
+    }
+    if as_json:
+        _print_json(found)
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key:12} {value}")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="OUT.nwb; OUT.latents.npz is written beside it.")],
+    seed: Annotated[int, typer.Option(help="Root seed.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Length, active and passive halves.")] = 20.0,
+    units: Annotated[int, typer.Option(help="Number of units.")] = 200,
+    nuisance: Annotated[float, typer.Option(help="Gain G of the shared nuisance; 0: none.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Write a planted session as NWB, its true latents beside it.
+
+    Example: rheobase simulate planted.nwb --minutes 20 --units 200
+    """
+    from rheobase.sessions.planted import simulate as write
+
+    write(out, seed=seed, minutes=minutes, num_units=units, nuisance=nuisance)
+    if as_json:
+        _print_json({"nwb": str(out), "latents": str(out.with_suffix(".latents.npz"))})
+    else:
+        log.print(f"wrote {out} and {out.with_suffix('.latents.npz')}", markup=False)
+
+
+@app.command()
+def validate(
+    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
+    as_json: Json = False,
+) -> None:
+    """Check recordings; exit 1 on a fatal finding.
+
+    Example: rheobase validate session.nwb
+    """
+    from dataclasses import asdict
+
+    from rheobase.sessions.load import load_session, resolve_sessions
+    from rheobase.sessions.quality import check_session
+
+    reports = []
+    for address in resolve_sessions(sessions):
+        session = load_session(address)
+        reports.append(
+            {
+                "session": session.session_id,
+                "num_units": len(session.units),
+                "num_spikes": session.num_spikes,
+                "duration_s": session.duration_s,
+                "findings": [asdict(finding) for finding in check_session(session)],
+            }
+        )
+    if as_json:
+        _print_json(reports[0] if len(reports) == 1 else reports)
+    else:
+        for report in reports:
+            typer.echo(
+                f"{report['session']}: {report['num_units']} units, {report['num_spikes']} spikes, "
+                f"{report['duration_s']:.1f} s"
+            )
+            for one in report["findings"]:
+                typer.echo(f"  {one['severity']}: {one['check']} ({one['count']}) {one['detail']}")
+    fatal = any(f["severity"] == "fatal" for r in reports for f in r["findings"])
+    raise typer.Exit(1 if fatal else 0)
+
+
+@app.command("bin")
+def bin_command(
+    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")],
+    bin_ms: Annotated[float, typer.Option(help="Width of a bin.")] = 10.0,
+    quality: Annotated[str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")] = "allen",
+    areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
+    split_by: Annotated[str, typer.Option(help="block or trial.")] = "block",
+    as_json: Json = False,
+) -> None:
+    """Bin recordings to shards.
+
+    Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
+    """
+    from rheobase.sessions.load import resolve_sessions
+    from rheobase.shards.ingest import bin_session
+    from rheobase.shards.store import read_shard
+
+    table = {
+        "sessions": sessions,
+        "bin_ms": bin_ms,
+        "quality": quality,
+        "areas": areas or [],
+        "split": {"by": split_by},
+        "window_ms": bin_ms,
+    }
+    settings = parse_study(
+        {"name": "bin", "data": {**table, "window_ms": 1000.0}}, "rheobase bin"
+    ).data.model_copy(update={"window_ms": bin_ms})
+    done = []
+    for address in resolve_sessions(sessions):
+        path = bin_session(address, settings, out)
+        shard = read_shard(path)
+        done.append(
+            {
+                "session": shard.session_id,
+                "shard": str(path),
+                "num_units": shard.num_units,
+                "num_bins": shard.num_bins,
+                "num_segments": len(shard.segments),
+            }
+        )
+    if as_json:
+        _print_json(done)
+    else:
+        for one in done:
+            typer.echo(f"{one['session']}: {one['num_bins']} bins x {one['num_units']} units in {one['shard']}")
+
+
+@app.command()
+def plan(study: StudyFile, as_json: Json = False) -> None:
+    """Say what a study will run; touches no data.
+
+    Example: rheobase plan studies/quickstart.toml
+    """
+    from rheobase.study.ablation import arms_of
+
+    spec = load_study(study)
+    arms = arms_of(spec)
+    num_pairs = len(spec.seeds.report)
+    num_replicates = (
+        spec.search.trials * len(spec.seeds.select) + (1 + len(arms)) * num_pairs
+    )
+    found = {
+        "study": spec.name,
+        "question": spec.question,
+        "search_trials": spec.search.trials,
+        "select_seeds": list(spec.seeds.select),
+        "report_seeds": list(spec.seeds.report),
+        "arms": arms,
+        "replicates_per_session": num_replicates,
+        "least_p": 2.0 / 2**num_pairs if num_pairs else None,
+        "resolved": dump_study(spec),
+    }
+    if as_json:
+        _print_json(found)
+        return
+    typer.echo(f"{spec.name}: {spec.question}")
+    typer.echo(f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds")
+    typer.echo(f"report: winner and {len(arms)} arms x {num_pairs} seeds")
+    for name, overrides in arms.items():
+        typer.echo(f"  {name}: {overrides}")
+    typer.echo(f"student networks to train, a session: {num_replicates}")
+    if num_pairs:
+        typer.echo(f"least p of {num_pairs} pairs: {2.0 / 2**num_pairs:.4g}")
+
+
+@app.command()
+def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+    """Train the teacher and store its latents.
+
+    Example: rheobase pretrain studies/quickstart.toml
+    """
+    from rheobase.core.artifacts import read_json
+
+    folder, _ = _teacher(_study(study, sessions))
+    report = read_json(folder / "report.json")
+    if as_json:
+        _print_json({"latents": str(folder), "report": report})
+    else:
+        typer.echo(f"latents: {folder}")
+        for key, value in report.items():
+            typer.echo(f"  {key}: {value}")
+
+
+def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
+    from rheobase.distributed.cluster import ray_session
+    from rheobase.distributed.ingest import ingest
+    from rheobase.distributed.pretrain import pretrain as train
+
+    with ray_session("local"):
+        shards = ingest(spec)
+        return train(spec, shards), shards
+
+
+@app.command()
+def encode(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option("--out", help="F.npz")],
+    sessions: Sessions = None,
+    as_json: Json = False,
+) -> None:
+    """Write the teacher's latents of every bin.
+
+    Example: rheobase encode studies/quickstart.toml --out latents.npz
+    """
+    import numpy as np
+
+    from rheobase.core.artifacts import whole_file
+    from rheobase.shards.latents import read_latents
+    from rheobase.shards.shard import TEST, TRAIN
+    from rheobase.shards.store import read_shard
+    from rheobase.shards.timeline import timeline_of
+
+    folder, paths = _teacher(_study(study, sessions))
+    latents = read_latents(folder)
+    shards = [read_shard(path) for path in paths]
+    lines = [timeline_of(shard) for shard in shards]
+    labels = {TRAIN: "train", TEST: "test"}
+    with whole_file(out) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            latents=np.concatenate([latents.by_session[s.session_id] for s in shards]),
+            time_s=np.concatenate([line.time_s for line in lines]),
+            session=np.concatenate(
+                [np.repeat(s.session_id, len(t)) for s, t in zip(shards, lines, strict=True)]
+            ),
+            split=np.array([labels.get(int(v), "gap") for t in lines for v in t.split]),
+        )
+    if as_json:
+        _print_json({"out": str(out), "num_bins": sum(map(len, lines))})
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    sessions: Sessions = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
+    address: Annotated[str, typer.Option(help="local, auto or ray://…")] = "local",
+    as_json: Json = False,
+) -> None:
+    """Run a study: sessions, teacher, search, ranking, report.
+
+    Example: rheobase run studies/quickstart.toml
+    """
+    from rheobase.distributed.run import run_study
+    from rheobase.report.html import write_report
+    from rheobase.report.tables import ranking_table, write_tables
+    from rheobase.report.tensorboard import TensorBoardLog
+
+    spec = _study(study, sessions)
+    folder = out or home() / "studies" / spec.name
+    run_study(
+        spec,
+        folder,
+        resume=resume,
+        address=address,
+        listener=_Terminal([TensorBoardLog(folder, spec)]),
+    )
+    ranking = _ranking(folder)
+    write_tables(ranking, folder)
+    page = write_report(folder)
+    if as_json:
+        _print_json({"run": str(folder), "best": ranking["best"], "report": str(page)})
+        return
+    Console().print(ranking_table(ranking))
+    log.print(f"report: {page}", markup=False, soft_wrap=True)
+    log.print(f"TensorBoard: tensorboard --logdir {folder / 'tensorboard'}", soft_wrap=True)
+
+
+def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
+    from rheobase.core.artifacts import read_json
+    from rheobase.study.ledger import Ledger
+
+    spec = parse_study(read_json(run_folder / "study.json"), str(run_folder / "study.json"))
+    with Ledger.open_existing(run_folder / "ledger.sqlite") as ledger:
+        return spec, tuple(ledger.records())
+
+
+def _ranking(run_folder: Path) -> dict[str, Any]:
+    from rheobase.study.rank import rank_study
+
+    spec, records = _stored(run_folder)
+    return rank_study(spec, records)
+
+
+def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
+    from rheobase.core.errors import did_you_mean
+
+    spec, records = _stored(run_folder)
+    known = {record.request.trial_id: record for record in records}
+    if trial not in known:
+        raise StudyError(
+            f"{run_folder}: a trial of this run must be named, but got '{trial}'."
+            f"{did_you_mean(trial, known)} 'rheobase rank' lists them"
+        )
+    return spec, known[trial]
+
+
+@app.command()
+def rank(run_folder: RunFolder, as_json: Json = False) -> None:
+    """Print the ranking.
+
+    Example: rheobase rank runs/studies/quickstart --json
+    """
+    from rheobase.report.tables import ranking_table, write_tables
+
+    ranking = _ranking(run_folder)
+    write_tables(ranking, run_folder)
+    if as_json:
+        _print_json(ranking)
+    else:
+        Console().print(ranking_table(ranking))
+
+
+@app.command()
+def compare(
+    run_folder: RunFolder,
+    arm: Annotated[str, typer.Argument(help="An arm of the ablation.")],
+    to: Annotated[str, typer.Option("--to", help="What it is compared with.")] = "baseline",
+    as_json: Json = False,
+) -> None:
+    """Print what an arm costs: paired difference, interval, p.
+
+    Example: rheobase compare runs/studies/quickstart no-dale
+    """
+    from rheobase.study.statistics import compare as compare_with
+
+    spec, records = _stored(run_folder)
+    found = compare_with(spec, records, arm, to).model_dump(mode="json")
+    if as_json:
+        _print_json(found)
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key:28} {value}")
+
+
+@app.command()
+def report(run_folder: RunFolder, as_json: Json = False) -> None:
+    """Write the HTML report from stored results alone.
+
+    Example: rheobase report runs/studies/quickstart
+    """
+    from rheobase.report.html import write_report
+
+    page = write_report(run_folder)
+    if as_json:
+        _print_json({"report": str(page)})
+    else:
+        typer.echo(str(page))
+
+
+@contextlib.contextmanager
+def _inputs(run_folder: Path) -> Iterator[tuple[list[Any], Any]]:
+    from rheobase.core.artifacts import read_json
+    from rheobase.shards.latents import read_latents
+    from rheobase.shards.store import read_shard
+
+    inputs = read_json(run_folder / "inputs.json")
+    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
+    yield shards, read_latents(Path(inputs["latents"]))
+
+
+@app.command()
+def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
+    """Run one trial again; exit 0 only where its numbers are bit-identical.
+
+    Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
+    """
+    import tempfile
+
+    from rheobase.study.trial import run_trial
+
+    spec, record = _record(run_folder, trial)
+    if record.result is None:
+        raise StudyError(f"{trial}: a complete trial must be replayed, but it is {record.status}")
+    with _inputs(run_folder) as (shards, latents), tempfile.TemporaryDirectory() as folder:
+        again = run_trial(record.request, spec, shards, latents, Path(folder))
+    was, now = (r.model_dump(mode="json", exclude={"wall_s"}) for r in (record.result, again))
+    same = was == now
+    if as_json:
+        _print_json({"trial_id": trial, "identical": same, "stored": was, "replayed": now})
+    else:
+        typer.echo("identical" if same else "not identical: compare with --json")
+    raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def trace(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
+    """Print the ancestry of a trial's numbers down to file hashes.
+
+    Example: rheobase trace runs/studies/quickstart 3f2a9c0d1b7e4a55
+    """
+    from rheobase.core.artifacts import MANIFEST, read_json
+
+    _, record = _record(run_folder, trial)
+    inputs = read_json(run_folder / "inputs.json")
+    found = {
+        "trial": record.request.model_dump(mode="json"),
+        "status": record.status,
+        "inputs": inputs,
+        "latents": read_json(Path(inputs["latents"]) / MANIFEST),
+        "shards": {
+            session: read_json(Path(path).parent / MANIFEST)
+            for session, path in inputs["shards"].items()
+        },
+    }
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def export(
+    run_folder: RunFolder,
+    trial: str,
+    out: Annotated[Path, typer.Option("--out", help="Folder for seed-<s>.npz.")],
+    as_json: Json = False,
+) -> None:
+    """Write features, spikes, latents and weights of a trial, a file a seed.
+
+    Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --out export
+    """
+    from rheobase.study.export import export_trial
+
+    spec, record = _record(run_folder, trial)
+    with _inputs(run_folder) as (shards, latents):
+        files = export_trial(record.request, spec, shards, latents, run_folder, out)
+    if as_json:
+        _print_json({"files": [str(path) for path in files]})
+    else:
+        for path in files:
+            typer.echo(str(path))
+
+
+@app.command()
+def score(
+    a: Annotated[Path, typer.Argument(help="A.npy (samples, features): the student.")],
+    b: Annotated[Path, typer.Argument(help="B.npy (samples, dimensions): the teacher.")],
+    groups: Annotated[Path, typer.Option("--groups", help="G.npy (samples,): split as a whole.")],
+    test: Annotated[float, typer.Option(help="Share of groups held out.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Held-out CCA, Procrustes and the shift null of any two arrays.
+
+    Example: rheobase score a.npy b.npy --groups g.npy
+    """
+    from rheobase.study.score import score_arrays
+
+    found = score_arrays(a, b, groups, test=test, seed=seed)
+    if as_json:
+        _print_json(found)
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key:16} {value}")
