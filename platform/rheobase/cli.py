@@ -118,7 +118,9 @@ def doctor(as_json: Json = False) -> None:
     if sys.version_info[:2] != (3, 11):
         problems.append(f"Python 3.11 must run rheobase, but this is {sys.version.split()[0]}")
     if free_gib < 5:
-        problems.append(f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some")
+        problems.append(
+            f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some"
+        )
     found = {
         "rheobase": __version__,
         "python": sys.version.split()[0],
@@ -202,7 +204,9 @@ def bin_command(
     sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")],
     bin_ms: Annotated[float, typer.Option(help="Width of a bin.")] = 10.0,
-    quality: Annotated[str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")] = "allen",
+    quality: Annotated[
+        str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")
+    ] = "allen",
     areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
     split_by: Annotated[str, typer.Option(help="block or trial.")] = "block",
     as_json: Json = False,
@@ -243,7 +247,9 @@ def bin_command(
         _print_json(done)
     else:
         for one in done:
-            typer.echo(f"{one['session']}: {one['num_bins']} bins x {one['num_units']} units in {one['shard']}")
+            typer.echo(
+                f"{one['session']}: {one['num_bins']} bins x {one['num_units']} units in {one['shard']}"
+            )
 
 
 @app.command()
@@ -257,9 +263,7 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
     spec = load_study(study)
     arms = arms_of(spec)
     num_pairs = len(spec.seeds.report)
-    num_replicates = (
-        spec.search.trials * len(spec.seeds.select) + (1 + len(arms)) * num_pairs
-    )
+    num_replicates = spec.search.trials * len(spec.seeds.select) + (1 + len(arms)) * num_pairs
     found = {
         "study": spec.name,
         "question": spec.question,

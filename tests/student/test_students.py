@@ -55,9 +55,7 @@ def test_spikes_and_gradients_equal_a_plain_snntorch_loop(name, reference):
         return torch.stack(spikes)
 
     def ours(currents, weights):
-        return recurrent_lif(
-            currents, weights, beta=0.6, threshold=1.0, surrogate=name, slope=10.0
-        )
+        return recurrent_lif(currents, weights, beta=0.6, threshold=1.0, surrogate=name, slope=10.0)
 
     found = []
     for run in (ours, loop):
@@ -123,4 +121,6 @@ def test_a_linear_map_of_the_latents_has_correlation_one():
     draw = torch.Generator().manual_seed(0)
     latents = torch.randn(1, 500, 3, generator=draw)
     features = latents @ torch.randn(3, 3, generator=draw)
-    assert float(squared_canonical_correlation(features, latents, 1e-6)) == pytest.approx(1, abs=1e-3)
+    assert float(squared_canonical_correlation(features, latents, 1e-6)) == pytest.approx(
+        1, abs=1e-3
+    )

@@ -87,9 +87,7 @@ def split_labels(groups: Sequence[int], test: float, seed: int, *names: str) -> 
     return {groups[index] for index in drawn}
 
 
-def with_gaps(
-    split: npt.NDArray[np.int8], num_gap_bins: int
-) -> npt.NDArray[np.int8]:
+def with_gaps(split: npt.NDArray[np.int8], num_gap_bins: int) -> npt.NDArray[np.int8]:
     """Return the labels (T,) with `num_gap_bins` thrown away on each side of every border."""
     borders = np.flatnonzero(np.diff(split)) + 1
     near = np.zeros(len(split), bool)

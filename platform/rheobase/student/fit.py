@@ -154,9 +154,7 @@ def fit_students(
     return students
 
 
-def _refuse_non_finite(
-    loss: torch.Tensor, seeds: Sequence[int], session: str, step: int
-) -> None:
+def _refuse_non_finite(loss: torch.Tensor, seeds: Sequence[int], session: str, step: int) -> None:
     finite = torch.isfinite(loss).tolist()
     if not all(finite):
         bad = [seed for seed, fine in zip(seeds, finite, strict=True) if not fine]
@@ -182,9 +180,7 @@ def _set_learning_rate(
         group["lr"] = settings.learning_rate * (0.1 + 0.9 * cosine)
 
 
-def _snapshot(
-    students: Students, optimiser: torch.optim.Optimizer, step: int
-) -> dict[str, Any]:
+def _snapshot(students: Students, optimiser: torch.optim.Optimizer, step: int) -> dict[str, Any]:
     return {
         "step": step,
         "weights": [tensor.detach().clone() for tensor in students.trainable],

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from rheobase.core.seeds import child_seed
-from rheobase.shards.shard import TRAIN
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import neuron_signs, without_autapses_
 from rheobase.student.lif import membrane_decay, recurrent_lif, smoothing_kernel
@@ -48,8 +47,11 @@ class Students:
 
 
 def initial_students(
-    settings: StudentSettings, counts: npt.NDArray[np.uint8], train: npt.NDArray[np.bool_],
-    seeds: Sequence[int], session: str,
+    settings: StudentSettings,
+    counts: npt.NDArray[np.uint8],
+    train: npt.NDArray[np.bool_],
+    seeds: Sequence[int],
+    session: str,
 ) -> Students:
     """Return untrained networks, one a seed, each from a generator of its own.
 

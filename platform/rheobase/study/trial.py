@@ -232,7 +232,9 @@ def _rows(
     notes: list[str],
 ) -> NullRows | None:
     try:
-        return draw(timeline, generator(spec.data.split.seed, "null", name, session), NUM_NULL_DRAWS)
+        return draw(
+            timeline, generator(spec.data.split.seed, "null", name, session), NUM_NULL_DRAWS
+        )
     except DataError as error:
         notes.append(f"null_{name}: {error}")
         return None
@@ -248,14 +250,10 @@ def _null(
     if rows is None:
         return None
     draws = null_cca(x, y, timeline, rows, shrinkage)
-    return Null(
-        mean=float(draws.mean()), q95=float(np.quantile(draws, 0.95)), num_draws=len(draws)
-    )
+    return Null(mean=float(draws.mean()), q95=float(np.quantile(draws, 0.95)), num_draws=len(draws))
 
 
-def _rates_by_state(
-    spikes: npt.NDArray[np.uint8], timeline: Timeline
-) -> dict[str, Floats]:
+def _rates_by_state(spikes: npt.NDArray[np.uint8], timeline: Timeline) -> dict[str, Floats]:
     """Return every neuron's rate (M,) in Hz on test bins, by state; `all` without states."""
     return {
         str(state) or "all": firing_rates(
