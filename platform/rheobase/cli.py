@@ -248,7 +248,8 @@ def bin_command(
     else:
         for one in done:
             typer.echo(
-                f"{one['session']}: {one['num_bins']} bins x {one['num_units']} units in {one['shard']}"
+                f"{one['session']}: {one['num_bins']} bins x {one['num_units']} units "
+                f"in {one['shard']}"
             )
 
 

@@ -109,7 +109,7 @@ def phases(
     inside = np.flatnonzero((onset_bin >= 0) & (onset_bin < num_bins))
     presentation = np.full(num_bins, NONE, np.int32)
     phase = np.full(num_bins, NONE, np.int32)
-    ends = np.append(onset_bin[inside][1:], num_bins)
+    ends = np.append(onset_bin[inside], num_bins)[1:]
     for index, end in zip(inside, ends, strict=True):
         begin = onset_bin[index]
         presentation[begin:end] = index

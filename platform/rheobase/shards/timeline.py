@@ -37,12 +37,14 @@ class Timeline:
     @property
     def train(self) -> npt.NDArray[np.bool_]:
         """Bins to fit on (T,)."""
-        return self.split == TRAIN
+        chosen: npt.NDArray[np.bool_] = self.split == TRAIN
+        return chosen
 
     @property
     def test(self) -> npt.NDArray[np.bool_]:
         """Bins to score on (T,)."""
-        return self.split == TEST
+        chosen: npt.NDArray[np.bool_] = self.split == TEST
+        return chosen
 
 
 def timeline_of(shard: Shard) -> Timeline:

@@ -40,7 +40,8 @@ def squared_canonical_correlation(features: Tensor, latents: Tensor, shrinkage: 
     chol_y = torch.linalg.cholesky(_shrunk_covariance(latents, shrinkage))
     half = torch.linalg.solve_triangular(chol_x, cross, upper=False)
     whole = torch.linalg.solve_triangular(chol_y, half.transpose(1, 2), upper=False)
-    return whole.square().sum(dim=(1, 2)) / latents.shape[-1]
+    explained: Tensor = whole.square().sum(dim=(1, 2)) / latents.shape[-1]
+    return explained
 
 
 def _shrunk_covariance(centred: Tensor, shrinkage: float) -> Tensor:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,7 +149,7 @@ def fit_students(
         done = step + 1
         if on_report and (done % every == 0 or done == settings.steps):
             means = {name: total / since for name, total in sums.items()}
-            on_report(done, means, lambda at=done: _snapshot(students, optimiser, at))
+            on_report(done, means, partial(_snapshot, students, optimiser, done))
             sums, since = dict.fromkeys(sums, 0.0), 0
     for tensor in students.trainable:
         tensor.requires_grad_(False)
@@ -184,5 +186,5 @@ def _snapshot(students: Students, optimiser: torch.optim.Optimizer, step: int) -
     return {
         "step": step,
         "weights": [tensor.detach().clone() for tensor in students.trainable],
-        "optimiser": optimiser.state_dict(),
+        "optimiser": copy.deepcopy(optimiser.state_dict()),
     }

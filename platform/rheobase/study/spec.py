@@ -182,8 +182,8 @@ class StudySpec(Settings):
         try:
             override_student(self.student, {path: value})
         except (ValueError, StudyError) as error:
-            is_model = isinstance(error, ValidationError)
-            reason = error.errors()[0]["msg"] if is_model else str(error)
+            model_error = error if isinstance(error, ValidationError) else None
+            reason = model_error.errors()[0]["msg"] if model_error else str(error)
             reason = reason.removeprefix("Value error, ")
             return [f"[{where}]: {reason}"]
         return []

@@ -232,9 +232,8 @@ def _rows(
     notes: list[str],
 ) -> NullRows | None:
     try:
-        return draw(
-            timeline, generator(spec.data.split.seed, "null", name, session), NUM_NULL_DRAWS
-        )
+        random = generator(spec.data.split.seed, "null", name, session)
+        return draw(timeline, random, NUM_NULL_DRAWS)
     except DataError as error:
         notes.append(f"null_{name}: {error}")
         return None

@@ -30,7 +30,7 @@ def filtered_counts(shard: Shard, filters_ms: tuple[float, ...]) -> npt.NDArray[
         columns = []
         for tau_ms in filters_ms:
             decay = math.exp(-shard.bin_ms / tau_ms)
-            b, a = np.float32([1 - decay]), np.float32([1.0, -decay])
+            b, a = np.array([[1 - decay, 0.0], [1.0, -decay]], np.float32)
             columns.append(lfilter(b, a, counts, axis=0).astype(np.float32))
         rows.append(np.concatenate(columns, axis=1))
     return np.concatenate(rows)
@@ -71,13 +71,11 @@ class Teacher(nn.Module):
             nn.Linear(settings.predictor_width, horizons * dims),
         )
         with torch.no_grad():
-            for layer in self.predictor:
-                if isinstance(layer, nn.Linear):
-                    width = layer.in_features
-                    layer.weight.copy_(
-                        torch.randn(layer.weight.shape, generator=seed) / math.sqrt(width)
-                    )
-                    layer.bias.zero_()
+            for part in self.predictor:
+                if isinstance(part, nn.Linear):
+                    start = torch.randn(part.weight.shape, generator=seed)
+                    part.weight.copy_(start / math.sqrt(part.in_features))
+                    part.bias.zero_()
 
     def standardise(self, session: str, filtered: npt.NDArray[np.float32], shard: Shard) -> None:
         """Take each filtered unit's mean and scale from the session's train bins."""

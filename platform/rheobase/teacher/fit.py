@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -191,7 +193,7 @@ def fit_teacher(
             )
         if on_report and (done % REPORT_EVERY == 0 or done == settings.steps):
             metrics = {name: total / since for name, total in sums.items()}
-            on_report(done, metrics, lambda at=done: _snapshot(teacher, optimiser, schedule, at))
+            on_report(done, metrics, partial(_snapshot, teacher, optimiser, schedule, done))
             sums, since = dict.fromkeys(sums, 0.0), 0
     return teacher.cpu()
 
@@ -214,7 +216,7 @@ def _snapshot(
 ) -> dict[str, Any]:
     return {
         "step": step,
-        "teacher": teacher.state(),
-        "optimiser": optimiser.state_dict(),
+        "teacher": copy.deepcopy(teacher.state()),
+        "optimiser": copy.deepcopy(optimiser.state_dict()),
         "schedule": schedule.state_dict(),
     }

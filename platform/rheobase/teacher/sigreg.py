@@ -16,7 +16,8 @@ LAST_KNOT = 3.0  # beyond it exp(-t^2 / 2) leaves less than 0.3 % of the weight
 def random_slices(latent_dim: int, num_slices: int, generator: torch.Generator) -> Tensor:
     """Draw unit vectors, (D, K), uniform on the sphere."""
     slices = torch.randn(latent_dim, num_slices, generator=generator)
-    return slices / slices.norm(dim=0, keepdim=True)
+    unit: Tensor = slices / slices.norm(dim=0, keepdim=True)
+    return unit
 
 
 def sigreg(latents: Tensor, slices: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ def sigreg(latents: Tensor, slices: Tensor) -> Tensor:
     num_samples = len(latents)
     if dist.is_initialized():
         world = dist.get_world_size()
-        characteristic = dist_nn.all_reduce(characteristic) / world  # type: ignore[no-untyped-call]
+        characteristic = dist_nn.all_reduce(characteristic) / world
         num_samples *= world
     distance = (characteristic[0] - gaussian).square() + characteristic[1].square()
     return num_samples * (distance @ (weights * gaussian)).mean()
