@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from scipy.linalg import qr
+from scipy.signal import lfilter
+
+from rheobase.core.errors import DataError
+from rheobase.measures.cca import choose_shrinkage, fit_cca, heldout_cca, score_cca
+from rheobase.shards.timeline import Timeline
+
+
+@pytest.fixture
+def draw():
+    return np.random.default_rng(0)
+
+
+def line_of(num_bins):
+    index = np.arange(num_bins)
+    zeros = np.zeros(num_bins, np.int32)
+    split = np.where(index < 0.7 * num_bins, 0, 1).astype(np.int8)
+    group = (index // 100).astype(np.int32)
+    state = np.full(num_bins, "")
+    return Timeline("continuous", 10.0, index / 100, zeros, split, group, state, zeros, zeros)
+
+
+def test_any_invertible_map_has_correlation_one(draw):
+    x = draw.standard_normal((2000, 6))
+    y = x @ draw.standard_normal((6, 6))
+    assert heldout_cca(x, y, line_of(2000), shrinkage=1e-12).pairs == pytest.approx(np.ones(6))
+
+
+def test_in_sample_correlations_equal_the_qr_formula(draw):
+    x, y = draw.standard_normal((300, 5)), draw.standard_normal((300, 3))
+    y[:, 0] += x[:, 0]
+    q_x, q_y = (qr(a - a.mean(axis=0), mode="economic")[0] for a in (x, y))
+    expected = np.linalg.svd(q_x.T @ q_y, compute_uv=False)
+    np.testing.assert_allclose(score_cca(fit_cca(x, y, 1e-13), x, y), expected, atol=1e-9)
+
+
+def test_planted_correlations_come_back(draw):
+    planted = np.array([0.9, 0.6, 0.3])
+    y = draw.standard_normal((60_000, 3))
+    x = planted * y + np.sqrt(1 - planted**2) * draw.standard_normal(y.shape)
+    mixed = x @ draw.standard_normal((3, 3))
+    found = heldout_cca(mixed, y @ draw.standard_normal((3, 3)), line_of(60_000), shrinkage=1e-9)
+    np.testing.assert_allclose(found.pairs, planted, atol=0.02)
+
+
+def test_independent_slow_signals_correlate_in_sample_and_not_held_out(draw):
+    noise = draw.standard_normal((2, 4000, 64))
+    x, y = lfilter([1.0], [1.0, -0.9], noise, axis=1)
+    line = line_of(4000)
+    in_sample = score_cca(fit_cca(x[:2000], y[:2000], 1e-9), x[:2000], y[:2000]).mean()
+    assert in_sample > 0.4
+    assert abs(heldout_cca(x, y, line).mean) < 0.1
+
+
+def test_a_sign_that_flips_between_train_and_test_scores_negative(draw):
+    y = draw.standard_normal((2000, 2))
+    line = line_of(2000)
+    x = np.where(line.train[:, None], y, -y)
+    assert heldout_cca(x, y, line, shrinkage=1e-6).mean < -0.99
+
+
+def test_fewer_neurons_than_dimensions_leave_the_rest_at_zero(draw):
+    y = draw.standard_normal((2000, 4))
+    assert heldout_cca(y[:, :1], y, line_of(2000), shrinkage=1e-9).mean == pytest.approx(0.25)
+
+
+def test_the_order_of_units_changes_nothing(draw):
+    x, y = draw.standard_normal((2000, 8)), draw.standard_normal((2000, 3))
+    y += x[:, :3]
+    line = line_of(2000)
+    shuffled = heldout_cca(x[:, ::-1], y, line).mean
+    assert heldout_cca(x, y, line).mean == pytest.approx(shuffled, abs=1e-10)
+
+
+def test_many_noisy_features_ask_for_shrinkage(draw):
+    y = draw.standard_normal((200, 1))
+    x = np.concatenate(
+        [y + draw.standard_normal((200, 40)), 0.01 * draw.standard_normal((200, 60))], 1
+    )
+    assert choose_shrinkage(x, y, np.arange(200) // 10) >= 1e-3
+
+
+@pytest.mark.parametrize("bad", ["constant", "nan", "dependent", "few"])
+def test_what_cannot_be_measured_is_refused_in_one_line(draw, bad):
+    x, y = draw.standard_normal((100, 4)), draw.standard_normal((100, 3))
+    if bad == "constant":
+        y[:, 1] = 2.0
+    if bad == "nan":
+        x[3, 2] = np.nan
+    if bad == "dependent":
+        y[:, 2] = y[:, 0] + y[:, 1]
+    if bad == "few":
+        x, y = x[:8], y[:8]
+    with pytest.raises(DataError) as caught:
+        fit_cca(x, y, 0.01)
+    assert "\n" not in str(caught.value)
