@@ -1,0 +1,86 @@
+"""Firing rates of a network, and how far they are from feasible."""
+
+# Shape legend: T bins, M neurons.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+SILENT_HZ = 0.5
+SATURATED_HZ = 50.0
+MOST_SILENT = 0.05
+MOST_SATURATED = 0.05
+LEAST_IN_BAND = 0.80
+
+
+class Rates(NamedTuple):
+    """Mean over neurons in Hz, and shares of neurons in 0..1."""
+
+    mean: float
+    in_band: float
+    silent: float
+    saturated: float
+
+
+def firing_rates(spikes: npt.NDArray[Any], bin_ms: float) -> Floats:
+    """Return each neuron's rate (M,) in Hz of spikes (T, M)."""
+    return np.asarray(spikes.mean(axis=0, dtype=np.float64) * 1000 / bin_ms, np.float64)
+
+
+def rate_summary(rates_hz: Floats, band_hz: tuple[float, float]) -> Rates:
+    """Return mean and shares of rates (M,): in the closed band, < 0.5 Hz, > 50 Hz."""
+    low, high = band_hz
+    return Rates(
+        float(rates_hz.mean()),
+        float(((rates_hz >= low) & (rates_hz <= high)).mean()),
+        float((rates_hz < SILENT_HZ).mean()),
+        float((rates_hz > SATURATED_HZ).mean()),
+    )
+
+
+def violations(
+    rates_by_state: Mapping[str, Floats],
+    band_hz: tuple[float, float],
+    num_dale_violations: int,
+    is_finite: bool,
+) -> dict[str, float]:
+    """Return the signed violation of each feasibility line; a line holds where it is <= 0.
+
+    Parameters
+    ----------
+    rates_by_state
+        Rates (M,) in Hz under each state's name.
+    band_hz
+        Band of the mean rate and of each neuron's.
+    num_dale_violations
+        Weights of the wrong sign.
+    is_finite
+        Whether every number of the network is.
+
+    Notes
+    -----
+    Free of units, so that lines can be added: the mean rate's distance from the band is in
+    widths of the band, the others are differences of shares. Half silent and half at 40 Hz has
+    a mean inside the band and breaks the lines `silent` and `in_band`.
+
+    Examples
+    --------
+    >>> found = violations({"all": np.repeat([0.0, 40.0], 50)}, (5.0, 20.0), 0, True)
+    >>> sorted(line for line, value in found.items() if value > 0)
+    ['all:in_band', 'all:silent']
+    """
+    low, high = band_hz
+    found = {"dale": float(num_dale_violations), "finite": 0.0 if is_finite else 1.0}
+    for state, rates_hz in rates_by_state.items():
+        seen = rate_summary(rates_hz, band_hz)
+        found[f"{state}:rate_low"] = (low - seen.mean) / (high - low)
+        found[f"{state}:rate_high"] = (seen.mean - high) / (high - low)
+        found[f"{state}:in_band"] = LEAST_IN_BAND - seen.in_band
+        found[f"{state}:silent"] = seen.silent - MOST_SILENT
+        found[f"{state}:saturated"] = seen.saturated - MOST_SATURATED
+    return found
