@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from rheobase.core.errors import DataError
+from rheobase.measures.cca import heldout_cca
+from rheobase.measures.nulls import clock_rows, null_cca, shift_rows
+from rheobase.shards.timeline import Timeline
+
+
+def flashes(num_bins=9000, kind="continuous", length=75):
+    index = np.arange(num_bins)
+    segment = (index >= num_bins // 2) if kind == "continuous" else index // length
+    shown = (index // length).astype(np.int32)
+    split = np.where((index // 500) % 3 < 2, 0, 1)
+    if kind == "trials":
+        split = np.where(shown % 3 < 2, 0, 1)
+    state = np.full(num_bins, "")
+    return Timeline(
+        kind,
+        10.0,
+        index / 100,
+        segment.astype(np.int32),
+        split.astype(np.int8),
+        shown,
+        state,
+        shown,
+        (index % length).astype(np.int32),
+    )
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def test_a_shift_is_10_s_at_least_and_never_near_a_multiple_of_the_flash_period(random):
+    line = flashes()
+    for rows in shift_rows(line, random, 50).rows:
+        np.testing.assert_array_equal(line.segment[rows], line.segment)
+        np.testing.assert_array_equal(np.sort(rows), np.arange(len(line)))
+        moved = np.abs(rows - np.arange(len(line)))
+        assert moved.min() >= 1000
+        phase = moved % 75
+        assert np.minimum(phase, 75 - phase).min() >= 10
+
+
+def test_permuted_presentations_keep_phase_and_segment_and_all_move(random):
+    line = flashes()
+    null = clock_rows(line, random, 20)
+    for rows in null.rows:
+        chosen = null.valid
+        np.testing.assert_array_equal(line.phase[rows][chosen], line.phase[chosen])
+        np.testing.assert_array_equal(line.segment[rows], line.segment)
+        assert (line.presentation[rows][chosen] != line.presentation[chosen]).all()
+
+
+def test_permuted_trials_all_move(random):
+    line = flashes(4000, "trials", 40)
+    for rows in shift_rows(line, random, 20).rows:
+        assert (line.segment[rows] != line.segment).all()
+        np.testing.assert_array_equal(line.phase[rows], line.phase)
+
+
+def test_a_teacher_that_is_only_the_clock_is_unmasked_by_the_clock_null(random):
+    line = flashes()
+    angle = 2 * np.pi * line.phase / 75
+    y = np.stack([np.cos(angle), np.sin(angle), np.cos(2 * angle)], 1)
+    y += 0.1 * random.standard_normal(y.shape)
+    x = np.concatenate([y + 0.3 * random.standard_normal(y.shape), random.random((9000, 5))], 1)
+    score = heldout_cca(x, y, line, shrinkage=1e-3).mean
+    clock = null_cca(x, y, line, clock_rows(line, random, 5), 1e-3)
+    assert score > 0.85
+    assert clock.min() > score - 0.05
+
+
+def test_a_teacher_without_a_clock_is_at_zero_under_both_nulls(random):
+    line = flashes()
+    y = random.standard_normal((9000, 3))
+    x = y + 0.1 * random.standard_normal(y.shape)
+    for rows in (shift_rows(line, random, 5), clock_rows(line, random, 5)):
+        assert np.abs(null_cca(x, y, line, rows, 1e-3)).max() < 0.1
+
+
+def test_a_segment_too_short_to_shift_is_refused(random):
+    with pytest.raises(DataError, match="to shift the teacher"):
+        shift_rows(flashes(2000), random, 5)
