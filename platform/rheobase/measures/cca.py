@@ -213,3 +213,29 @@ def _correlations(left: Floats, right: Floats) -> Floats:
     norms = np.sqrt((left**2).sum(axis=0) * (right**2).sum(axis=0))
     safe = np.where(norms > 0, norms, 1.0)
     return np.asarray(np.where(norms > 0, (left * right).sum(axis=0) / safe, 0.0), np.float64)
+
+
+def within_and_cross_state(
+    x: Array, y: Array, timeline: Timeline, shrinkage: float
+) -> tuple[dict[str, float], float | None, list[str]]:
+    """Return CCA within each state, the mean across states, and why either is missing.
+
+    Within: fitted on a state's train bins, scored on its test bins. Across: the same fit scored
+    on the test bins of every other state, the mean over ordered pairs of states.
+    """
+    states = [str(state) for state in np.unique(timeline.state)]
+    if len(states) < 2:
+        note = "cca_within, cca_cross_state: two states must be recorded, but there are fewer"
+        return {}, None, [note]
+    within: dict[str, float] = {}
+    cross: list[float] = []
+    for fitted in states:
+        train = timeline.train & (timeline.state == fitted)
+        for scored in states:
+            test = timeline.test & (timeline.state == scored)
+            found = heldout_cca(x, y, timeline, shrinkage=shrinkage, train=train, test=test).mean
+            if scored == fitted:
+                within[fitted] = found
+            else:
+                cross.append(found)
+    return within, float(np.mean(cross)), []

@@ -84,3 +84,21 @@ def violations(
         found[f"{state}:silent"] = seen.silent - MOST_SILENT
         found[f"{state}:saturated"] = seen.saturated - MOST_SATURATED
     return found
+
+
+def ei_weight_balance(recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any]) -> float | None:
+    """Return summed inhibitory over summed excitatory weight, both as magnitudes.
+
+    `recurrent` is (M, M) [post, pre]; `dale_sign` (M,) is of the presynaptic neuron. 1 is
+    balanced; None where no excitatory weight is left.
+    """
+    return ei_current_balance(recurrent, dale_sign, np.ones(len(dale_sign)))
+
+
+def ei_current_balance(
+    recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any], rates_hz: Floats
+) -> float | None:
+    """Return `ei_weight_balance` with each presynaptic neuron weighted by its rate (M,)."""
+    sent = np.abs(recurrent).sum(axis=0, dtype=np.float64) * rates_hz
+    excitatory = float(sent[dale_sign > 0].sum())
+    return float(sent[dale_sign < 0].sum()) / excitatory if excitatory > 0 else None

@@ -110,7 +110,7 @@ def run_trial(
         if index == 0:
             _write_sample(folder, students, settings, timeline, counts, target, found[0])
     with whole_file(folder / STUDENTS) as partial, partial.open("wb") as file:
-        np.savez(file, seeds=np.array(request.seeds), **weights)
+        np.savez(file, seeds=np.array(request.seeds), **weights)  # type: ignore[arg-type]
     for checkpoint in folder.glob(f"*{CHECKPOINT}"):
         checkpoint.unlink()
     return TrialResult(
@@ -309,7 +309,7 @@ def _write_sample(
                         means[row, phase] = variates[here].mean(axis=0)
             sample[name] = means
     with whole_file(folder / "sample.npz") as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **sample)
+        np.savez_compressed(file, **sample)  # type: ignore[arg-type]
 
 
 def _longest_test_run(timeline: Timeline) -> npt.NDArray[np.int64]:

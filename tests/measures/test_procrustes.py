@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from scipy.stats import ortho_group
+
+from rheobase.measures.cca import heldout_cca, within_and_cross_state
+from rheobase.measures.firing import ei_current_balance, ei_weight_balance
+from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.shards.timeline import Timeline
+
+
+@pytest.fixture
+def line():
+    index = np.arange(4000)
+    zeros = np.zeros(4000, np.int32)
+    state = np.where(index < 2000, "active", "passive")
+    split = (index % 500 >= 350).astype(np.int8)
+    group = (index // 50).astype(np.int32)
+    return Timeline("continuous", 10.0, index / 100, zeros, split, group, state, zeros, zeros)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_rotation_scores_one_and_another_linear_map_only_by_cca(line, seed):
+    draw = np.random.default_rng(seed)
+    x = draw.standard_normal((4000, 5))
+    rotated = 3 * x @ ortho_group.rvs(5, random_state=draw) + 1
+    skewed = x @ np.diag([10.0, 5, 1, 0.5, 0.1]) @ draw.standard_normal((5, 5))
+    assert heldout_procrustes(x, rotated, line) == pytest.approx(1, abs=1e-3)
+    assert heldout_procrustes(x, skewed, line) < 0.9
+    assert heldout_cca(x, skewed, line, shrinkage=1e-12).mean == pytest.approx(1)
+
+
+def test_a_code_that_turns_with_state_holds_within_and_fails_across(line):
+    draw = np.random.default_rng(0)
+    y = draw.standard_normal((4000, 2))
+    x = np.where((line.state == "active")[:, None], y, y[:, ::-1] * [1, -1])
+    within, cross, notes = within_and_cross_state(x, y, line, 1e-6)
+    assert within == pytest.approx({"active": 1.0, "passive": 1.0})
+    assert cross is not None
+    assert abs(cross) < 0.2
+    assert notes == []
+
+
+def test_balance_counts_what_each_presynaptic_kind_sends():
+    recurrent = np.array([[0.0, 2.0, -1.0], [2.0, 0.0, -1.0], [1.0, 1.0, 0.0]])
+    signs = np.array([1, 1, -1])
+    assert ei_weight_balance(recurrent, signs) == pytest.approx(2 / 6)
+    rates = np.array([5.0, 5.0, 15.0])
+    assert ei_current_balance(recurrent, signs, rates) == pytest.approx(1.0)
