@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from rheobase.core.errors import DataError
+from rheobase.shards.shard import Segment, Shard
+from rheobase.teacher.encode import encode
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.settings import TeacherSettings
+
+SETTINGS = TeacherSettings(latent_dim=3, steps=600, batch_windows=32, sigreg_slices=16)
+
+
+def shard_of(counts):
+    zeros = np.zeros(len(counts), np.int32)
+    split = np.where(np.arange(len(counts)) < 3000, 0, 1).astype(np.int8)
+    segment = Segment(counts, 0.0, "", split, zeros, zeros - 1, zeros - 1)
+    no = np.zeros(0, bool)
+    units = counts.shape[1]
+    return Shard(
+        "s.1", "d", "continuous", 10.0, np.arange(units), np.full(units, "VISp"), (segment,),
+        np.zeros(0, "U1"), no, no,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shard():
+    return shard_of(np.random.default_rng(0).poisson(0.2, (4000, 8)).astype(np.uint8))
+
+
+def test_training_resumed_from_a_report_ends_as_if_never_stopped(shard):
+    states = {}
+    whole = fit_teacher(
+        [shard], SETTINGS, 1000.0, on_report=lambda at, _, state: states.setdefault(at, state())
+    )
+    again = fit_teacher([shard], SETTINGS, 1000.0, resume=states[500])
+    np.testing.assert_array_equal(encode(whole, shard), encode(again, shard))
+    stored = Teacher.from_state(whole.state())
+    np.testing.assert_array_equal(encode(stored, shard), encode(whole, shard))
+
+
+def test_a_latent_sees_no_bin_after_its_own(shard):
+    teacher = Teacher(SETTINGS, {"s.1": 8}, torch.Generator().manual_seed(0))
+    later = shard.segments[0].counts.copy()
+    later[2000:] += 1
+    before, after = encode(teacher, shard), encode(teacher, shard_of(later))
+    np.testing.assert_array_equal(before[:2000], after[:2000])
+    assert (before[2000] != after[2000]).any()
+
+
+def test_more_dimensions_than_inputs_are_refused(shard):
+    with pytest.raises(DataError, match="at most its 8 inputs"):
+        fit_teacher([shard], TeacherSettings(latent_dim=9), 1000.0)
