@@ -4,7 +4,14 @@ from scipy.linalg import qr
 from scipy.signal import lfilter
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import choose_shrinkage, fit_cca, heldout_cca, score_cca
+from rheobase.measures.cca import (
+    NUM_FOLDS,
+    SHRINKAGES,
+    choose_shrinkage,
+    fit_cca,
+    heldout_cca,
+    score_cca,
+)
 from rheobase.shards.timeline import Timeline
 
 
@@ -80,6 +87,52 @@ def test_many_noisy_features_ask_for_shrinkage(draw):
         [y + draw.standard_normal((200, 40)), 0.01 * draw.standard_normal((200, 60))], 1
     )
     assert choose_shrinkage(x, y, np.arange(200) // 10) >= 1e-3
+
+
+def refitted_scores(x, y, groups):
+    """Score every shrinkage the plain way: each fold fitted from its samples."""
+    fold = np.unique(groups, return_inverse=True)[1] % NUM_FOLDS
+    scores = np.zeros(len(SHRINKAGES))
+    for held in range(NUM_FOLDS):
+        for index, shrinkage in enumerate(SHRINKAGES):
+            fit = fit_cca(x[fold != held], y[fold != held], shrinkage)
+            scores[index] += score_cca(fit, x[fold == held], y[fold == held]).mean()
+    return scores
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_shrinkage_chosen_by_moments_is_that_of_refitting_every_fold(seed):
+    draw = np.random.default_rng(seed)
+    y = draw.standard_normal((400, 3)) + 5
+    x = y @ draw.standard_normal((3, 30)) + 10.0 ** (seed - 2) * draw.standard_normal((400, 30))
+    groups = draw.permutation(np.arange(400) // 20)
+    # Folds differ in their means, of x and of y, as blocks of a drifting recording do.
+    x += 3 * draw.standard_normal((NUM_FOLDS, 30))[groups % NUM_FOLDS]
+    y += 3 * draw.standard_normal((NUM_FOLDS, 3))[groups % NUM_FOLDS]
+    x[:, 7] = 0.0
+    scores = refitted_scores(x, y, groups)
+    for index, shrinkage in enumerate(SHRINKAGES):
+        others = SHRINKAGES[:index] + SHRINKAGES[index + 1 :]
+        for other, score in zip(others, np.delete(scores, index), strict=True):
+            if abs(scores[index] - score) > 1e-8:
+                better = shrinkage if scores[index] > score else other
+                assert choose_shrinkage(x, y, groups, (shrinkage, other)) == better
+    assert choose_shrinkage(x, y, groups) == SHRINKAGES[int(scores.argmax())]
+
+
+def test_a_fold_in_which_a_dimension_stands_still_is_no_error(draw):
+    x, y = draw.standard_normal((2, 400, 4))
+    y[:80, 1] = 0.3
+    assert choose_shrinkage(x, y, np.arange(400) // 80) in SHRINKAGES
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_pair_of_which_one_side_stands_still_on_test_is_zero(draw, side):
+    y = draw.standard_normal((1000, 1))
+    fit = fit_cca(y, y, 1e-6)
+    sides = [y[:99].copy(), y[:99].copy()]
+    sides[side][:] = 0.1
+    assert score_cca(fit, *sides) == 0
 
 
 @pytest.mark.parametrize("bad", ["constant", "nan", "dependent", "few"])

@@ -81,6 +81,22 @@ def test_a_teacher_without_a_clock_is_at_zero_under_both_nulls(random):
         assert np.abs(null_cca(x, y, line, rows, 1e-3)).max() < 0.1
 
 
+@pytest.mark.parametrize("shrinkage", [1e-5, 0.1])
+@pytest.mark.parametrize("num_features", [2, 12])
+def test_whitening_once_gives_what_fitting_every_draw_gives(random, shrinkage, num_features):
+    line = flashes()
+    y = np.cumsum(random.standard_normal((9000, 3)), axis=0).astype(np.float32)
+    x = y @ random.standard_normal((3, num_features)) + 20 * random.random((9000, num_features))
+    x[:, -1] = 0.0
+    for rows in (shift_rows(line, random, 11), clock_rows(line, random, 3)):
+        train, test = line.train & rows.valid, line.test & rows.valid
+        plain = [
+            heldout_cca(x, y[r], line, shrinkage=shrinkage, train=train, test=test).mean
+            for r in rows.rows
+        ]
+        np.testing.assert_allclose(null_cca(x, y, line, rows, shrinkage), plain, atol=1e-10)
+
+
 def test_a_segment_too_short_to_shift_is_refused(random):
     with pytest.raises(DataError, match="to shift the teacher"):
         shift_rows(flashes(2000), random, 5)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import heldout_cca
+from rheobase.measures.cca import heldout_cca_of_rows
 from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
@@ -116,15 +116,10 @@ def null_cca(
 ) -> npt.NDArray[np.float64]:
     """Return held-out CCA of x (T, M) with each draw's teacher y[rows] (T, D), as (draws,).
 
-    The very path of `heldout_cca`: projections fitted on train, signed score on test.
+    The same numbers as `heldout_cca`: projections fitted on train, signed score on test.
     """
     train, test = timeline.train & null.valid, timeline.test & null.valid
-    return np.array(
-        [
-            heldout_cca(x, y[rows], timeline, shrinkage=shrinkage, train=train, test=test).mean
-            for rows in null.rows
-        ]
-    )
+    return heldout_cca_of_rows(x, y, null.rows, shrinkage=shrinkage, train=train, test=test)
 
 
 def _segments(timeline: Timeline) -> list[Rows]:

@@ -83,7 +83,7 @@ def propose(
 @contextmanager
 def _quiet() -> Iterator[None]:
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a study in memory is no news
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a study in memory is no news
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -99,9 +99,7 @@ def _sampler(spec: StudySpec, seed: int) -> BaseSampler:
         return RandomSampler(seed=seed)
     if spec.search.sampler == "gp":
         return GPSampler(seed=seed, n_startup_trials=num_random)
-    return TPESampler(
-        seed=seed, n_startup_trials=num_random, multivariate=True, constant_liar=True
-    )
+    return TPESampler(seed=seed, n_startup_trials=num_random, multivariate=True, constant_liar=True)
 
 
 def _distribution(path: str, axis: Range | Choice) -> BaseDistribution:
@@ -147,7 +145,9 @@ def _told(record: TrialRecord, axes: Mapping[str, BaseDistribution]) -> FrozenTr
                 for line in lines
             },
         )
-    seen = {step: values[INTERMEDIATE] for step, values in record.progress if INTERMEDIATE in values}
+    seen = {
+        step: values[INTERMEDIATE] for step, values in record.progress if INTERMEDIATE in values
+    }
     pruned = record.status == "pruned" and bool(seen)
     return create_trial(
         **told,

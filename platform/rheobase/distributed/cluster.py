@@ -1,0 +1,181 @@
+"""The one Ray session of a command: local on loopback, or a cluster that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+
+import ray
+from ray._private import ray_constants
+
+from rheobase.core.artifacts import home
+from rheobase.core.errors import RheobaseError
+
+LOOPBACK = "127.0.0.1"
+OBJECT_STORE_BYTES = 256 * 2**20  # workers exchange references to shards, never their bytes
+RAY_FOLDER = "/tmp"  # sockets lie below it, whose paths may have 107 characters at most
+ANSWER_S = 5.0  # for a cluster's head to take a connection
+QUIET: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # every report of Ray Train waits for this poll
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's returns as if the study were done
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # workers start side by side, not one after another
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silenced
+}
+
+
+class ClusterError(RheobaseError):
+    """Ray that cannot be started or reached."""
+
+
+@contextmanager
+def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
+    """Hold a Ray session open; on the way out end what it started and nothing else.
+
+    Parameters
+    ----------
+    address
+        ``local`` starts Ray for this process, reachable from this machine alone. ``auto`` or
+        ``host:port`` joins the cluster that this machine is a node of; all its nodes must see
+        the same files and have rheobase installed.
+    num_cpus
+        Logical CPUs of a local session; all of them by default. It changes no number, only
+        how many trials run at once.
+
+    Raises
+    ------
+    ClusterError
+        Ray cannot be started or reached, or only through Ray Client (``ray://``), which Ray
+        Data and Ray Train cannot use.
+
+    Notes
+    -----
+    While it is open, what is printed goes to stderr: Ray tells of dead workers on stdout,
+    which is the commands' own.
+    """
+    if address.startswith("ray://"):
+        raise ClusterError(
+            "address must be local, auto or host:port, for Ray Data and Ray Train cannot use Ray "
+            f"Client, but got '{address}'; run this on a node of the cluster with --address auto"
+        )
+    variables = {**QUIET, "RHEOBASE_HOME": str(home())}
+    with _environment(variables), redirect_stdout(sys.stderr):
+        if address == "local":
+            with _local(num_cpus):
+                yield
+        else:
+            with _joined(address):
+                yield
+
+
+@contextmanager
+def _local(num_cpus: int | None) -> Iterator[None]:
+    folder = tempfile.mkdtemp(prefix="rheobase-", dir=RAY_FOLDER)
+    several_nodes = ray_constants.ENABLE_RAY_CLUSTER
+    # Without both, Ray listens on every address of the machine.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _environment(
+            {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "GLOO_SOCKET_IFNAME": _loopback()}
+        ):
+            try:
+                _uninterrupted(
+                    ray.init,
+                    address="local",
+                    num_cpus=num_cpus,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address=LOOPBACK,
+                    _temp_dir=folder,
+                )
+            except (RuntimeError, OSError, ValueError) as error:
+                raise ClusterError(f"Ray must start, but: {_first_line(error)}") from error
+            yield
+    finally:
+        try:
+            _uninterrupted(ray.shutdown)
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = several_nodes
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _loopback() -> str:
+    """Return the name of the loopback interface: lo, or lo0 on macOS."""
+    return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    variables = {name: os.environ[name] for name in (*QUIET, "RHEOBASE_HOME")}
+    try:
+        try:
+            _knock(address)
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": variables},
+            )
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise ClusterError(
+                f"a Ray cluster must answer at '{address}', but: {_first_line(error)}; "
+                "use --address local, or start one with 'ray start --head'"
+            ) from error
+        yield
+    finally:
+        _uninterrupted(ray.shutdown)
+
+
+def _knock(address: str) -> None:
+    """Raise if nothing listens at ``host:port``: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+
+
+def _uninterrupted(call: Callable[..., object], **arguments: object) -> None:
+    """Call, and let a Ctrl-C wait: half-started Ray would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        call(**arguments)
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        call(**arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

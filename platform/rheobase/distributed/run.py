@@ -1,0 +1,149 @@
+"""A whole study in one Ray session: sessions, teacher, search, report stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rheobase import __version__
+from rheobase.core.artifacts import MANIFEST, read_json, write_json
+from rheobase.core.digest import code_digest, digest, file_digest
+from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.distributed.cluster import ray_session
+from rheobase.distributed.ingest import ingest
+from rheobase.distributed.lock import sole_use
+from rheobase.distributed.pretrain import pretrain
+from rheobase.distributed.search import Inputs, search
+from rheobase.shards.store import read_shard
+from rheobase.study import trial
+from rheobase.study.ledger import Ledger
+from rheobase.study.listener import Listener
+from rheobase.study.schedule import Bookkeeper
+from rheobase.study.spec import StudySpec, dump_study
+
+STUDY = "study.json"
+INPUTS = "inputs.json"
+LEDGER = "ledger.sqlite"
+
+
+def run_study(
+    spec: StudySpec, run: Path, *, resume: bool, address: str, listener: Listener
+) -> None:
+    """Run a study, or what is left of it.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    run
+        Folder of the run: ``study.json``, ``inputs.json``, ``ledger.sqlite`` and
+        ``trials/<trial_id>/`` are written there.
+    resume
+        Go on where a run in this folder stopped; harmless where there is none.
+    address
+        As `ray_session` takes it.
+    listener
+        Hears of stages and trials, in this process.
+
+    Raises
+    ------
+    StudyError
+        The folder holds another study, or trials of this one and `resume` is false.
+    ArtifactError
+        Another process runs in the folder, or data or code changed since the run began.
+    RheobaseError
+        Whatever reading a session, training the teacher or starting Ray raises.
+    KeyboardInterrupt
+        Passed on once Ray is down; the run can be resumed.
+    """
+    began = time.monotonic()
+    with sole_use(run / ".lock"):
+        _claim(spec, run, resume)
+        listener.stage("ingest", f"{len(spec.data.sessions)} addresses")
+        with ray_session(address):
+            shards = ingest(spec)
+            listener.stage("pretrain", f"{len(shards)} sessions")
+            latents = pretrain(spec, shards)
+            inputs = _recorded_inputs(spec, run, shards, latents)
+            with Ledger(run / LEDGER) as ledger:
+                bookkeeper = Bookkeeper(ledger, listener)
+                search(spec, run, inputs, bookkeeper, lambda: time.monotonic() - began)
+
+
+def _claim(spec: StudySpec, run: Path, resume: bool) -> None:
+    """Write the study into its folder, unless that holds another study or trials."""
+    study = dump_study(spec)
+    if (run / STUDY).exists():
+        changes = _changes(_flat(read_json(run / STUDY)), _flat(study))
+        if changes:
+            raise StudyError(
+                f"{run}: a folder holds one study, but this one differs: {'; '.join(changes)}; "
+                "use another --out"
+            )
+        if (run / LEDGER).exists() and not resume:
+            with Ledger.open_existing(run / LEDGER) as ledger:
+                num_trials = len(ledger.records())
+            if num_trials:
+                raise StudyError(
+                    f"{run}: the folder must be new, but holds {num_trials} trials of this "
+                    "study; go on with --resume, or use another --out"
+                )
+    else:
+        write_json(run / STUDY, study)
+
+
+def _recorded_inputs(spec: StudySpec, run: Path, shards: Sequence[Path], latents: Path) -> Inputs:
+    """Write down what every trial reads; refuse what differs from what the run began with."""
+    paths = {read_shard(path).session_id: path for path in shards}
+    digests = {
+        "shards": {
+            session: read_json(path.parent / MANIFEST)["digest"] for session, path in paths.items()
+        },
+        "latents": read_json(latents / MANIFEST)["digest"],
+        "study": digest(dump_study(spec)["data"] | {"require": dump_study(spec)["require"]}),
+        "code": digest(
+            [
+                code_digest("student", "measures", "shards", "core"),
+                file_digest(Path(trial.__file__)),
+            ]
+        ),
+    }
+    if (run / INPUTS).exists():
+        changes = _changes(_flat(read_json(run / INPUTS)["digests"]), _flat(digests))
+        if changes:
+            raise ArtifactError(
+                f"{run}: data and code must stay what the run began with, but differ: "
+                f"{'; '.join(changes)}; use another --out"
+            )
+    packages = ("ray", "torch", "snntorch", "optuna", "numpy", "scipy")
+    write_json(
+        run / INPUTS,
+        {
+            "shards": {session: str(path) for session, path in paths.items()},
+            "latents": str(latents),
+            "digests": digests,
+            "versions": {"rheobase": __version__, **{name: version(name) for name in packages}},
+        },
+    )
+    return Inputs(tuple(shards), latents, digest(digests))
+
+
+def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        inner = value if isinstance(value, Mapping) else None
+        found |= _flat(inner, f"{path}{key}.") if inner else {f"{path}{key}": value}
+    return found
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return dotted keys that differ, each with its old and new value."""
+    absent = "(absent)"
+    return [
+        f"{key} {old.get(key, absent)} -> {new.get(key, absent)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, absent) != new.get(key, absent)
+    ]

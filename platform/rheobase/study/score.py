@@ -1,0 +1,138 @@
+"""Held-out CCA, Procrustes and the shift null of any two arrays."""
+
+# Shape legend: B samples, M features, D dimensions.
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.errors import DataError
+from rheobase.core.seeds import generator
+from rheobase.measures.cca import heldout_cca
+from rheobase.measures.nulls import NullRows, null_cca
+from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.shards.shard import NONE, TEST, TRAIN
+from rheobase.shards.timeline import Timeline
+
+NUM_NULL_DRAWS = 100
+LEAST_SHIFT = 0.1  # of all samples; at least the longest group
+
+
+def score_arrays(
+    a: Path, b: Path, groups: Path, *, test: float = 0.2, seed: int = 0
+) -> dict[str, Any]:
+    """Return the measures of two stored arrays as plain JSON values.
+
+    Parameters
+    ----------
+    a
+        ``.npy`` (B, M): the student's features.
+    b
+        ``.npy`` (B, D): the teacher's latents.
+    groups
+        ``.npy`` (B,): samples of one group are all fitted or all scored. Blocks of time, or
+        trials; never single bins of a signal that is slow.
+    test
+        Share of the groups to score, drawn at random.
+    seed
+        Of that draw, and of the null's.
+
+    Returns
+    -------
+    ``cca_heldout``, the mean of ``cca_pairs`` (D,); ``shrinkage``; ``procrustes``;
+    ``null_shift_mean`` and ``null_shift_q95`` of 100 draws; sizes; ``notes``.
+
+    Raises
+    ------
+    DataError
+        A file is not what it must be, or there are too few groups.
+
+    Notes
+    -----
+    The null rolls b by a tenth of the samples at least, and by the longest group, either way:
+    samples must be in order of time. Neighbouring groups are used as they come, so that arrays of
+    a slow signal should leave out the bins at their borders.
+    """
+    x, y, labels = _read(a, 2), _read(b, 2), _read(groups, 1)
+    if not len(x) == len(y) == len(labels):
+        raise DataError(
+            f"A, B and G must have as many samples, but got {len(x)}, {len(y)} and {len(labels)}"
+        )
+    if not 0 < test < 1:
+        raise DataError(f"0 < test < 1 must hold, but got {test:g}; 0.2 holds out a fifth")
+    names, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(names) < 3:
+        raise DataError(
+            f"{groups}: at least 3 groups must hold, two to fit and one to score, but got "
+            f"{len(names)}; use smaller groups"
+        )
+    num_test = min(max(1, round(test * len(names))), len(names) - 2)
+    chosen = generator(seed, "score", "split").choice(len(names), num_test, replace=False)
+    timeline = _timeline(group, np.isin(group, chosen))
+    held = heldout_cca(x, y, timeline)
+    notes = ["null_clock: arrays name no presentations"]
+    found: dict[str, Any] = {
+        "cca_heldout": held.mean,
+        "cca_pairs": held.pairs.tolist(),
+        "shrinkage": held.fit.shrinkage,
+        "procrustes": heldout_procrustes(x, y, timeline),
+        "null_shift_mean": None,
+        "null_shift_q95": None,
+        "null_clock_q95": None,
+        "num_groups": len(names),
+        "num_test_groups": num_test,
+        "num_train": int(timeline.train.sum()),
+        "num_test": int(timeline.test.sum()),
+        "notes": notes,
+    }
+    least = max(int(sizes.max()), round(LEAST_SHIFT * len(x)))
+    if len(x) < 2 * least:
+        notes.append("null_shift: a group holds more than half of the samples")
+        return found
+    shifts = generator(seed, "score", "null").integers(
+        least, len(x) - least, NUM_NULL_DRAWS, endpoint=True
+    )
+    rows = tuple(np.roll(np.arange(len(x)), int(shift)) for shift in shifts)
+    null = NullRows(rows, np.ones(len(x), bool))
+    draws = null_cca(x, y, timeline, null, held.fit.shrinkage)
+    return found | {
+        "null_shift_mean": float(draws.mean()),
+        "null_shift_q95": float(np.quantile(draws, 0.95)),
+    }
+
+
+def _read(path: Path, num_axes: int) -> npt.NDArray[Any]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path}: must be a .npy of numbers ({error})") from None
+    if not isinstance(array, np.ndarray) or array.ndim != num_axes:
+        found = f"shape {array.shape}" if isinstance(array, np.ndarray) else "an .npz"
+        wanted = "(samples, dimensions)" if num_axes == 2 else "(samples,)"
+        raise DataError(f"{path}: the shape {wanted} must hold, but got {found}")
+    if num_axes == 2 and array.dtype.kind not in "fiub":
+        raise DataError(f"{path}: real numbers must hold, but got {array.dtype}")
+    return array
+
+
+def _timeline(group: npt.NDArray[Any], is_test: npt.NDArray[np.bool_]) -> Timeline:
+    """Return the labels of samples of which only group and split are known."""
+    num = len(group)
+    none = np.full(num, NONE, np.int32)
+    return Timeline(
+        kind="continuous",
+        bin_ms=1.0,
+        time_s=np.arange(num) / 1000,
+        segment=np.zeros(num, np.int32),
+        split=np.where(is_test, TEST, TRAIN).astype(np.int8),
+        group=group.astype(np.int32),
+        state=np.full(num, ""),
+        presentation=none,
+        phase=none,
+    )

@@ -1,0 +1,87 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from rheobase.distributed.cluster import RAY_FOLDER, ClusterError, ray_session
+
+LISTENING = "0A"
+LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
+
+
+def descendants(pid):
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            found += [int(child), *descendants(child)]
+    return found
+
+
+def open_addresses(pids):
+    """Return the local addresses, not loopback, at which any of the processes listens."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes.add(os.readlink(link))
+            except FileNotFoundError:
+                continue
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            local, state, inode = (line.split()[at] for at in (1, 3, 9))
+            is_ours = f"socket:[{inode}]" in inodes
+            if state == LISTENING and is_ours and local.split(":")[0] not in LOOPBACK:
+                found.append(local)
+    return found
+
+
+@ray.remote
+def seen_in_a_worker():
+    return os.environ["RHEOBASE_HOME"], os.environ["OMP_NUM_THREADS"], Path.cwd()
+
+
+@ray.remote(max_retries=0)
+def dies():
+    os._exit(1)
+
+
+@pytest.mark.cluster
+def test_a_local_session_is_reachable_from_this_machine_alone_and_leaves_nothing(
+    tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RHEOBASE_HOME", "relative")
+    before = dict(os.environ)
+    folders = set(Path(RAY_FOLDER).glob("rheobase-*"))
+    with ray_session("local", num_cpus=1):
+        home, threads, _ = ray.get(seen_in_a_worker.remote(), timeout=60)
+        started = descendants(os.getpid())
+        assert len(started) > 3
+        assert open_addresses([os.getpid(), *started]) == []
+        assert set(Path(RAY_FOLDER).glob("rheobase-*")) > folders
+        with pytest.raises(ray.exceptions.WorkerCrashedError):
+            ray.get(dies.remote(), timeout=60)
+        told = ""
+        while "worker died" not in told:  # pytest-timeout ends it if never
+            time.sleep(0.1)
+            out, err = capfd.readouterr()
+            assert out == ""
+            told += err
+    assert home == str(tmp_path / "relative")
+    assert threads == "1"
+    assert not set(started) & set(descendants(os.getpid()))
+    assert set(Path(RAY_FOLDER).glob("rheobase-*")) == folders
+    changed = {name for name in before if os.environ.get(name) != before[name]}
+    assert not changed
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("address", ["auto", "nowhere", "127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_does_not_answer_is_told_in_one_line(address, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ClusterError, match=address) as caught, ray_session(address):
+        pass
+    assert "\n" not in str(caught.value)

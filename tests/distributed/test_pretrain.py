@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from rheobase.core.artifacts import read_json
+from rheobase.core.errors import DataError
+from rheobase.distributed.pretrain import pretrain
+from rheobase.shards.latents import read_latents
+from rheobase.shards.store import read_shard
+from rheobase.study.spec import dump_study, parse_study
+from rheobase.teacher.encode import encode
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.fit import fit_teacher
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def with_teacher(spec, **changes):
+    table = dump_study(spec)
+    return parse_study({**table, "teacher": {**table["teacher"], **changes}})
+
+
+def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
+    ray_with_two_cpus, stored, tiny, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
+    paths, _ = stored
+    spec = with_teacher(tiny, workers=2, sigreg_weight=0.5)
+    folder = pretrain(spec, paths)
+    assert capfd.readouterr().out == ""
+    shards = [read_shard(path) for path in paths]
+    alone = fit_teacher(shards, spec.teacher, spec.data.window_ms)
+    start = fit_teacher(shards, spec.teacher.model_copy(update={"steps": 1}), spec.data.window_ms)
+    found = read_latents(folder)
+    for shard in shards:
+        latents = found.by_session[shard.session_id]
+        untrained = encode(start, shard)
+        moved = np.abs(latents - untrained).max()
+        assert moved > 0.1
+        assert np.abs(latents - encode(alone, shard)).max() < 1e-3 * moved
+        state = torch.load(folder / "teacher.pt", weights_only=True)
+        np.testing.assert_array_equal(encode(Teacher.from_state(state), shard), latents)
+    manifest = read_json(folder / "manifest.json")
+    assert sorted(manifest["parents"]) == sorted(path.parent.name for path in paths)
+    assert read_json(folder / "report.json")
+    made = (folder / "teacher.pt").stat().st_mtime_ns
+    assert pretrain(spec, paths[::-1]) == folder
+    assert (folder / "teacher.pt").stat().st_mtime_ns == made
+    assert [path.name for path in (tmp_path / "latents" / ".train").iterdir()] == [
+        f"{folder.name}.lock"
+    ]
+
+
+def test_a_teacher_that_cannot_be_trained_is_told_in_one_line(
+    ray_with_two_cpus, stored, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
+    with pytest.raises(DataError, match="multiple of the 2 workers") as caught:
+        pretrain(with_teacher(tiny, batch_windows=3), stored[0])
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "latents").glob("[0-9a-f]*"))

@@ -1,0 +1,175 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from rheobase.core.errors import StudyError
+from rheobase.distributed.search import Inputs, search
+from rheobase.shards.latents import read_latents
+from rheobase.shards.store import read_shard
+from rheobase.study.ledger import Ledger
+from rheobase.study.listener import Silent
+from rheobase.study.schedule import Bookkeeper, run_here
+from rheobase.study.spec import dump_study, parse_study
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def numbers(ledger):
+    """Return what trials gave; of progress, a trial that was cut off may lack a step."""
+    return [
+        (r.request, r.status, r.result and r.result.replicates, r.error) for r in ledger.records()
+    ]
+
+
+def inputs_of(stored):
+    (shard, _), latents = stored
+    return Inputs((shard,), latents, "d")
+
+
+@pytest.fixture(scope="module")
+def expected(stored, tmp_path_factory):
+    """What the same study gives in this process, by its text."""
+    done = {}
+
+    def get(spec):
+        key = spec.model_dump_json()
+        if key not in done:
+            run = tmp_path_factory.mktemp("here")
+            inputs = inputs_of(stored)
+            with Ledger(run / "ledger.sqlite") as ledger:
+                shards = [read_shard(path) for path in inputs.shards]
+                bookkeeper = Bookkeeper(ledger, Silent())
+                run_here(spec, run, shards, read_latents(inputs.latents), "d", bookkeeper)
+                done[key] = numbers(ledger)
+        return done[key]
+
+    return get
+
+
+def test_ray_gives_the_numbers_of_one_process_and_a_failed_trial_costs_no_other(
+    ray_with_two_cpus, stored, tiny, expected, tmp_path, capfd
+):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        search(tiny, tmp_path, inputs_of(stored), Bookkeeper(ledger, Silent()))
+        found = numbers(ledger)
+        reported = [[step for step, _ in r.progress] for r in ledger.records()]
+    assert found == expected(tiny)
+    assert [status for _, status, *_ in found] == ["complete"] * 4 + ["failed"]
+    assert "must stay finite" in found[-1][-1]
+    assert "\n" not in found[-1][-1]
+    assert capfd.readouterr().out == ""
+    assert all(steps == [6, 12, 18, 24, 30, 36, 42, 48] for steps in reported[:-1])
+    assert {path.name for path in tmp_path.iterdir()} == {"ledger.sqlite", "trials"}
+
+
+def workers_of_tune():
+    """Return the process ids of this process's trial workers."""
+    found, parents = [], [os.getpid()]
+    while parents:
+        pid = parents.pop()
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            parents += children.read_text().split()
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if title.startswith(b"ray::") and b"ImplicitFunc" in title:
+            found.append(int(pid))
+    return found
+
+
+class Killer(Silent):
+    """Kills all trial workers once, at the third report."""
+
+    def __init__(self):
+        self.reports = 0
+        self.killed = []
+
+    def trial_progress(self, trial_id, step, values):
+        self.reports += 1
+        if self.reports == 3:
+            self.killed = workers_of_tune()
+            for pid in self.killed:
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_trial_whose_worker_is_killed_goes_on_to_the_same_numbers(
+    ray_with_two_cpus, stored, tiny, expected, tmp_path
+):
+    killer = Killer()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        search(tiny, tmp_path, inputs_of(stored), Bookkeeper(ledger, killer))
+        assert killer.killed
+        assert numbers(ledger) == expected(tiny)
+
+
+def test_a_trial_that_no_machine_has_room_for_is_refused(ray_with_two_cpus, stored, tiny, tmp_path):
+    spec = parse_study({**dump_study(tiny), "resources": {"cpus_per_trial": 3}})
+    with (
+        Ledger(tmp_path / "l") as ledger,
+        pytest.raises(StudyError, match="cpus_per_trial must fit on one machine, which has 2"),
+    ):
+        search(spec, tmp_path, inputs_of(stored), Bookkeeper(ledger, Silent()))
+
+
+def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
+    ray_with_two_cpus, stored, tiny, expected, tmp_path
+):
+    spec = parse_study(
+        {**dump_study(tiny), "student": {**dump_study(tiny)["student"], "steps": 400}}
+    )
+    (tmp_path / "study.json").write_text(spec.model_dump_json())
+    script = """
+    import sys
+    from pathlib import Path
+    from rheobase.distributed.cluster import ray_session
+    from rheobase.distributed.search import Inputs, search
+    from rheobase.study.ledger import Ledger
+    from rheobase.study.listener import Silent
+    from rheobase.study.schedule import Bookkeeper
+    from rheobase.study.spec import StudySpec
+
+    class Voice(Silent):
+        def trial_progress(self, trial_id, step, values):
+            print(step, file=sys.stderr, flush=True)
+
+    run, shard, latents = map(Path, sys.argv[1:])
+    spec = StudySpec.model_validate_json((run / "study.json").read_text())
+    try:
+        with ray_session("local", num_cpus=2), Ledger(run / "ledger.sqlite") as ledger:
+            search(spec, run, Inputs((shard,), latents, "d"), Bookkeeper(ledger, Voice()))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    """
+    inputs = inputs_of(stored)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), tmp_path, inputs.shards[0], inputs.latents],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+    )
+    with process:
+        while "50" not in process.stderr.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert not any(f" {process.pid} " in line for line in sessions_of_processes())
+    with Ledger.open_existing(tmp_path / "ledger.sqlite") as ledger:
+        assert "running" in [record.status for record in ledger.records()]
+        assert list((tmp_path / "trials").glob("*/*checkpoint.pt"))
+        search(spec, tmp_path, inputs, Bookkeeper(ledger, Silent()))
+        assert numbers(ledger) == expected(spec)
+
+
+def sessions_of_processes():
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            yield stat.read_text().rpartition(")")[2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
