@@ -1,0 +1,120 @@
+"""Addresses of recordings: resolve them, and load one."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from rheobase.core.artifacts import home, is_published, whole_folder
+from rheobase.core.digest import code_digest, digest
+from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.sessions.npz import read_npz
+from rheobase.sessions.nwb import read_nwb
+from rheobase.sessions.planted import simulate
+from rheobase.sessions.session import Session, TrialSession
+
+PLANTED = "synthetic:planted"
+ALLEN = "allen-vbn:"
+PLANTED_DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}
+
+
+def resolve_sessions(addresses: Sequence[str]) -> list[str]:
+    """Return the addresses with globs expanded, sorted, each once.
+
+    Raises
+    ------
+    SessionError
+        A path or glob matches nothing, or no address is given.
+    """
+    found: set[str] = set()
+    for address in addresses:
+        if ":" in address.split("/")[0]:
+            found.add(address)
+            continue
+        matches = glob.glob(address, recursive=True)
+        if not matches:
+            raise SessionError(
+                f"{address}: at least one recording must match, but none does; check the path "
+                f"(this is {Path.cwd()})"
+            )
+        found.update(matches)
+    if not found:
+        raise SessionError("at least one session must be named, but none is; name a .nwb or .npz")
+    return sorted(found)
+
+
+def load_session(address: str) -> Session | TrialSession:
+    """Load the recording at an address.
+
+    Parameters
+    ----------
+    address
+        Path of an ``.nwb`` or ``.npz`` file, or
+        ``synthetic:planted?seed=0&minutes=20&units=200&nuisance=1``, which is simulated once,
+        kept below the home of artifacts and read as any NWB file.
+
+    Raises
+    ------
+    SessionError
+        There is no such recording, or it cannot be read.
+    """
+    if address.startswith(ALLEN):
+        raise SessionError(
+            f"{address}: recordings must be files here, but this version fetches none; download "
+            "the session's NWB and pass its path"
+        )
+    if address.startswith("synthetic:"):
+        return read_nwb(_planted(address))
+    path = Path(address)
+    readers = {".nwb": read_nwb, ".npz": read_npz}
+    if path.suffix not in readers:
+        raise SessionError(
+            f"{address}: a recording must be .nwb or .npz, but this is "
+            f"'{path.suffix or 'a name without a suffix'}'; convert it"
+        )
+    return readers[path.suffix](path)
+
+
+def _planted(address: str) -> Path:
+    """Return the NWB file of a planted session, simulated unless it is there."""
+    kind, _, query = address.partition("?")
+    if kind != PLANTED:
+        raise SessionError(
+            f"{address}: a synthetic session must be '{PLANTED}', but this is '{kind}'."
+            f"{did_you_mean(kind, [PLANTED])}"
+        )
+    values = dict(PLANTED_DEFAULTS)
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in values:
+            raise SessionError(
+                f"{address}: a planted session has the settings {', '.join(values)}, but got "
+                f"'{name}'.{did_you_mean(name, values)}"
+            )
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = float("nan")
+        whole = name in ("seed", "units")
+        if not abs(values[name]) < 1e9 or (whole and values[name] != int(values[name])):
+            raise SessionError(
+                f"{address}: {name} must be a {'whole ' if whole else ''}number, but got "
+                f"'{text}'; write {name}={PLANTED_DEFAULTS[name]:g}"
+            )
+    made_of = {"planted": values, "code": code_digest("sessions", "core")}
+    folder = home() / "sessions" / digest(made_of)
+    path = folder / "planted.nwb"
+    if not is_published(folder):
+        with whole_folder(folder, made_of) as partial:
+            try:
+                simulate(
+                    partial / path.name,
+                    seed=int(values["seed"]),
+                    minutes=values["minutes"],
+                    num_units=int(values["units"]),
+                    nuisance=values["nuisance"],
+                )
+            except SessionError as error:
+                raise SessionError(str(error).replace(str(partial / path.name), address)) from None
+    return path
