@@ -50,7 +50,7 @@ def read_npz(path: Path) -> Session | TrialSession:
     if not path.is_file():
         raise SessionError(f"{path}: an NPZ file must be there, but there is none; check the path")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays: Arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]
@@ -190,9 +190,9 @@ def _presentations(path: Path, arrays: Arrays, intervals: Intervals) -> Presenta
         return Presentations.none()
     start_s = _times(path, arrays, "presentation_start_s")
     num = len(start_s)
-    stop_s = (
-        _times(path, arrays, "presentation_stop_s") if "presentation_stop_s" in arrays else None
-    )
+    stop_s = start_s
+    if "presentation_stop_s" in arrays:
+        stop_s = _times(path, arrays, "presentation_stop_s")
     image = arrays.get("presentation_image", np.full(num, "")).astype(np.str_)
     _require(
         len(image) == num and len(stop_s) == num,

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from rheobase.core.errors import SessionError
+from rheobase.sessions.npz import read_npz
+
+
+def test_spikes_lie_unit_after_unit(npz):
+    session = read_npz(npz("continuous"))
+    np.testing.assert_array_equal(session.spikes_of(0), [0.1, 0.2, 5.0])
+    np.testing.assert_array_equal(session.spikes_of(1), [0.5])
+    assert list(session.units.area) == ["VISp", "CA1"]
+    assert session.duration_s == 10.0
+
+
+def test_epochs_become_intervals_with_a_state(npz):
+    path = npz(
+        "continuous",
+        epoch_start_s=np.array([0.0, 5.0]),
+        epoch_stop_s=np.array([5.0, 10.0]),
+        epoch_tag=np.array(["sleep", "wake"]),
+    )
+    assert list(read_npz(path).intervals.state) == ["sleep", "wake"]
+
+
+def test_presentations_take_their_state_from_the_epoch_they_start_in(npz):
+    session = read_npz(
+        npz(
+            "continuous",
+            epoch_start_s=np.array([0.0, 5.0]),
+            epoch_stop_s=np.array([5.0, 10.0]),
+            epoch_tag=np.array(["active", "passive"]),
+            presentation_start_s=np.array([1.0, 6.0]),
+            presentation_image=np.array(["a", "b"]),
+        )
+    )
+    assert list(session.presentations.active) == [True, False]
+    assert list(session.presentations.is_change) == [False, True]
+
+
+def test_counts_by_trial_keep_their_labels(npz):
+    session = read_npz(npz("trials"))
+    assert session.counts.shape == (3, 2, 4)
+    assert session.bin_ms == 10.0
+    assert set(session.labels) == {"contrast_left"}
+
+
+@pytest.mark.parametrize(
+    ("form", "changes", "told"),
+    [
+        ("continuous", {"spike_times_s": np.array([0.1, -0.2, 5.0, 0.5])}, "1 of 4 are negative"),
+        ("continuous", {"spike_times_s": np.array([0.1, np.nan, 5.0, 0.5])}, "1 of 4 are NaN"),
+        ("continuous", {"spike_times_s": np.array([0.1, np.inf, 5.0, 0.5])}, "1 of 4 are NaN"),
+        ("continuous", {"unit_index": np.array([0, 3, 9])}, "unit_index must rise from 0"),
+        ("continuous", {"unit_index": np.array([0, 4, 3, 4])}, "unit_index must rise from 0"),
+        ("continuous", {"unit_index": None}, "but holds spike_times_s"),
+        ("continuous", {"duration_s": np.array(1.0)}, "duration_s must reach the last spike"),
+        ("continuous", {"brain_area": np.array(["VISp"])}, "brain_area must name an area"),
+        ("continuous", {"epoch_start_s": np.array([0.0])}, "epochs need"),
+        ("trials", {"counts": np.zeros((3, 2, 4))}, "counts must be whole numbers"),
+        ("trials", {"counts": np.full((3, 2, 4), -1)}, "from -1 to -1"),
+        ("trials", {"counts": np.full((3, 2, 4), 300)}, "from 300 to 300"),
+        ("trials", {"counts": np.zeros((3, 0, 4), np.uint8)}, "none of them 0"),
+        ("trials", {"trial_start_s": np.array([1.0])}, "one entry for each of 3 trials"),
+        ("trials", {"trial_start_s": np.array([1.0, np.nan, 2.0])}, "trial_start_s must be finite"),
+        ("trials", {"bin_s": np.array(0.0)}, "bin_s must be a positive width"),
+    ],
+)
+def test_bad_arrays_are_refused_in_one_line_that_names_the_file(npz, form, changes, told):
+    path = npz(form, **changes)
+    with pytest.raises(SessionError) as refused:
+        read_npz(path)
+    assert told in str(refused.value)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_pickles_are_refused(tmp_path):
+    path = tmp_path / "pickled.npz"
+    np.savez(path, spike_times_s=np.array([{}], object), unit_index=np.array([0, 1]))
+    with pytest.raises(SessionError, match="plain arrays"):
+        read_npz(path)
+
+
+def test_a_truncated_archive_is_refused(npz):
+    path = npz("trials")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SessionError, match="reading it failed"):
+        read_npz(path)
