@@ -33,7 +33,7 @@ class StudentSettings(Settings):
     """Shape of the surrogate gradient dS/dU."""
     surrogate_slope: Positive = 10.0
     """k of the fast sigmoid 1 / (1 + k |U|)^2; alpha of atan."""
-    rate_weight: NonNegative = 0.01
+    rate_weight: NonNegative = 0.1
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
     rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
     """Rates that the penalty leaves alone."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
 from rheobase.core.digest import digest
 from rheobase.core.errors import RheobaseError
 from rheobase.shards.latents import Latents
@@ -195,9 +193,7 @@ def outcome_of(
     """Run a trial in its folder below `run`; return its result, or in one line why it failed."""
     folder = run / "trials" / request.trial_id
     try:
-        # BLAS sums in another order for another number of threads.
-        with threadpool_limits(limits=1):
-            return run_trial(request, spec, shards, latents, folder, on_progress)
+        return run_trial(request, spec, shards, latents, folder, on_progress)
     except RheobaseError as error:
         return str(error)
     except Exception as error:

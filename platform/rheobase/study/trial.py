@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import DataError, RheobaseError
@@ -53,6 +54,8 @@ class TrialFailed(RheobaseError):
     """A trial that cannot give numbers; the study goes on without it."""
 
 
+# BLAS sums in another order for another number of threads.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def run_trial(
     request: TrialRequest,
     spec: StudySpec,
