@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup dev test lint types imports clean
+.PHONY: help setup study dev test lint types imports clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -21,6 +21,9 @@ $(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
 	touch $@
 
 setup: $(VENV)/.setup ## build .venv from exact pins
+
+study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; goes on if interrupted
+	$(BIN)/rheobase run studies/quickstart.toml --resume
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 

@@ -31,6 +31,11 @@ app = typer.Typer(
 )
 log = Console(stderr=True)
 
+FLOP_PER_S = 20e9
+"""Of packed students on one CPU core, to a factor of two; for estimates before a run."""
+
+ALPHA = 0.05
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
 Sessions = Annotated[
     list[str] | None,
@@ -173,7 +178,7 @@ def validate(
     from rheobase.sessions.load import load_session, resolve_sessions
     from rheobase.sessions.quality import check_session
 
-    reports = []
+    reports: list[dict[str, Any]] = []
     for address in resolve_sessions(sessions):
         session = load_session(address)
         reports.append(
@@ -260,11 +265,15 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
     Example: rheobase plan studies/quickstart.toml
     """
     from rheobase.study.ablation import arms_of
+    from rheobase.study.statistics import least_p
 
     spec = load_study(study)
     arms = arms_of(spec)
     num_pairs = len(spec.seeds.report)
     num_replicates = spec.search.trials * len(spec.seeds.select) + (1 + len(arms)) * num_pairs
+    student, num_bins = spec.student, spec.data.window_ms / spec.data.bin_ms
+    # Forward and backward of the recurrent matmul, and as much again for the input's.
+    flop = 12 * student.steps * student.batch_windows * num_bins * student.num_neurons**2
     found = {
         "study": spec.name,
         "question": spec.question,
@@ -273,7 +282,8 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
         "report_seeds": list(spec.seeds.report),
         "arms": arms,
         "replicates_per_session": num_replicates,
-        "least_p": 2.0 / 2**num_pairs if num_pairs else None,
+        "cpu_hours_per_session": num_replicates * flop / FLOP_PER_S / 3600,
+        "least_p": least_p(num_pairs),
         "resolved": dump_study(spec),
     }
     if as_json:
@@ -284,9 +294,12 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
     typer.echo(f"report: winner and {len(arms)} arms x {num_pairs} seeds")
     for name, overrides in arms.items():
         typer.echo(f"  {name}: {overrides}")
-    typer.echo(f"student networks to train, a session: {num_replicates}")
+    typer.echo(
+        f"student networks to train, a session: {num_replicates}, about "
+        f"{found['cpu_hours_per_session']:.2g} CPU-hours"
+    )
     if num_pairs:
-        typer.echo(f"least p of {num_pairs} pairs: {2.0 / 2**num_pairs:.4g}")
+        typer.echo(f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}")
 
 
 @app.command()
@@ -361,7 +374,10 @@ def run(
     sessions: Sessions = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
-    address: Annotated[str, typer.Option(help="local, auto or ray://…")] = "local",
+    address: Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")] = "local",
+    underpowered: Annotated[
+        bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: sessions, teacher, search, ranking, report.
@@ -374,6 +390,8 @@ def run(
     from rheobase.report.tensorboard import TensorBoardLog
 
     spec = _study(study, sessions)
+    if not underpowered:
+        _refuse_underpowered(spec)
     folder = out or home() / "studies" / spec.name
     run_study(
         spec,
@@ -391,6 +409,18 @@ def run(
     Console().print(ranking_table(ranking))
     log.print(f"report: {page}", markup=False, soft_wrap=True)
     log.print(f"TensorBoard: tensorboard --logdir {folder / 'tensorboard'}", soft_wrap=True)
+
+
+def _refuse_underpowered(spec: StudySpec) -> None:
+    from rheobase.sessions.load import resolve_sessions
+    from rheobase.study.statistics import least_p
+
+    num_pairs = len(spec.seeds.report) * len(resolve_sessions(spec.data.sessions))
+    if spec.ablation and least_p(num_pairs) > ALPHA:
+        raise StudyError(
+            f"{spec.name}: an ablation must be able to reach p <= {ALPHA}, which takes 6 pairs of "
+            f"report seed and session, but has {num_pairs}; add seeds.report, or say --underpowered"
+        )
 
 
 def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:

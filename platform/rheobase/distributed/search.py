@@ -107,7 +107,7 @@ def search(
 
 
 def _refuse_what_never_fits(resources: Mapping[str, float]) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, wanted in resources.items():
         most = max(node.get(name.upper(), 0.0) for node in nodes)
         if wanted > most:

@@ -55,7 +55,7 @@ def train_teacher(
         Workers died again and again.
     """
     workers = settings.workers
-    available = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    available = ray.cluster_resources()
     use_gpu = available.get("GPU", 0) >= workers
     # Half a CPU each leaves one to spare on small machines; more workers than that share.
     share = min(0.5, round(available["CPU"] / workers - 5e-5, 4))

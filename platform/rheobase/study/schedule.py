@@ -193,7 +193,8 @@ def outcome_of(
     """Run a trial in its folder below `run`; return its result, or in one line why it failed."""
     folder = run / "trials" / request.trial_id
     try:
-        return run_trial(request, spec, shards, latents, folder, on_progress)
+        result: TrialResult = run_trial(request, spec, shards, latents, folder, on_progress)
+        return result
     except RheobaseError as error:
         return str(error)
     except Exception as error:
