@@ -1,0 +1,136 @@
+"""TensorBoard's view of a study: one run a trial, compared by its settings and measures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata, summary_v2
+from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from rheobase.study.rank import rank_study
+from rheobase.study.result import TrialRecord, TrialRequest
+from rheobase.study.spec import StudySpec
+
+FOLDER = "tensorboard"
+METRICS = (
+    "cca_heldout",
+    "untrained",
+    "gain",
+    "closed",
+    "linear_readout",
+    "null_shift_q95",
+    "null_clock_q95",
+    "procrustes",
+    "rate_hz",
+    "in_band",
+    "violation",
+)
+
+
+class TensorBoardLog:
+    """A listener that writes ``RUN/tensorboard/<trial_id>/``.
+
+    The full configuration is written when a trial starts and its status when it ends, so that
+    a trial that fails early is there and one that was killed is not called a success. Of a
+    trial that ran twice, both files are of one group.
+
+    Parameters
+    ----------
+    run
+        Folder of the run; nothing is written before the first trial starts.
+    spec
+        The study.
+    """
+
+    def __init__(self, run: Path, spec: StudySpec) -> None:
+        self._folder = run / FOLDER
+        self._spec = spec
+        self._writers: dict[str, EventFileWriter] = {}
+        self._last_step: dict[str, int] = {}
+
+    def stage(self, name: str, detail: str) -> None:
+        """Stages have no place in TensorBoard."""
+
+    def trial_started(self, request: TrialRequest) -> None:
+        """Write the trial's full configuration."""
+        if not self._folder.exists():
+            root = EventFileWriter(str(self._folder))
+            _write(root, _declaration(request))
+            root.close()
+        writer = EventFileWriter(str(self._folder / request.trial_id))
+        self._writers[request.trial_id] = writer
+        _write(writer, summary_v2.hparams_pb(_hparams(request), trial_id=request.trial_id))
+        writer.flush()
+
+    def trial_progress(self, trial_id: str, step: int, values: Mapping[str, float]) -> None:
+        """Write the scalars of a training step."""
+        self._last_step[trial_id] = step
+        _write(
+            self._writers[trial_id], _scalars({f"train/{k}": v for k, v in values.items()}), step
+        )
+        self._writers[trial_id].flush()
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Write a trial's measures and how it ended."""
+        trial_id = record.request.trial_id
+        writer = self._writers.pop(trial_id)
+        ranking = rank_study(self._spec, [record])
+        row = (ranking["trials"] or ranking["confirmed"])[0]
+        measured = {
+            **{name: row[name] for name in METRICS if name in row},
+            "cca_heldout": row["cca_heldout"]["mean"],
+            "rate_hz": row["rate_hz"]["mean"],
+            "in_band": row["rate_hz"]["in_band"],
+        }
+        scalars = {name: value for name, value in measured.items() if value is not None}
+        _write(writer, _scalars(scalars), self._last_step.pop(trial_id, 0))
+        _write(writer, _end(record.status == "complete"))
+        writer.close()
+
+
+def _write(writer: EventFileWriter, summary: Summary, step: int = 0) -> None:
+    writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))
+
+
+def _scalars(values: Mapping[str, float]) -> Summary:
+    return Summary(
+        value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+    )
+
+
+def _hparams(request: TrialRequest) -> dict[str, bool | float | str]:
+    """Return the configuration in the types that the plugin shows; others as text."""
+    table: dict[str, Any] = {f"student.{key}": value for key, value in request.student.items()}
+    table |= {"stage": request.stage, "arm": request.arm, "seeds": list(request.seeds)}
+    return {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in table.items()
+    }
+
+
+def _declaration(request: TrialRequest) -> Summary:
+    """Return the columns of the comparison, the same for every trial."""
+    made: Summary = summary_v2.hparams_config_pb(
+        hparams=[summary_v2.HParam(name) for name in _hparams(request)],
+        metrics=[summary_v2.Metric(name) for name in METRICS],
+    )
+    return made
+
+
+def _end(succeeded: bool) -> Summary:
+    info = SessionEndInfo(
+        status=STATUS_SUCCESS if succeeded else STATUS_FAILURE, end_time_secs=time.time()
+    )
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(HParamsPluginData(session_end_info=info)),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return Summary(value=[value])
