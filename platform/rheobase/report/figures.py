@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from rheobase.study.statistics import Comparison
 
@@ -133,6 +134,7 @@ def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
                 axes.plot(value, row["cca_heldout"]["mean"], "o", ms=5, color=TIERS[row["tier"]])
             if name in logged:
                 axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(name.removeprefix("student.").replace("_", " "))
             axes.grid(color=FAINT, lw=0.6)
             axes.set_axisbelow(True)
@@ -166,11 +168,11 @@ def raster(sample: Arrays, band_hz: tuple[float, float]) -> str:
         edges = np.arange(0, max(sample["rate_hz"].max(), 1.2 * band_hz[1]) + 2, 2.0)
         side.axvspan(*band_hz, color=GREEN, alpha=0.12, lw=0)
         stacks = [sample["rate_hz"][sample["dale_sign"] == sign] for sign in (1, -1)]
-        side.hist(stacks, edges, stacked=True, color=[BLUE, RED],
+        side.hist(stacks, edges.tolist(), stacked=True, color=[BLUE, RED],
                   label=["excitatory", "inhibitory"])  # fmt: skip
         side.set_xlabel("rate on test (Hz)")
         side.set_ylabel("neurons")
-        side.legend(frameon=False, fontsize=8, loc="upper right")
+        side.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
         return _svg(figure)
 
 

@@ -20,17 +20,17 @@ class TeacherSettings(Settings):
     """Time constants of the encoder's causal exponential filters."""
     history_ms: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 40.0, 120.0)
     """How far back the predictor sees its own latents."""
-    horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0, 80.0, 160.0, 320.0)
+    horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (20.0, 40.0, 80.0, 160.0)
     """How far ahead it predicts them."""
     predictor_width: Annotated[int, Field(ge=1)] = 128
     """Hidden units of the predictor."""
-    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.02
+    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.03
     """Weight of SIGReg; prediction error has one minus this."""
     sigreg_slices: Annotated[int, Field(ge=1)] = 128
     """Random projections drawn afresh each step."""
     steps: Annotated[int, Field(ge=1)] = 2000
     """Optimiser steps."""
-    batch_windows: Annotated[int, Field(ge=2)] = 64
+    batch_windows: Annotated[int, Field(ge=2)] = 256
     """Windows in a batch, over all workers."""
     learning_rate: Positive = 3e-3
     """Peak learning rate of AdamW, cosine to zero."""

@@ -1,0 +1,210 @@
+"""The report of a run: one self-contained page, from stored results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from rheobase.core.artifacts import MANIFEST, read_json, whole_file
+from rheobase.core.errors import ArtifactError
+from rheobase.report import figures
+from rheobase.report.tables import number
+from rheobase.study.ledger import Ledger
+from rheobase.study.rank import rank_study
+from rheobase.study.result import BASELINE
+from rheobase.study.spec import Range, StudySpec, parse_study
+from rheobase.study.statistics import Comparison, compare_arms
+
+PAGE = "report/index.html"
+Row = Mapping[str, Any]
+
+
+def write_report(run: Path) -> Path:
+    """Write ``RUN/report/index.html`` and return its path.
+
+    Parameters
+    ----------
+    run
+        Folder of a run; its study, inputs, ledger and the winner's sample are read, nothing is
+        trained or measured again.
+
+    Raises
+    ------
+    ArtifactError
+        The folder is not of a run, or none of its trials has ended.
+    """
+    spec = parse_study(read_json(run / "study.json"), str(run / "study.json"))
+    inputs = read_json(run / "inputs.json")
+    with Ledger.open_existing(run / "ledger.sqlite") as ledger:
+        records = tuple(ledger.records())
+    ranking = rank_study(spec, records)
+    rows = [*ranking["trials"], *ranking["confirmed"]]
+    if not rows:
+        raise ArtifactError(
+            f"{run}: at least one trial must have ended to be reported, but none has; go on with "
+            "'rheobase run --resume'"
+        )
+    winner = _winner(ranking)
+    comparisons = compare_arms(spec, records)
+    teacher = read_json(Path(inputs["latents"]) / "report.json")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rheobase.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    page = environment.get_template("report.html.j2").render(
+        spec=spec,
+        ranking=ranking,
+        winner=winner,
+        verdict=verdict(spec, winner),
+        optimism=_optimism(ranking, winner),
+        comparisons=comparisons,
+        figures=_figures(spec, run, ranking, winner, comparisons),
+        teacher=teacher,
+        teacher_digest=read_json(Path(inputs["latents"]) / MANIFEST)["digest"],
+        inputs=inputs,
+        run=run.name,
+        notes=_notes(rows),
+        num_ended=len(rows),
+        num_asked=spec.search.trials,
+    )
+    with whole_file(run / PAGE) as partial:
+        partial.write_text(page)
+    return run / PAGE
+
+
+def _winner(ranking: Mapping[str, Any]) -> Row | None:
+    """Return the winner's row on the report's seeds; before those, the search's best."""
+    for row in ranking["confirmed"]:
+        if row["arm"] == BASELINE and row["status"] == "complete":
+            return dict(row)
+    complete = [row for row in ranking["trials"] if row["status"] == "complete"]
+    return complete[0] if complete else None
+
+
+def verdict(spec: StudySpec, row: Row | None) -> list[str]:
+    """Return what the study found, in sentences, the answer first.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    row
+        A row of the ranking, or None where no trial gave numbers.
+    """
+    if row is None:
+        return ["No trial gave numbers; the notes below say why."]
+    cca, gate = row["cca_heldout"]["mean"], row["gate"]
+    where = (
+        f"on {len(row['seeds'])} seeds that the search never saw"
+        if row["stage"] == "report"
+        else "on the search's own seeds, which flatters it"
+    )
+    interval = row["cca_heldout"]["ci95"]
+    told = f"{cca:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    required = spec.require.cca_heldout
+    answers = {
+        "passed": f"The gate is passed: held-out CCA {told} {where}, above {required:g} and every "
+        "null, with every feasibility line met.",
+        "feasible": f"The gate is not passed: held-out CCA {told} {where}; every feasibility line "
+        "is met.",
+        "infeasible": f"No trial was feasible: the one nearest to it reaches held-out CCA {told} "
+        f"{where}, and breaks {_broken(row)}.",
+    }
+    sentences = [answers[row["tier"]]]
+    if row["tier"] == "feasible":
+        gain = gate["gain_ci95"]
+        reasons = [
+            (not gate["above_required"], f"it must exceed {required:g}"),
+            (not gate["above_nulls"], "it must exceed every null that can be drawn"),
+            (gain is None or gain[0] <= 0, "its gain over the untrained network may be nil"),
+        ]
+        sentences.append("Why: " + "; ".join(why for fails, why in reasons if fails) + ".")
+    closed = f"; training closes {row['closed']:.0%} of what was left" if row["closed"] else ""
+    sentences.append(
+        f"The same network untrained reaches {row['untrained']:.3f}: the gain is "
+        f"{row['gain']:+.3f}{closed}."
+    )
+    linear = row["linear_readout"]
+    if linear > cca:
+        sentences.append(
+            f"A plain linear readout of the same smoothed counts reaches {linear:.3f} and wins: "
+            "these latents are nearly linear in the input, so this says that the network passes "
+            "them on under its constraints, not that it computes them."
+        )
+    else:
+        sentences.append(
+            f"A plain linear readout of the same smoothed counts reaches {linear:.3f}, less than "
+            "the network."
+        )
+    return sentences
+
+
+def _broken(row: Row) -> str:
+    lines = [name.replace(":", ": ") for name, value in row["violations"].items() if value > 0]
+    return ", ".join(lines)
+
+
+def _optimism(ranking: Mapping[str, Any], winner: Row | None) -> float | None:
+    """Return the winner's CCA on the search's seeds minus that on the report's."""
+    if winner is None or winner["stage"] != "report" or ranking["best"] is None:
+        return None
+    best = ranking["trials"][0]
+    return float(best["cca_heldout"]["mean"] - winner["cca_heldout"]["mean"])
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """Return every reason for a missing number once, with how many trials it concerns."""
+    notes = [note for row in rows for note in row["notes"]]
+    return [f"{note} ({notes.count(note)} of {len(rows)} trials)" for note in dict.fromkeys(notes)]
+
+
+def _figures(
+    spec: StudySpec,
+    run: Path,
+    ranking: Mapping[str, Any],
+    winner: Row | None,
+    comparisons: Sequence[Comparison],
+) -> dict[str, Markup | None]:
+    searched = [row for row in ranking["trials"] if row["status"] == "complete"]
+    required, band_hz = spec.require.cca_heldout, spec.require.rate_hz
+    logged = {
+        name for name, axis in spec.search.space.items() if isinstance(axis, Range) and axis.log
+    }
+    drawn: dict[str, str | None] = {
+        "forest": figures.ablation_forest(comparisons),
+        "leaderboard": figures.leaderboard(searched, required) if searched else None,
+        "rate": figures.cca_against_rate(searched, band_hz, required) if searched else None,
+        "parameters": figures.parameter_effects(searched, logged) if searched else None,
+    }
+    sample = _sample(run, winner)
+    for name, draw in (
+        ("raster", lambda arrays: figures.raster(arrays, band_hz)),
+        ("latents", figures.latents_over_time),
+        ("flash", figures.latents_over_a_flash),
+        ("pairs", figures.canonical_pairs),
+    ):
+        drawn[name] = draw(sample) if sample else None
+    # Each SVG names its parts from 1: two on a page need their own names.
+    return {
+        name: None if svg is None else Markup(svg.replace('id="', f'id="{name}-')
+            .replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-"))
+        for name, svg in drawn.items()
+    }  # fmt: skip
+
+
+def _sample(run: Path, winner: Row | None) -> dict[str, npt.NDArray[Any]] | None:
+    path = run / "trials" / winner["trial_id"] / "sample.npz" if winner else None
+    if path is None or not path.exists():
+        return None
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
