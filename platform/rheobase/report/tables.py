@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from rheobase.core.artifacts import whole_file, write_json
 
@@ -72,46 +75,37 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def ranking_table(ranking: Mapping[str, Any]) -> Table:
-    """Return the ranking for a terminal: every CCA beside its nulls, and what is firing."""
-    table = Table(
-        title=f"{ranking['study']}: held-out CCA, on the search's seeds and then on the report's",
-        caption="; ".join(ranking["notes"]) or None,
-        header_style="bold",
-    )
-    for name in ("rank", "tier", "arm", "trial"):
-        table.add_column(name, no_wrap=True)
-    for name in (
-        "CCA", "ci95", "untrained", "gain", "closed", "linear", "shift", "clock", "Hz", "in band",
-    ):  # fmt: skip
+def ranking_table(ranking: Mapping[str, Any]) -> Group:
+    """Return the ranking for a terminal of 80 columns: every CCA beside what it must beat."""
+    tables = [
+        _table(f"{ranking['study']}: search", ranking["trials"], "rank"),
+        _table("winner and arms on the report seeds", ranking["confirmed"], "arm"),
+    ]
+    notes = [Text(note, style="dim") for note in ranking["notes"]]
+    return Group(*(table for table in tables if table.row_count), *notes)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    table.add_column("trial", no_wrap=True)
+    for name in ("CCA", "untr.", "lin.", "null", "Hz", "band"):
         table.add_column(name, justify="right", no_wrap=True)
-    for rows in (ranking["trials"], ranking["confirmed"]):
-        for row in rows:
-            table.add_row(*_cells(row), style=None)
-        table.add_section()
+    for row in rows:
+        nulls = [row[f"null_{name}_q95"] for name in ("shift", "clock")]
+        table.add_row(
+            str(row[first]),
+            Text(row["tier"], style=TIER_STYLE[row["tier"]]),
+            row["trial_id"],
+            number(row["cca_heldout"]["mean"]),
+            number(row["untrained"], 2),
+            number(row["linear_readout"], 2),
+            number(max((null for null in nulls if null is not None), default=None), 2),
+            number(row["rate_hz"]["mean"], 1),
+            number(row["rate_hz"]["in_band"], 2),
+        )
     return table
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    ci95 = row["cca_heldout"]["ci95"]
-    style = TIER_STYLE[row["tier"]]
-    arm = row["arm"] if row["stage"] == "report" else "search"
-    return [
-        str(row["rank"]),
-        f"[{style}]{row['tier']}[/{style}]",
-        arm,
-        row["trial_id"],
-        number(row["cca_heldout"]["mean"]),
-        f"{ci95[0]:.3f}..{ci95[1]:.3f}" if ci95 else "-",
-        *(
-            number(row[name])
-            for name in (
-                "untrained", "gain", "closed", "linear_readout", "null_shift_q95", "null_clock_q95"
-            )
-        ),
-        number(row["rate_hz"]["mean"], 1),
-        number(row["rate_hz"]["in_band"], 2),
-    ]  # fmt: skip
 
 
 def number(value: float | None, digits: int = 3) -> str:
