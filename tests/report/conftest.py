@@ -71,3 +71,9 @@ def _small_run(root: Path) -> Path:
         bookkeeper = Bookkeeper(ledger, TensorBoardLog(run, spec))
         run_here(spec, run, [shard], read_latents(root / "latents"), "d" * 16, bookkeeper)
     return run
+
+
+@pytest.fixture
+def spec_of():
+    """Return a study without arms."""
+    return parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})

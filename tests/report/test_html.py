@@ -1,0 +1,115 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from rheobase.cli import _ranking
+from rheobase.core.errors import ArtifactError
+from rheobase.report.html import verdict, write_report
+from rheobase.study.rank import rank_study
+
+
+class Page(HTMLParser):
+    """Counts what is open and collects ids, links and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.scripts, self.words = [], [], 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.scripts += tag == "script"
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.links.append(value)
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def text(small_run):
+    return write_report(small_run).read_text()
+
+
+def test_the_page_holds_every_trial(text, small_run):
+    ranking = _ranking(small_run)
+    for row in [*ranking["trials"], *ranking["confirmed"]]:
+        assert row["trial_id"] in text
+
+
+def test_the_page_needs_no_other_host(text):
+    links = Page(text).links
+    assert all(link.startswith(("#", "data:")) for link in links)
+
+
+def test_a_hostile_question_stays_text(text):
+    assert Page(text).scripts == 1
+    assert "&lt;script&gt;alert" in text
+
+
+def test_the_figures_do_not_share_names(text):
+    ids = Page(text).ids
+    assert len(ids) == len(set(ids))
+    assert {"leaderboard", "rate", "parameters", "forest", "raster", "latents", "flash"} <= set(ids)
+
+
+def test_no_number_of_the_page_is_nan(text):
+    words = " ".join(Page(text).words)
+    assert not re.search(r"\bnan\b", words, re.IGNORECASE)
+
+
+def test_every_null_stands_beside_the_winner(text, small_run):
+    (row,) = [row for row in _ranking(small_run)["confirmed"] if row["arm"] == "baseline"]
+    for name in ("untrained", "linear_readout", "null_shift_q95", "null_clock_q95"):
+        assert f"<b>{row[name]:.3f}</b>" in text
+
+
+def test_too_few_pairs_are_said(text):
+    assert "underpowered: 6 pairs are needed" in text
+
+
+def test_the_same_ledger_gives_the_same_page(small_run, text):
+    assert write_report(small_run).read_text() == text
+
+
+def test_a_run_without_an_ended_trial_is_refused(small_run, tmp_path):
+    from rheobase.study.ledger import Ledger
+
+    for name in ("study.json", "inputs.json"):
+        (tmp_path / name).write_text((small_run / name).read_text())
+    with Ledger(tmp_path / "ledger.sqlite"):
+        pass
+    with pytest.raises(ArtifactError, match="at least one trial must have ended"):
+        write_report(tmp_path)
+
+
+def test_a_linear_readout_that_wins_is_said(trial_of, replicate_of, spec_of):
+    rows = rank_study(
+        spec_of, [trial_of(0, tuple(replicate_of(seed, 0.8 + seed / 100) for seed in range(3)))]
+    )["trials"]
+    told = " ".join(verdict(spec_of, rows[0]))
+    assert "The gate is passed" in told
+    assert "linear readout of the same smoothed counts reaches 0.900 and wins" in told
+    assert "untrained reaches 0.200" in told
+
+
+def test_an_infeasible_study_names_what_it_breaks(trial_of, replicate_of, spec_of):
+    rows = rank_study(spec_of, [trial_of(0, (replicate_of(0, 0.95, violation=0.3),))])["trials"]
+    told = verdict(spec_of, rows[0])[0]
+    assert told.startswith("No trial was feasible")
+    assert "active: silent" in told
+
+
+def test_a_feasible_winner_below_the_gate_says_why(trial_of, replicate_of, spec_of):
+    found = tuple(replicate_of(seed, 0.5) for seed in range(3))
+    told = verdict(spec_of, rank_study(spec_of, [trial_of(0, found)])["trials"][0])
+    assert "The gate is not passed" in told[0]
+    assert "it must exceed 0.7" in told[1]
+
+
+def test_the_ranking_is_plain_json(small_run):
+    json.dumps(_ranking(small_run), allow_nan=False)

@@ -1,0 +1,53 @@
+import csv
+import io
+import json
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from rheobase.cli import _ranking
+from rheobase.report.tables import flat_rows, ranking_table, write_tables
+
+
+def shown(ranking, width=80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(ranking_table(ranking))
+    return console.file.getvalue()
+
+
+def test_the_three_files_hold_the_same_trials(small_run, tmp_path):
+    ranking = _ranking(small_run)
+    write_tables(ranking, tmp_path)
+    assert json.loads((tmp_path / "ranking.json").read_text()) == ranking
+    with (tmp_path / "ranking.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    table = pq.read_table(tmp_path / "ranking.parquet")
+    ids = [row["trial_id"] for row in [*ranking["trials"], *ranking["confirmed"]]]
+    assert [row["trial_id"] for row in rows] == ids
+    assert table.column("trial_id").to_pylist() == ids
+    means = table.column("cca_heldout").to_pylist()
+    assert means == [float(row["cca_heldout"]) for row in rows]
+    assert set(table.column_names) == set(rows[0])
+
+
+def test_every_row_has_every_column(small_run):
+    rows = flat_rows(_ranking(small_run))
+    assert len({tuple(row) for row in rows}) == 1
+    assert "params.student.rate_weight" in rows[0]
+
+
+def test_eighty_columns_hold_every_trial_with_its_numbers(small_run):
+    ranking = _ranking(small_run)
+    text = shown(ranking)
+    for row in [*ranking["trials"], *ranking["confirmed"]]:
+        (line,) = [one for one in text.splitlines() if row["trial_id"][:10] in one]
+        assert f"{row['cca_heldout']['mean']:.3f}" in line
+        assert len(line.rstrip()) <= 80
+
+
+def test_a_failed_trial_shows_dashes_not_zeros(trial_of, spec_of):
+    from rheobase.study.rank import rank_study
+
+    ranking = rank_study(spec_of, [trial_of(0, status="failed")])
+    assert " - " in shown(ranking)
+    assert "0.00" not in shown(ranking)
