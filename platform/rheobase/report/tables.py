@@ -86,11 +86,18 @@ def ranking_table(ranking: Mapping[str, Any]) -> Group:
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+    )
     table.add_column(first, no_wrap=True)
     table.add_column("tier", no_wrap=True)
     table.add_column("trial", no_wrap=True)
-    for name in ("CCA", "untr.", "lin.", "null", "Hz", "band"):
+    for name in ("CCA", "untr", "lin", "null", "Hz", "band"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         nulls = [row[f"null_{name}_q95"] for name in ("shift", "clock")]

@@ -69,8 +69,12 @@ def as_counts(counts: npt.NDArray[np.integer], where: str) -> npt.NDArray[np.uin
     return counts.astype(np.uint8)
 
 
-def split_labels(groups: Sequence[int], test: float, seed: int, *names: str) -> set[int]:
+def split_labels(
+    groups: Sequence[int], test: float, seed: int, where: str, *names: str
+) -> set[int]:
     """Draw the held-out groups: a share `test` of them, at least one, never all.
+
+    `names` names the child generator; `where` is told in the error.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def split_labels(groups: Sequence[int], test: float, seed: int, *names: str) -> 
     """
     if len(groups) < 2:
         raise DataError(
-            f"{' '.join(names)}: at least 2 groups must hold to split train from test, but got "
+            f"{where}: at least 2 groups must hold to split train from test, but got "
             f"{len(groups)}; use a longer recording or a smaller data.split.block_s"
         )
     num_test = min(max(1, round(test * len(groups))), len(groups) - 1)
@@ -152,7 +156,7 @@ def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
         for unit in range(len(session.units)):
             where = f"{session.source}: unit {session.units.unit_id[unit]}"
             counts[:, unit] = as_counts(count_spikes(session.spikes_of(unit), edges), where)
-        group, split = _blocks(num_bins, first_group, settings, session.session_id, str(state))
+        group, split = _blocks(num_bins, first_group, settings, session, str(state))
         first_group = int(group[-1]) + 1
         presentation, phase = phases(edges, session.presentations)
         segments.append(
@@ -180,7 +184,7 @@ def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
 
 
 def _blocks(
-    num_bins: int, first_group: int, settings: DataSettings, session_id: str, state: str
+    num_bins: int, first_group: int, settings: DataSettings, session: Session, state: str
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
     split: SplitSettings = settings.split
     block_bins = round(split.block_s * 1000 / settings.bin_ms)
@@ -188,8 +192,9 @@ def _blocks(
     num_blocks = max(1, num_bins // block_bins)
     block = np.minimum(np.arange(num_bins) // block_bins, num_blocks - 1)
     group = (first_group + block).astype(np.int32)
-    names = (session_id, state, str(first_group))
-    held_out = split_labels(np.unique(group).tolist(), split.test, split.seed, *names)
+    names = (session.session_id, state, str(first_group))
+    groups = np.unique(group).tolist()
+    held_out = split_labels(groups, split.test, split.seed, session.source, *names)
     labels = np.where(np.isin(group, list(held_out)), TEST, TRAIN).astype(np.int8)
     return group, with_gaps(labels, round(split.gap_ms / settings.bin_ms))
 
@@ -216,7 +221,11 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings) -> Shard:
     used = session.counts[:, :, : num_bins * ratio].reshape(num_trials, num_units, num_bins, ratio)
     counts = as_counts(used.sum(axis=3, dtype=np.int64).transpose(0, 2, 1), session.source)
     held_out = split_labels(
-        range(num_trials), settings.split.test, settings.split.seed, session.session_id
+        range(num_trials),
+        settings.split.test,
+        settings.split.seed,
+        session.source,
+        session.session_id,
     )
     phase = np.arange(num_bins, dtype=np.int32)
     segments = tuple(

@@ -1,0 +1,194 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+STUDY = """
+name = "x"
+[data]
+sessions = ["{}"]
+"""
+
+
+@pytest.fixture
+def cli(tmp_path, root):
+    """Return a function that runs the command line in an empty folder of its own."""
+
+    def call(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "rheobase", *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=120,
+            env={"PYTHONPATH": str(root / "platform"), "RHEOBASE_HOME": str(tmp_path / "home")},
+        )
+
+    return call
+
+
+def refused(done, *told):
+    """Assert exit code 2 and one line on stderr that says all of `told`."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for words in told:
+        assert words in lines[0]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Return a function that writes a study on one recording."""
+
+    def write(address="synthetic:planted?minutes=0.5&units=8", more="") -> str:
+        (tmp_path / "study.toml").write_text(STUDY.format(address) + more)
+        return "study.toml"
+
+    return write
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(cli, study):
+    done = cli("plan", study(more="[student]\nnum_neuron = 5\n"))
+    refused(done, "study.toml", "unknown key 'num_neuron'", "Did you mean 'num_neurons'?")
+
+
+def test_a_missing_study_is_refused(cli):
+    refused(cli("plan", "none.toml"), "none.toml: no such study file")
+
+
+def test_a_missing_recording_is_refused(cli, study):
+    refused(cli("run", study("none.nwb")), "none.nwb", "none does; check the path")
+
+
+def test_a_truncated_nwb_is_refused(cli, tmp_path):
+    assert cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5").returncode == 0
+    whole = (tmp_path / "a.nwb").read_bytes()
+    (tmp_path / "cut.nwb").write_bytes(whole[: len(whole) // 2])
+    refused(cli("validate", "cut.nwb"), "cut.nwb", "copy or download it again")
+
+
+@pytest.mark.parametrize(("bad", "told"), [(-0.5, "negative"), (np.nan, "NaN")])
+def test_bad_times_are_refused(cli, tmp_path, bad, told):
+    np.savez(tmp_path / "t.npz", spike_times_s=[0.1, bad], unit_index=[0, 2])
+    refused(cli("bin", "t.npz", "--out", "shards"), "t.npz", told)
+    assert not list(tmp_path.glob("shards/*"))
+
+
+def test_zero_units_after_filtering_are_refused(cli, tmp_path):
+    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5")
+    import h5py
+
+    with h5py.File(tmp_path / "a.nwb", "r+") as file:
+        file["units/presence_ratio"][:] = 0.0
+    refused(cli("bin", "a.nwb", "--out", "shards"), "a.nwb", "at least 1 unit must be left")
+    assert not list(tmp_path.glob("shards/*"))
+
+
+def test_an_area_that_matches_nothing_is_refused(cli):
+    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5")
+    done = cli("bin", "a.nwb", "--area", "MOp", "--out", "shards")
+    refused(done, "'MOp' matches none")
+
+
+def test_a_session_too_short_to_be_split_is_refused(cli, tmp_path):
+    np.savez(tmp_path / "t.npz", spike_times_s=[0.1, 0.3], unit_index=[0, 2])
+    refused(cli("bin", "t.npz", "--out", "shards"), "t.npz", "at least 2 groups")
+    assert not list(tmp_path.glob("shards/*"))
+
+
+@pytest.mark.cluster
+def test_a_session_shorter_than_a_window_is_refused(cli, tmp_path, study):
+    np.savez(tmp_path / "t.npz", spike_times_s=[0.1, 0.3], unit_index=[0, 2])
+    done = cli("pretrain", study("t.npz"))
+    refused(done, "t.npz", "an interval of at least one window must hold")
+    assert not list(tmp_path.glob("home/shards/*"))
+
+
+def test_an_underpowered_ablation_is_refused_unless_told(cli, study):
+    arms = '[ablation.arms]\nno-dale = { "student.dale" = false }\n[seeds]\nreport = [5, 6]\n'
+    refused(cli("run", study(more=arms)), "6 pairs", "--underpowered")
+
+
+def test_a_folder_that_is_no_run_is_refused(cli):
+    refused(cli("rank", "nowhere"), "nowhere")
+
+
+def test_validate_prints_json_alone_and_exits_0_without_a_fatal_finding(cli):
+    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5")
+    done = cli("validate", "a.nwb", "--json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert told["num_units"] == 5
+    assert told["findings"] == []
+    assert set(told) == {"session", "num_units", "num_spikes", "duration_s", "findings"}
+
+
+def test_validate_exits_1_on_a_fatal_finding(cli, tmp_path):
+    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5")
+    import h5py
+
+    with h5py.File(tmp_path / "a.nwb", "r+") as file:
+        file["units/spike_times"][0] = -1.0
+    done = cli("validate", "a.nwb", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["findings"][0]["check"] == "spikes-negative"
+
+
+def test_simulate_writes_the_latents_beside_the_recording(cli, tmp_path):
+    assert cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5", "--json").returncode == 0
+    assert np.load(tmp_path / "a.latents.npz")["latents"].shape[1] == 8
+
+
+def test_bin_writes_shards_that_it_does_not_bin_again(cli, tmp_path):
+    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "8")
+    first = json.loads(cli("bin", "a.nwb", "--out", "shards", "--json").stdout)
+    again = json.loads(cli("bin", "a.nwb", "--out", "shards", "--json").stdout)
+    assert first == again
+    assert first[0]["num_bins"] == 3000
+    assert len(list(tmp_path.glob("shards/*/shard.arrow"))) == 1
+
+
+def test_plan_touches_no_data_and_states_the_least_p(cli, study):
+    done = cli("plan", study("nowhere.nwb"), "--json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert told["least_p"] == 2 / 2**8
+    assert told["cpu_hours_per_session"] > 0
+
+
+@pytest.mark.parametrize("name", ["quickstart", "steinmetz", "ei_balance", "constraints_factorial"])
+def test_every_study_of_the_repository_is_valid(cli, root, name):
+    assert cli("plan", root / "studies" / f"{name}.toml").returncode == 0
+
+
+COMMANDS = [
+    *("doctor", "simulate", "validate", "bin", "plan", "pretrain", "encode", "run", "rank"),
+    *("compare", "report", "replay", "trace", "export", "score"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_holds_an_example(cli, command):
+    done = cli(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: rheobase {command}" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_finished_run_answers_every_question(cli, small_run, tmp_path):
+    ranking = json.loads(cli("rank", small_run, "--json").stdout)
+    trial = ranking["trials"][0]["trial_id"]
+    told = json.loads(cli("compare", small_run, "no-dale", "--json").stdout)
+    assert told["num_pairs"] == 2
+    trace = json.loads(cli("trace", small_run, trial, "--json").stdout)
+    assert trace["trial"]["trial_id"] == trial
+    files = json.loads(cli("export", small_run, trial, "--out", "e", "--json").stdout)["files"]
+    assert len(files) == 2
+    replayed = cli("replay", small_run, trial, "--json")
+    assert json.loads(replayed.stdout)["identical"], replayed.stdout
+    assert replayed.returncode == 0
+    refused(cli("replay", small_run, "0" * 16), "a trial of this run must be named")
+    refused(cli("compare", small_run, "no-dal"), "Did you mean 'no-dale'?")
