@@ -11,10 +11,10 @@ def config(root):
 
 @pytest.fixture
 def check():
-    """Return Ray's own check, with the node types' shape filled in as a cloud would."""
-    from ray.autoscaler._private.util import validate_config
+    """Return Ray's own check, made as `ray up` makes it: defaults filled in first."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
 
-    return validate_config
+    return lambda config: validate_config(prepare_config(config))
 
 
 def test_ray_accepts_the_file(config, check):
