@@ -14,7 +14,7 @@ def committed(root):
     texts = {}
     for name in names:
         path = root / name
-        if path.is_file() and path.suffix not in (".png",):
+        if path.is_file() and path.suffix != ".png":
             texts[name] = path.read_text()
     return texts
 
