@@ -53,9 +53,6 @@ def main() -> None:
     except RheobaseError as error:
         log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        log.print("interrupted; the same command with --resume goes on", style="yellow")
-        sys.exit(130)
 
 
 def _print_json(value: Any) -> None:
@@ -393,13 +390,17 @@ def run(
     if not underpowered:
         _refuse_underpowered(spec)
     folder = out or home() / "studies" / spec.name
-    run_study(
-        spec,
-        folder,
-        resume=resume,
-        address=address,
-        listener=_Terminal([TensorBoardLog(folder, spec)]),
-    )
+    try:
+        run_study(
+            spec,
+            folder,
+            resume=resume,
+            address=address,
+            listener=_Terminal([TensorBoardLog(folder, spec)]),
+        )
+    except KeyboardInterrupt:
+        log.print("interrupted; the same command with --resume goes on", style="yellow")
+        raise typer.Exit(130) from None
     ranking = _ranking(folder)
     write_tables(ranking, folder)
     page = write_report(folder)
