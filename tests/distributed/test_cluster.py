@@ -79,7 +79,7 @@ def test_a_local_session_is_reachable_from_this_machine_alone_and_leaves_nothing
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize("address", ["auto", "nowhere", "127.0.0.1:1", "ray://127.0.0.1:1"])
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_a_cluster_that_does_not_answer_is_told_in_one_line(address, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(ClusterError, match=address) as caught, ray_session(address):
