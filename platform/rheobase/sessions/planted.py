@@ -16,6 +16,7 @@ from scipy.signal import lfilter
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import SessionError
 from rheobase.core.seeds import generator
+from rheobase.sessions.nwb import STRIDE_S
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +34,7 @@ IMAGES = tuple(
     f"{name}_r" for name in ("im005", "im024", "im034", "im083", "im087", "im104", "im111", "im114")
 )
 STIMULUS = "Natural_Images_Lum_Matched_set_ophys_G_2019"
-BIN_S, STRIDE_S, FLASH_S = 0.01, 0.75, 0.25
+BIN_S, FLASH_S = 0.01, 0.25
 LEAD_S, PAUSE_S = 5.0, 10.0
 ACTIVE_BLOCK, PASSIVE_BLOCK = 0, 5
 REPEATS = 8  # flashes of an image before it may change
