@@ -151,6 +151,20 @@ def test_bin_writes_shards_that_it_does_not_bin_again(cli, tmp_path):
     assert len(list(tmp_path.glob("shards/*/shard.arrow"))) == 1
 
 
+@pytest.mark.realdata
+def test_bin_takes_every_real_recording_whatever_its_kind(cli, data_folder):
+    done = cli("bin", f"{data_folder}/*/*.npz", "--out", "shards", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {row["session"]: row for row in json.loads(done.stdout)}
+    assert found["A2929-200711"]["num_bins"] == 120_000
+    assert found["session02_Cori_2016-12-17"]["num_bins"] == 251 * 40
+
+
+def test_a_preset_that_does_not_exist_is_refused(cli, tmp_path):
+    np.savez(tmp_path / "t.npz", spike_times_s=[0.1, 0.3], unit_index=[0, 2])
+    refused(cli("bin", "t.npz", "--quality", "alle", "--out", "s"), "quality", "'allen'", "'alle'")
+
+
 def test_plan_touches_no_data_and_states_the_least_p(cli, study):
     done = cli("plan", study("nowhere.nwb"), "--json")
     assert done.returncode == 0

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from rheobase import __version__
 from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError, StudyError
+from rheobase.shards.settings import DataSettings
 from rheobase.study.listener import Listener
 from rheobase.study.result import TrialRecord, TrialRequest
 from rheobase.study.spec import StudySpec, dump_study, load_study, parse_study
@@ -201,6 +203,17 @@ def validate(
     raise typer.Exit(1 if fatal else 0)
 
 
+def _data_settings(table: Mapping[str, Any]) -> DataSettings:
+    try:
+        return DataSettings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StudyError(
+            f"rheobase bin: {where}: {first['msg']} (found {first['input']!r})"
+        ) from None
+
+
 @app.command("bin")
 def bin_command(
     sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
@@ -210,14 +223,17 @@ def bin_command(
         str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")
     ] = "allen",
     areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
-    split_by: Annotated[str, typer.Option(help="block or trial.")] = "block",
+    split_by: Annotated[
+        str, typer.Option(help="block or trial; auto takes what the recording's kind allows.")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Bin recordings to shards.
 
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
-    from rheobase.sessions.load import resolve_sessions
+    from rheobase.sessions.load import load_session, resolve_sessions
+    from rheobase.sessions.session import TrialSession
     from rheobase.shards.ingest import bin_session
     from rheobase.shards.store import read_shard
 
@@ -226,14 +242,14 @@ def bin_command(
         "bin_ms": bin_ms,
         "quality": quality,
         "areas": areas or [],
-        "split": {"by": split_by},
         "window_ms": bin_ms,
     }
-    settings = parse_study(
-        {"name": "bin", "data": {**table, "window_ms": 1000.0}}, "rheobase bin"
-    ).data.model_copy(update={"window_ms": bin_ms})
     done = []
     for address in resolve_sessions(sessions):
+        by = split_by
+        if by == "auto":
+            by = "trial" if isinstance(load_session(address), TrialSession) else "block"
+        settings = _data_settings({**table, "split": {"by": by}})
         path = bin_session(address, settings, out)
         shard = read_shard(path)
         done.append(
