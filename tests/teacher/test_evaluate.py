@@ -12,7 +12,13 @@ from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 
-SETTINGS = TeacherSettings(latent_dim=4, steps=300, batch_windows=64, sigreg_weight=0.1)
+SETTINGS = TeacherSettings(
+    latent_dim=4,
+    steps=300,
+    batch_windows=64,
+    sigreg_weight=0.1,
+    horizons_ms=(40.0, 80.0, 160.0, 320.0),
+)
 ADDRESS = "synthetic:planted?seed={}&minutes=2&units=30&nuisance=0"
 
 
