@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.npz import read_npz
+from rheobase.sessions.npz import read_npz, write_npz
 
 
 def test_spikes_lie_unit_after_unit(npz):
@@ -87,3 +89,32 @@ def test_a_truncated_archive_is_refused(npz):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(SessionError, match="reading it failed"):
         read_npz(path)
+
+
+@given(
+    trains=st.lists(
+        st.lists(st.floats(0, 99, allow_nan=False, width=32), max_size=20), min_size=1, max_size=6
+    )
+)
+def test_what_is_written_is_read_back(tmp_path_factory, trains):
+    path = tmp_path_factory.mktemp("npz") / "mine.npz"
+    write_npz(
+        path,
+        trains,
+        duration_s=100.0,
+        area=["VISp"] * len(trains),
+        epochs=[(0.0, 50.0, "active"), (50.0, 100.0, "passive")],
+        presentations=[(1.0, 1.25, "a"), (60.0, 60.25, "omitted")],
+    )
+    session = read_npz(path)
+    assert session.session_id == "mine"
+    for unit, train in enumerate(trains):
+        np.testing.assert_array_equal(session.spikes_of(unit), np.array(train, np.float64))
+    assert list(session.presentations.active) == [True, False]
+    assert list(session.presentations.omitted) == [False, True]
+
+
+def test_a_recording_that_could_not_be_read_back_is_not_written(tmp_path):
+    with pytest.raises(SessionError, match=r"mine\.npz: duration_s must reach the last spike"):
+        write_npz(tmp_path / "mine.npz", [[5.0]], duration_s=1.0)
+    assert not list(tmp_path.iterdir())

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.core.artifacts import whole_file
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.nwb import intervals_of
@@ -67,6 +70,75 @@ def read_npz(path: Path) -> Session | TrialSession:
         f"{', '.join(TRIALS)} (by trial), but holds {', '.join(arrays) or 'nothing'}; rename or "
         "add arrays"
     )
+
+
+def write_npz(
+    path: Path,
+    spike_times_s: Sequence[npt.ArrayLike],
+    *,
+    duration_s: float,
+    area: Sequence[str] = (),
+    epochs: Sequence[tuple[float, float, str]] = (),
+    presentations: Sequence[tuple[float, float, str]] = (),
+) -> None:
+    """Write a continuous recording in the form `read_npz` reads, whole or not at all.
+
+    This is the way in for recordings held by other libraries: Neo's spike trains as
+    ``[train.rescale("s").magnitude for train in segment.spiketrains]``, pynapple's groups as
+    ``[group[n].t for n in group]``.
+
+    Parameters
+    ----------
+    path
+        ``OUT.npz``; its stem becomes the session's id.
+    spike_times_s
+        One array of spike times in seconds for each of N units.
+    duration_s
+        Length of the recording.
+    area
+        N structure acronyms, or none.
+    epochs
+        (start, stop, state) in seconds, in order; states ``active`` and ``passive`` are those
+        that CCA is compared across.
+    presentations
+        (onset, offset, image) in seconds, in order; an image ``omitted`` is an omission.
+
+    Raises
+    ------
+    SessionError
+        The arrays do not make a recording that could be read back; nothing is written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp()) / "mine.npz"
+    >>> write_npz(out, [[0.1, 0.2], [], [0.5]], duration_s=1.0, area=["VISp", "VISp", "LGd"])
+    >>> read_npz(out).num_spikes
+    3
+    """
+    trains = [np.asarray(train, np.float64).ravel() for train in spike_times_s]
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "spike_times_s": np.concatenate([np.zeros(0), *trains]),
+        "unit_index": np.concatenate([[0], np.cumsum([len(train) for train in trains])]).astype(
+            np.int64
+        ),
+        "duration_s": np.array(float(duration_s)),
+    }
+    if area:
+        arrays["brain_area"] = np.array(list(area), np.str_)
+    if epochs:
+        for index, name in enumerate(("epoch_start_s", "epoch_stop_s", "epoch_tag")):
+            arrays[name] = np.array([epoch[index] for epoch in epochs])
+    if presentations:
+        for index, name in enumerate(("start_s", "stop_s", "image")):
+            arrays[f"presentation_{name}"] = np.array([shown[index] for shown in presentations])
+    with whole_file(path) as partial:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        try:
+            read_npz(partial)
+        except SessionError as error:
+            raise SessionError(str(error).replace(str(partial), str(path))) from None
 
 
 def _require(holds: bool, path: Path, must: str, found: str, do: str) -> None:

@@ -132,13 +132,23 @@ def _read_units(file: h5py.File, path: Path) -> tuple[Units, Floats, npt.NDArray
 
 
 def _areas(file: h5py.File, table: h5py.Group, num_units: int) -> Strings:
-    """Return the structure acronym of each unit's peak channel, (N,)."""
+    """Return the structure acronym of each unit's peak or first channel, (N,)."""
     where = "general/extracellular_ephys/electrodes"
-    if "peak_channel_id" not in table or where not in file or "location" not in file[where]:
+    if where not in file or "location" not in file[where]:
         return np.full(num_units, "")
-    location = dict(
-        zip(file[where]["id"][:].tolist(), _strings(file[where]["location"][:]), strict=True)
-    )
+    named = _strings(file[where]["location"][:])
+    if "peak_channel_id" not in table:
+        # NWB's own column: for each unit a list of rows of the electrodes' table.
+        if "electrodes" not in table or "electrodes_index" not in table:
+            return np.full(num_units, "")
+        ends = table["electrodes_index"][:].astype(np.int64)
+        begins = np.concatenate([[0], ends[:-1]])
+        rows = table["electrodes"][:].astype(np.int64)
+        return np.array(
+            [named[rows[b]] if e > b else "" for b, e in zip(begins, ends, strict=True)],
+            dtype=np.str_,
+        )
+    location = dict(zip(file[where]["id"][:].tolist(), named, strict=True))
     return np.array([location.get(int(c), "") for c in table["peak_channel_id"][:]], dtype=np.str_)
 
 

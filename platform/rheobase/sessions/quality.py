@@ -19,6 +19,8 @@ DUPLICATE_S = 0.0003
 """Two spikes of a unit closer than this are one spike found twice: no neuron is refractory less."""
 SILENT_S = 5.0
 """All units together silent for this long inside an interval: the probe was, not the mouse."""
+LOST_HZ = 0.5
+"""Mean rate from which a unit's silence over a whole interval is no chance."""
 MIN_RATE_FOR_SILENCE_HZ = 20.0
 """Summed rate below which a silence of `SILENT_S` may be chance."""
 
@@ -60,6 +62,14 @@ PRESETS: Mapping[str, tuple[Threshold, ...]] = {
         Threshold("sliding_rp_violation", "<", 0.1),
     ),
     "none": (),
+}
+
+
+METRIC_RANGES: Mapping[str, tuple[float, float]] = {
+    "firing_rate": (0.0, 1000.0),
+    "isi_violations": (0.0, np.inf),
+    "presence_ratio": (0.0, 1.0),
+    "amplitude_cutoff": (0.0, 1.0),
 }
 
 
@@ -152,10 +162,14 @@ def check_session(session: Session | TrialSession) -> list[Finding]:
     Fatal: no number from such a recording can be trusted. Warning: it can, once explained.
     """
     checks: tuple[Callable[[Session], Iterator[Finding]], ...] = (
+        _check_units,
         _check_spikes,
         _check_rates,
         _check_silence,
+        _check_units_lost,
         _check_presentations,
+        _check_changes,
+        _check_intervals,
         _check_blocks,
     )
     found = list(_check_emptiness(session))
@@ -169,6 +183,40 @@ def _check_emptiness(session: Session | TrialSession) -> Iterator[Finding]:
         yield Finding("no-units", "fatal", 0, "the units table is empty")
     elif session.num_spikes == 0:
         yield Finding("no-spikes", "fatal", 0, f"{len(session.units)} units hold no spike")
+
+
+def _check_units(session: Session) -> Iterator[Finding]:
+    units = session.units
+    _, counts = np.unique(units.unit_id, return_counts=True)
+    if (counts > 1).any():
+        yield Finding(
+            "unit-ids-repeated",
+            "fatal",
+            int((counts - 1).sum()),
+            f"{len(units)} units share {len(counts)} ids",
+        )
+    without = np.diff(session.spike_offsets) == 0
+    if without.any():
+        yield Finding(
+            "units-without-spikes",
+            "warning",
+            int(without.sum()),
+            f"first is unit {units.unit_id[np.argmax(without)]}",
+        )
+    for name, (low, high) in METRIC_RANGES.items():
+        values = units.metrics.get(name)
+        if values is None:
+            continue
+        outside = (values < low) | (values > high)  # NaN is neither: it means not measured
+        if outside.any():
+            unit = int(np.argmax(outside))
+            yield Finding(
+                "metric-out-of-range",
+                "warning",
+                int(outside.sum()),
+                f"{name} must lie in [{low:g}, {high:g}]; unit {units.unit_id[unit]} has "
+                f"{values[unit]:g}",
+            )
 
 
 def _first(session: Session, wrong: Bools) -> str:
@@ -251,10 +299,57 @@ def _check_silence(session: Session) -> Iterator[Finding]:
         )
 
 
+def _check_units_lost(session: Session) -> Iterator[Finding]:
+    """Find units that fire in one stretch of the recording and not once in another."""
+    rates = []
+    for start_s, stop_s in zip(session.intervals.start_s, session.intervals.stop_s, strict=True):
+        inside = (session.spike_times_s >= start_s) & (session.spike_times_s < stop_s)
+        ends = np.concatenate([[0], np.cumsum(inside)])[session.spike_offsets]
+        rates.append(np.diff(ends) / (stop_s - start_s))
+    least, most = np.min(rates, axis=0), np.max(rates, axis=0)
+    lost = (least == 0) & (most >= LOST_HZ)
+    if lost.any():
+        unit = int(np.argmax(lost))
+        yield Finding(
+            "units-lost",
+            "warning",
+            int(lost.sum()),
+            f"unit {session.units.unit_id[unit]} fires at {most[unit]:.1f} Hz in one interval and "
+            "never in another",
+        )
+
+
 def _check_presentations(session: Session) -> Iterator[Finding]:
     flashes = session.presentations
-    if len(flashes) < 2:
+    if not len(flashes):
         return
+    not_finite = ~np.isfinite(flashes.start_s)
+    if not_finite.any():
+        yield Finding(
+            "presentations-not-finite",
+            "fatal",
+            int(not_finite.sum()),
+            f"presentation {int(np.argmax(not_finite))} has no onset",
+        )
+        return
+    backward = flashes.stop_s < flashes.start_s  # an omission may have no end: NaN
+    if backward.any():
+        yield Finding(
+            "presentations-backward",
+            "fatal",
+            int(backward.sum()),
+            f"presentation {int(np.argmax(backward))} stops before it starts",
+        )
+    named = flashes.image != "omitted"
+    flagged = flashes.omitted == named
+    if flagged.any():
+        yield Finding(
+            "omission-disagrees",
+            "warning",
+            int(flagged.sum()),
+            f"presentation {int(np.argmax(flagged))} is '{flashes.image[np.argmax(flagged)]}' but "
+            f"omitted is {bool(flashes.omitted[np.argmax(flagged)])}",
+        )
     steps_s = np.diff(flashes.start_s)
     backward = ~(steps_s > 0)
     if backward.any():
@@ -284,6 +379,52 @@ def _check_presentations(session: Session) -> Iterator[Finding]:
             int(off.sum()),
             f"{STRIDE_S} s from onset to onset must hold; {steps_s[np.argmax(off)]:.3f} s at "
             f"{flashes.start_s[np.argmax(off)]:g} s",
+        )
+
+
+def _check_changes(session: Session) -> Iterator[Finding]:
+    """Find flashes whose change flag is not what their block's images say."""
+    flashes = session.presentations
+    wrong = []
+    for block in np.unique(flashes.block):
+        shown = np.flatnonzero((flashes.block == block) & ~flashes.omitted & (flashes.image != ""))
+        changes = flashes.image[shown[1:]] != flashes.image[shown[:-1]]
+        wrong += shown[1:][flashes.is_change[shown[1:]] != changes].tolist()
+    if wrong and flashes.is_change.any():
+        yield Finding(
+            "change-disagrees",
+            "warning",
+            len(wrong),
+            f"presentation {wrong[0]} says is_change {bool(flashes.is_change[wrong[0]])}, its "
+            "image and the one before say otherwise",
+        )
+
+
+def _check_intervals(session: Session) -> Iterator[Finding]:
+    intervals = session.intervals
+    if len(intervals) < 2:
+        return
+    overlap = intervals.start_s[1:] < intervals.stop_s[:-1]
+    if overlap.any():
+        first = int(np.argmax(overlap))
+        yield Finding(
+            "blocks-overlap",
+            "fatal",
+            int(overlap.sum()),
+            f"one ends at {intervals.stop_s[first]:g} s, the next starts at "
+            f"{intervals.start_s[first + 1]:g} s: spikes would be counted twice",
+        )
+    mixed = [
+        int(block)
+        for block in np.unique(session.presentations.block)
+        if len(np.unique(session.presentations.active[session.presentations.block == block])) > 1
+    ]
+    if mixed:
+        yield Finding(
+            "block-of-two-states",
+            "fatal",
+            len(mixed),
+            f"block {mixed[0]} holds active and passive presentations",
         )
 
 

@@ -1,0 +1,215 @@
+"""Good files made bad in one way each: every kind is found by name, and none by another's."""
+
+import h5py
+import numpy as np
+import pytest
+
+from rheobase.core.errors import SessionError
+from rheobase.sessions.nwb import read_nwb
+from rheobase.sessions.quality import check_session
+
+
+def spikes(file):
+    return file["units/spike_times"], file["units/spike_times_index"][:].astype(int)
+
+
+def flashes(file):
+    return next(g for n, g in file["intervals"].items() if n.endswith("_presentations"))
+
+
+def replaced(group, name, values):
+    del group[name]
+    group[name] = values
+
+
+def change(name, where, index, value):
+    def corrupt(file):
+        column = where(file)[name]
+        values = column[:]
+        values[index] = value
+        replaced(where(file), name, values)
+
+    return corrupt
+
+
+def spike(index, value):
+    return lambda file: spikes(file)[0].__setitem__(index, value)
+
+
+def duplicated(file):
+    times, _ = spikes(file)
+    times[1] = times[0] + 1e-4
+
+
+def swapped_spikes(file):
+    times, _ = spikes(file)
+    times[0], times[1] = times[1], times[0]
+
+
+def silent_probe(file):
+    times, _ = spikes(file)
+    values = times[:]
+    values[(values > 20) & (values < 28)] = 28.0
+    times[:] = values
+
+
+def lost_units(file):
+    times, ends = spikes(file)
+    values = times[:]
+    for unit in range(5):
+        train = slice(ends[unit - 1] if unit else 0, ends[unit])
+        values[train] = np.sort(np.minimum(values[train], 60.0 + np.arange(len(values[train]))))
+        values[train] = np.linspace(5.0, 60.0, len(values[train]))
+    times[:] = values
+
+
+def no_spikes_of_a_unit(file):
+    ends = file["units/spike_times_index"][:]
+    ends[3] = ends[2]
+    replaced(file["units"], "spike_times_index", ends)
+
+
+def empty(file):
+    for name, column in list(file["units"].items()):
+        replaced(file["units"], name, column[:0])
+
+
+def no_spikes(file):
+    replaced(file["units"], "spike_times", np.zeros(0))
+    replaced(file["units"], "spike_times_index", file["units/spike_times_index"][:] * 0)
+
+
+def units(file):
+    return file["units"]
+
+
+def shifted_replay(file):
+    table = flashes(file)
+    passive = table["active"][:] == 0
+    for name in ("start_time", "stop_time"):
+        replaced(table, name, table[name][:] - 20.0 * passive)
+
+
+def swapped_onsets(file):
+    table = flashes(file)
+    for name in ("start_time", "stop_time"):
+        values = table[name][:]
+        values[[4, 5]] = values[[5, 4]]
+        replaced(table, name, values)
+
+
+def stretched(file):
+    table = flashes(file)
+    late = 0.3 * (np.arange(len(table["start_time"])) >= 30)
+    for name in ("start_time", "stop_time"):
+        replaced(table, name, table[name][:] + late)
+
+
+def one_state(file):
+    table = flashes(file)
+    replaced(table, "active", np.ones(len(table["active"]), np.uint8))
+
+
+def other_images(file):
+    table = flashes(file)
+    image = table["image_name"].asstr()[:]
+    image[-8:] = "im999_r"
+    replaced(table, "image_name", image)
+
+
+def flag(name):
+    def corrupt(file):
+        table = flashes(file)
+        values = table[name][:]
+        shown = np.flatnonzero(table["omitted"][:] == 0)[10]
+        values[shown] = 1 - values[shown]
+        replaced(table, name, values)
+
+    return corrupt
+
+
+FOUND = {
+    "spike-not-finite": (spike(5, np.nan), "spikes-not-finite", "fatal"),
+    "spike-infinite": (spike(5, np.inf), "spikes-not-finite", "fatal"),
+    "spike-negative": (spike(0, -0.5), "spikes-negative", "fatal"),
+    "spikes-swapped": (swapped_spikes, "spikes-unsorted", "warning"),
+    "spike-twice": (duplicated, "duplicate-spikes", "warning"),
+    "probe-silent": (silent_probe, "probe-silent", "warning"),
+    "units-lost-in-replay": (lost_units, "units-lost", "warning"),
+    "unit-without-spikes": (no_spikes_of_a_unit, "units-without-spikes", "warning"),
+    "no-units": (empty, "no-units", "fatal"),
+    "no-spikes": (no_spikes, "no-spikes", "fatal"),
+    "ids-repeated": (change("id", units, 1, 1), "unit-ids-repeated", "fatal"),
+    "rate-wrong": (change("firing_rate", units, 2, 99.0), "firing-rate-disagrees", "warning"),
+    "presence-above-1": (change("presence_ratio", units, 2, 1.5), "metric-out-of-range", "warning"),
+    "isi-negative": (change("isi_violations", units, 2, -0.1), "metric-out-of-range", "warning"),
+    "cutoff-above-1": (change("amplitude_cutoff", units, 2, 3.0), "metric-out-of-range", "warning"),
+    "onset-missing": (
+        change("start_time", flashes, 7, np.nan), "presentations-not-finite", "fatal",
+    ),
+    "onsets-swapped": (swapped_onsets, "presentations-unordered", "fatal"),
+    "flash-too-long": (change("stop_time", flashes, 7, 11.2), "presentations-overlap", "fatal"),
+    "flash-backward": (change("stop_time", flashes, 7, 1.0), "presentations-backward", "fatal"),
+    "stride-broken": (stretched, "flash-stride", "warning"),
+    "replay-too-early": (shifted_replay, "blocks-overlap", "fatal"),
+    "block-mixed": (change("active", flashes, 3, 0), "block-of-two-states", "fatal"),
+    "one-state-only": (one_state, "active-passive-missing", "warning"),
+    "other-images": (other_images, "replay-differs", "warning"),
+    "change-flag-wrong": (flag("is_change"), "change-disagrees", "warning"),
+    "omission-flag-wrong": (flag("omitted"), "omission-disagrees", "warning"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_each_kind_of_corruption_is_found_by_name(edited, kind):
+    corrupt, check, severity = FOUND[kind]
+    found = {finding.check: finding for finding in check_session(read_nwb(edited(corrupt)))}
+    assert check in found, found
+    assert found[check].severity == severity
+    assert "\n" not in found[check].detail
+    if severity == "warning":
+        # A recording that can be used must not be called unusable.
+        assert all(finding.severity == "warning" for finding in found.values()), found
+
+
+def test_a_good_file_has_no_finding(edited):
+    assert check_session(read_nwb(edited(lambda file: None))) == []
+
+
+def index_too_far(file):
+    file["units/spike_times_index"][-1] += 5
+
+
+def no_index(file):
+    del file["units/spike_times_index"]
+
+
+def short_column(file):
+    replaced(flashes(file), "is_change", np.zeros(3, np.uint8))
+
+
+def text_for_times(file):
+    replaced(file["units"], "spike_times", np.array([b"a", b"b"]))
+
+
+@pytest.mark.parametrize("corrupt", [index_too_far, no_index, short_column, text_for_times])
+def test_a_file_whose_tables_do_not_fit_is_refused_in_one_line(edited, corrupt):
+    path = edited(corrupt)
+    with pytest.raises(SessionError) as told:
+        read_nwb(path)
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_areas_of_a_general_nwb_come_from_its_electrodes(edited):
+    def general(file):
+        table = file["units"]
+        num = len(table["id"])
+        del table["peak_channel_id"]
+        table["electrodes"] = np.arange(num)[::-1]
+        table["electrodes_index"] = np.arange(1, num + 1)
+
+    path = edited(general)
+    with h5py.File(path) as file:
+        location = file["general/extracellular_ephys/electrodes/location"].asstr()[:]
+    assert list(read_nwb(path).units.area) == list(location[::-1])
