@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.sessions.session import Intervals, Presentations, Session, Units
-from rheobase.shards.binning import bin_starts, count_spikes, make_shard, with_gaps
+from rheobase.shards.binning import bin_starts, count_spikes, counts_of_units, make_shard, with_gaps
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import GAP, TEST, TRAIN
 from rheobase.shards.store import read_shard, write_shard
@@ -44,6 +46,31 @@ def test_every_spike_inside_is_counted_once_in_the_bin_it_falls_in(spikes, bin_m
 def test_a_spike_on_an_edge_belongs_to_the_bin_it_opens():
     edges = bin_starts(0.0, 1000, 10.0)
     np.testing.assert_array_equal(count_spikes(edges[:-1], edges), np.ones(1000))
+
+
+def test_counts_of_all_units_are_those_of_each_alone_in_any_order_of_spikes():
+    session = recording(num_units=4)
+    shuffled = session.spike_times_s.copy()
+    np.random.default_rng(1).shuffle(shuffled[400:800])
+    session = replace(session, spike_times_s=shuffled)
+    edges = bin_starts(10.0, 5000, 10.0)
+    counts = counts_of_units(session, edges)
+    for unit in range(4):
+        np.testing.assert_array_equal(counts[:, unit], count_spikes(session.spikes_of(unit), edges))
+
+
+@pytest.mark.parametrize(("num_spikes", "fits"), [(255, True), (256, False)])
+def test_a_bin_of_more_than_255_spikes_is_refused(num_spikes, fits):
+    session = recording(num_units=2)
+    spikes = session.spike_times_s.copy()
+    spikes[400 : 400 + num_spikes] = 5.0
+    session = replace(session, spike_times_s=spikes)
+    edges = np.array([4.9999, 5.0001])
+    if fits:
+        assert counts_of_units(session, edges)[0, 1] == num_spikes
+    else:
+        with pytest.raises(DataError, match="unit 1: at most 255 spikes a bin must hold"):
+            counts_of_units(session, edges)
 
 
 def test_every_spike_of_the_intervals_is_in_the_shard():

@@ -48,6 +48,11 @@ def count_spikes(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
     >>> count_spikes(np.array([0.0, 0.0099, 0.01, 0.35]), bin_starts(0.0, 2, 10.0))
     array([2, 1])
     """
+    return np.bincount(bins_of(spikes_s, edges_s), minlength=len(edges_s) - 1)
+
+
+def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
+    """Return the bin of each spike that lies in one, as `count_spikes` counts them."""
     num_bins = len(edges_s) - 1
     inside = spikes_s[(spikes_s >= edges_s[0]) & (spikes_s < edges_s[-1])]
     width = (edges_s[-1] - edges_s[0]) / num_bins
@@ -55,7 +60,29 @@ def count_spikes(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
     # The quotient can be off by a rounding error at an edge; the edges themselves decide.
     guess -= inside < edges_s[guess]
     guess += inside >= edges_s[guess + 1]
-    return np.bincount(guess, minlength=num_bins)
+    bins: npt.NDArray[np.int64] = guess
+    return bins
+
+
+def counts_of_units(session: Session, edges_s: Floats) -> npt.NDArray[np.uint8]:
+    """Return the counts (T, N) of every unit of a recording.
+
+    Raises
+    ------
+    DataError
+        A bin holds more than 255 spikes of a unit.
+    """
+    num_units = len(session.units)
+    counts = np.zeros((len(edges_s) - 1, num_units), np.uint8)
+    flat = counts.reshape(-1)
+    for unit in range(num_units):
+        bins = bins_of(session.spikes_of(unit), edges_s)
+        ordered = np.sort(bins, kind="stable")  # at once, where spikes are in order
+        if (ordered[MAX_COUNT:] == ordered[:-MAX_COUNT]).any():
+            where = f"{session.source}: unit {session.units.unit_id[unit]}"
+            as_counts(np.bincount(bins), where)
+        np.add.at(flat, bins * num_units + unit, np.uint8(1))
+    return counts
 
 
 def as_counts(counts: npt.NDArray[np.integer], where: str) -> npt.NDArray[np.uint8]:
@@ -152,10 +179,7 @@ def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
         if num_bins * bin_ms < settings.window_ms:
             continue
         edges = bin_starts(float(start), num_bins, bin_ms)
-        counts = np.empty((num_bins, len(session.units)), np.uint8)
-        for unit in range(len(session.units)):
-            where = f"{session.source}: unit {session.units.unit_id[unit]}"
-            counts[:, unit] = as_counts(count_spikes(session.spikes_of(unit), edges), where)
+        counts = counts_of_units(session, edges)
         group, split = _blocks(num_bins, first_group, settings, session, str(state))
         first_group = int(group[-1]) + 1
         presentation, phase = phases(edges, session.presentations)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from rheobase.core.artifacts import whole_file
@@ -46,17 +48,24 @@ def write_shard(path: Path, shard: Shard) -> None:
     schema = SCHEMA.with_metadata({"rheobase": json.dumps(about)})
     with whole_file(path) as partial, pa.ipc.new_file(str(partial), schema) as writer:
         for segment in shard.segments:
-            row = {
-                "counts": np.ascontiguousarray(segment.counts).tobytes(),
-                "num_bins": len(segment),
-                "start_s": segment.start_s,
-                "state": segment.state,
-                **{
-                    name: getattr(segment, name).astype(kind).tobytes()
+            columns = [
+                _as_one_value(np.ascontiguousarray(segment.counts)),
+                pa.array([len(segment)], pa.int64()),
+                pa.array([segment.start_s], pa.float64()),
+                pa.array([segment.state], pa.string()),
+                *(
+                    _as_one_value(np.ascontiguousarray(getattr(segment, name), kind))
                     for name, kind in LABELS.items()
-                },
-            }
-            writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
+                ),
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def _as_one_value(array: npt.NDArray[Any]) -> pa.Array:
+    """Return a column of one binary value that is the array's own memory: counts are large."""
+    offsets = np.array([0, array.nbytes], np.int64)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(array.reshape(-1).view(np.uint8))]
+    return pa.Array.from_buffers(pa.large_binary(), 1, buffers)
 
 
 def read_shard(path: Path) -> Shard:
