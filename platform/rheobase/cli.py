@@ -330,7 +330,11 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
     else:
         typer.echo(f"latents: {folder}")
         for key, value in report.items():
-            typer.echo(f"  {key}: {value}")
+            rows = value if isinstance(value, list) else [value]
+            for row in rows:
+                cells = row.items() if isinstance(row, Mapping) else [("", row)]
+                shown = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in cells)
+                typer.echo(f"  {key}: " + ", ".join(shown))
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
