@@ -43,6 +43,7 @@ def test_eighty_columns_hold_every_trial_with_its_numbers(small_run):
         (line,) = [one for one in text.splitlines() if row["trial_id"][:10] in one]
         assert f"{row['cca_heldout']['mean']:.3f}" in line
         assert len(line.rstrip()) <= 80
+    assert "…" not in text
 
 
 def test_a_failed_trial_shows_dashes_not_zeros(trial_of, spec_of):

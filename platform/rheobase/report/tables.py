@@ -82,7 +82,8 @@ def ranking_table(ranking: Mapping[str, Any]) -> Group:
         _table("winner and arms on the report seeds", ranking["confirmed"], "arm"),
     ]
     notes = [Text(note, style="dim") for note in ranking["notes"]]
-    return Group(*(table for table in tables if table.row_count), *notes)
+    shown = [part for table in tables if table.row_count for part in (table, Text())]
+    return Group(*shown, *notes)
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
@@ -90,7 +91,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
         title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         show_edge=False,
         pad_edge=False,
     )
