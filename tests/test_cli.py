@@ -201,6 +201,9 @@ def test_a_finished_run_answers_every_question(cli, small_run, tmp_path):
     assert trace["trial"]["trial_id"] == trial
     files = json.loads(cli("export", small_run, trial, "--out", "e", "--json").stdout)["files"]
     assert len(files) == 2
+    reported = cli("report", small_run)
+    assert reported.stdout.strip().endswith("report/index.html")
+    assert reported.stderr == ""
     replayed = cli("replay", small_run, trial, "--json")
     assert json.loads(replayed.stdout)["identical"], replayed.stdout
     assert replayed.returncode == 0

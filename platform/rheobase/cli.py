@@ -50,6 +50,8 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
 def main() -> None:
     """Run the command line with the exit codes it promises."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    # It looks for faces that figures do not use, and falls back to its own.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
         app()
     except RheobaseError as error:
