@@ -14,7 +14,6 @@ from rheobase.core.errors import SessionError
 from rheobase.sessions.nwb import STRIDE_S
 from rheobase.sessions.session import Bools, Floats, Session, TrialSession
 
-Preset = Literal["allen", "bombcell", "ibl", "none"]
 DUPLICATE_S = 0.0003
 """Two spikes of a unit closer than this are one spike found twice: no neuron is refractory less."""
 SILENT_S = 5.0
