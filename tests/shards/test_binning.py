@@ -24,7 +24,7 @@ def recording(num_units=3, minutes=2.0, seed=0):
         "s",
         "s.nwb",
         "d",
-        Units(np.arange(num_units), np.full(num_units, "VISp")),
+        Units(np.arange(num_units), np.full(num_units, "VISp"), np.full(num_units, "probeA")),
         np.concatenate(spikes),
         np.arange(num_units + 1) * 400,
         Intervals(np.array([0.0, half]), np.array([half, stop]), np.array(["active", "passive"])),

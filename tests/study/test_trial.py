@@ -25,7 +25,7 @@ def planted():
         "s",
         "s.nwb",
         "d",
-        Units(np.arange(30), np.full(30, "VISp")),
+        Units(np.arange(30), np.full(30, "VISp"), np.full(30, "probeA")),
         np.concatenate(spikes),
         np.cumsum([0, *map(len, spikes)]),
         Intervals(np.array([0.0, 90]), np.array([90.0, 180]), np.array(["active", "passive"])),

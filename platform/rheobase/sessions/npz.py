@@ -191,6 +191,11 @@ def _areas(path: Path, arrays: Arrays, num_units: int) -> Strings:
     return np.full(num_units, "")
 
 
+def _units(path: Path, arrays: Arrays, num_units: int) -> Units:
+    area = _areas(path, arrays, num_units)
+    return Units(np.arange(num_units), area, np.full(num_units, ""))
+
+
 def _continuous(path: Path, arrays: Arrays) -> Session:
     spikes_s = _times(path, arrays, "spike_times_s")
     index = arrays["unit_index"]
@@ -217,7 +222,7 @@ def _continuous(path: Path, arrays: Arrays) -> Session:
         path.stem,
         str(path),
         file_digest(path),
-        Units(np.arange(num_units), _areas(path, arrays, num_units)),
+        _units(path, arrays, num_units),
         spikes_s,
         offsets,
         intervals,
@@ -333,7 +338,7 @@ def _by_trial(path: Path, arrays: Arrays) -> TrialSession:
         path.stem,
         str(path),
         file_digest(path),
-        Units(np.arange(num_units), _areas(path, arrays, num_units)),
+        _units(path, arrays, num_units),
         counts.astype(np.uint8),
         bin_s * 1000,
         start_s,

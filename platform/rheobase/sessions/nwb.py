@@ -128,15 +128,18 @@ def _read_units(file: h5py.File, path: Path) -> tuple[Units, Floats, npt.NDArray
         and column.dtype.kind in "fiu"
         and f"{name}_index" not in table
     }
-    return Units(unit_id, _areas(file, table, len(unit_id)), metrics), spikes_s, offsets
+    area = _of_electrodes(file, table, "location")
+    probe = _of_electrodes(file, table, "group_name")
+    return Units(unit_id, area, probe, metrics), spikes_s, offsets
 
 
-def _areas(file: h5py.File, table: h5py.Group, num_units: int) -> Strings:
-    """Return the structure acronym of each unit's peak or first channel, (N,)."""
+def _of_electrodes(file: h5py.File, table: h5py.Group, column: str) -> Strings:
+    """Return a column of the electrodes' table at each unit's peak or first channel, (N,)."""
     where = "general/extracellular_ephys/electrodes"
-    if where not in file or "location" not in file[where]:
+    num_units = len(table["id"])
+    if where not in file or column not in file[where]:
         return np.full(num_units, "")
-    named = _strings(file[where]["location"][:])
+    named = _strings(file[where][column][:])
     if "peak_channel_id" not in table:
         # NWB's own column: for each unit a list of rows of the electrodes' table.
         if "electrodes" not in table or "electrodes_index" not in table:
@@ -148,8 +151,8 @@ def _areas(file: h5py.File, table: h5py.Group, num_units: int) -> Strings:
             [named[rows[b]] if e > b else "" for b, e in zip(begins, ends, strict=True)],
             dtype=np.str_,
         )
-    location = dict(zip(file[where]["id"][:].tolist(), named, strict=True))
-    return np.array([location.get(int(c), "") for c in table["peak_channel_id"][:]], dtype=np.str_)
+    by_id = dict(zip(file[where]["id"][:].tolist(), named, strict=True))
+    return np.array([by_id.get(int(c), "") for c in table["peak_channel_id"][:]], dtype=np.str_)
 
 
 def _read_presentations(file: h5py.File) -> Presentations:

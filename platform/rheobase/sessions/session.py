@@ -1,6 +1,6 @@
 """The frozen records of one recording: units, spikes, presentations, states."""
 
-# Shape legend: N units, S spikes, P presentations, K intervals, T bins.
+# Shape legend: N units, S spikes, P presentations, K intervals, L samples, T bins.
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ ACTIVE, PASSIVE = "active", "passive"
 class Units:
     """Recorded clusters.
 
-    `unit_id` (N,); `area` (N,) structure acronym, ``""`` where the file names none;
-    `metrics` maps a quality metric's name to (N,) values, NaN where the file has none.
+    `unit_id` (N,); `area` (N,) structure acronym and `probe` (N,) name of the probe, ``""``
+    where the file names none; `metrics` maps a quality metric's name to (N,) values, NaN where
+    the file has none.
     """
 
     unit_id: Ints
     area: Strings
+    probe: Strings
     metrics: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -37,7 +39,10 @@ class Units:
     def take(self, kept: Bools) -> Units:
         """Return the units where `kept` (N,) is true."""
         return Units(
-            self.unit_id[kept], self.area[kept], {k: v[kept] for k, v in self.metrics.items()}
+            self.unit_id[kept],
+            self.area[kept],
+            self.probe[kept],
+            {k: v[kept] for k, v in self.metrics.items()},
         )
 
 
@@ -79,6 +84,17 @@ class Intervals:
 
 
 @dataclass(frozen=True, eq=False)
+class Signal:
+    """A measure of behaviour over time: `time_s` (L,) seconds, `value` (L,), NaN where lost."""
+
+    time_s: Floats
+    value: Floats
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+
+@dataclass(frozen=True, eq=False)
 class Session:
     """A continuous recording.
 
@@ -100,6 +116,8 @@ class Session:
         What may be binned: windows never leave an interval.
     presentations
         Flashes and omissions.
+    signals
+        Behaviour by name: ``running`` in cm/s, ``pupil`` area in the file's unit.
     """
 
     session_id: str
@@ -110,6 +128,7 @@ class Session:
     spike_offsets: Ints
     intervals: Intervals
     presentations: Presentations
+    signals: Mapping[str, Signal] = field(default_factory=dict)
 
     @property
     def num_spikes(self) -> int:
@@ -137,6 +156,7 @@ class Session:
             np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
             self.intervals,
             self.presentations,
+            self.signals,
         )
 
 
