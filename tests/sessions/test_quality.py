@@ -6,7 +6,8 @@ import pytest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.npz import read_npz
 from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.quality import check_session, select_units
+from rheobase.sessions.quality import check_session
+from rheobase.sessions.selection import select_units
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from rheobase.core.artifacts import is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session
-from rheobase.sessions.quality import check_session, select_units
+from rheobase.sessions.quality import check_session
+from rheobase.sessions.selection import select_units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import write_shard
