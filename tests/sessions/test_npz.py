@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.npz import read_npz, write_npz
+from rheobase.sessions.quality import check_session
 
 
 def test_spikes_lie_unit_after_unit(npz):
@@ -32,12 +33,14 @@ def test_presentations_take_their_state_from_the_epoch_they_start_in(npz):
             epoch_start_s=np.array([0.0, 5.0]),
             epoch_stop_s=np.array([5.0, 10.0]),
             epoch_tag=np.array(["active", "passive"]),
-            presentation_start_s=np.array([1.0, 6.0]),
-            presentation_image=np.array(["a", "b"]),
+            presentation_start_s=np.array([1.0, 2.0, 3.0, 4.0, 6.0, 20.0]),
+            presentation_image=np.array(["a", "b", "omitted", "b", "c", "a"]),
         )
     )
-    assert list(session.presentations.active) == [True, False]
-    assert list(session.presentations.is_change) == [False, True]
+    assert list(session.presentations.active) == [True] * 4 + [False] * 2
+    assert list(session.presentations.block) == [0, 0, 0, 0, 1, -1]
+    assert list(session.presentations.is_change) == [False, True] + [False] * 4
+    assert check_session(session) == []
 
 
 def test_counts_by_trial_keep_their_labels(npz):

@@ -104,8 +104,6 @@ def test_bad_presentations_are_found_by_name(session):
     image = flashes.image.copy()
     image[-1] = "another"
     assert found_by(with_flashes(session, image=image))["replay-differs"] == "warning"
-    always = np.ones(len(flashes), bool)
-    assert found_by(with_flashes(session, active=always)) == {"active-passive-missing": "warning"}
 
 
 def test_empty_recordings_are_fatal(session):

@@ -84,8 +84,8 @@ def _presentations(session: Session) -> Iterator[Finding]:
             "flash-stride",
             "warning",
             int(off.sum()),
-            f"{flashes.stride_s} s from onset to onset must hold; {steps_s[np.argmax(off)]:.3f} s at "
-            f"{flashes.start_s[np.argmax(off)]:g} s",
+            f"{flashes.stride_s} s from onset to onset must hold; {steps_s[np.argmax(off)]:.3f} s "
+            f"at {flashes.start_s[np.argmax(off)]:g} s",
         )
 
 

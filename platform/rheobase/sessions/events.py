@@ -133,9 +133,7 @@ def read_events(
     rows = _Rows(tables, settings.table, "table", where) if settings.table else None
     states = None
     if settings.state_table:
-        states = _intervals_of(
-            _Rows(tables, settings.state_table, "state_table", where), settings
-        )
+        states = _intervals_of(_Rows(tables, settings.state_table, "state_table", where), settings)
     if rows is None:
         return Presentations.none(), whole if states is None else _some(states, where)
     start_s = rows.numbers("start", settings.start)
@@ -156,8 +154,8 @@ def read_events(
         state = rows.states(settings)
     change = rows.flags("change", settings.change) if settings.change else None
 
-    start_s, stop_s, state, block = (a[named] for a in (start_s, stop_s, state, block))
-    omitted = omitted[named]
+    start_s, stop_s, omitted = start_s[named], stop_s[named], omitted[named]
+    state, block = state[named], block[named]
     image = np.where(omitted, "omitted", image[named])
     if states is not None:
         intervals = states
@@ -178,6 +176,14 @@ def _some(intervals: Intervals, where: str) -> Intervals:
         raise SessionError(
             f"{where}: data.events must name at least one presentation or stretch of a state, but "
             "its tables hold none; name other tables"
+        )
+    backward = ~(intervals.stop_s > intervals.start_s)
+    if backward.any():
+        first = int(np.argmax(backward))
+        raise SessionError(
+            f"{where}: each stretch of a state must stop after it starts, but one goes from "
+            f"{intervals.start_s[first]:g} s to {intervals.stop_s[first]:g} s; repair the table or "
+            "name another"
         )
     return intervals
 

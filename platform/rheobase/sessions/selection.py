@@ -133,9 +133,7 @@ def judge_units(
         )
     if areas:
         drop("area", np.array([str(a).startswith(tuple(areas)) for a in units.area], bool))
-    return Verdict(
-        kept, dropped, tuple(dict.fromkeys(not_applied)), int((kept & with_nan).sum())
-    )
+    return Verdict(kept, dropped, tuple(dict.fromkeys(not_applied)), int((kept & with_nan).sum()))
 
 
 def select_units(

@@ -83,9 +83,7 @@ def _first(session: Session, amiss: Ints, wrong: Callable[[Floats], Bools]) -> s
     """Name the first wrong spike of the first unit that has any."""
     unit = int(np.argmax(amiss > 0))
     times = session.spikes_of(unit)
-    return (
-        f"first in unit {session.units.unit_id[unit]} at {times[np.argmax(wrong(times))]:g} s"
-    )
+    return f"first in unit {session.units.unit_id[unit]} at {times[np.argmax(wrong(times))]:g} s"
 
 
 def _times(session: Session, tally: Tally) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ class Tally:
     @property
     def duration_s(self) -> float:
         """Seconds that were tallied."""
-        return self.counts.shape[1] * self.width_s
+        return float(self.counts.shape[1] * self.width_s)
 
     def bins_within(self, start_s: float, stop_s: float) -> slice:
         """Return the bins that lie wholly in a stretch."""
@@ -147,4 +147,3 @@ def _last_within(times: Floats, reach_s: float) -> float:
     if not last <= reach_s:  # NaN included
         last = float(np.max(times, initial=0.0, where=times <= reach_s))
     return last
-

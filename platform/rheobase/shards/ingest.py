@@ -31,7 +31,7 @@ def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
     DataError
         It cannot be binned as the settings say.
     """
-    session = load_session(address)
+    session = load_session(address, settings.events)
     resolved = settings.model_dump(mode="json", exclude={"sessions"})
     made_of = {
         "session": session.session_id,
@@ -49,7 +49,7 @@ def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
                 f"{address}: {finding.check} ({finding.count}): {finding.detail}; "
                 "'rheobase validate' lists every finding"
             )
-    selection = select_units(session, settings.quality, settings.areas)
+    selection = select_units(session, settings.quality, settings.areas, settings.nan_metrics)
     shard = make_shard(selection.session, settings)
     manifest = {
         **made_of,
@@ -58,6 +58,7 @@ def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
         "dropped_units": selection.dropped,
+        "units_kept_with_nan_metric": selection.num_nan_kept,
         "findings": [asdict(finding) for finding in findings],
     }
     with whole_folder(target, manifest) as partial:
