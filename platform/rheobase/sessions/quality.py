@@ -19,13 +19,21 @@ def check_session(session: Session | TrialSession, tally: Tally | None = None) -
     session
         The recording. One by trial is only checked for being empty: its spike times are gone.
     tally
-        Its spikes' tally, where the caller has one already.
+        What `tally_of` returns, where the caller has it already.
     """
     found = list(_emptiness(session))
-    if isinstance(session, Session) and not found:
-        found += check_spikes(session, tally or tally_spikes(session))
+    tally = tally or tally_of(session)
+    if isinstance(session, Session) and tally is not None:
+        found += check_spikes(session, tally)
         found += check_events(session)
     return sorted(found, key=lambda finding: finding.severity != "fatal")
+
+
+def tally_of(session: Session | TrialSession) -> Tally | None:
+    """Return the tally of a recording's spikes, None of one by trial or without spikes."""
+    if isinstance(session, Session) and session.num_spikes:
+        return tally_spikes(session)
+    return None
 
 
 def _emptiness(session: Session | TrialSession) -> Iterator[Finding]:
