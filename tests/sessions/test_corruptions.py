@@ -1,6 +1,5 @@
 """Good files made bad in one way each: every kind is found by name, and none by another's."""
 
-import h5py
 import numpy as np
 import pytest
 
@@ -199,17 +198,3 @@ def test_a_file_whose_tables_do_not_fit_is_refused_in_one_line(edited, corrupt):
         read_nwb(path)
     assert str(path) in str(told.value)
     assert "\n" not in str(told.value)
-
-
-def test_areas_of_a_general_nwb_come_from_its_electrodes(edited):
-    def general(file):
-        table = file["units"]
-        num = len(table["id"])
-        del table["peak_channel_id"]
-        table["electrodes"] = np.arange(num)[::-1]
-        table["electrodes_index"] = np.arange(1, num + 1)
-
-    path = edited(general)
-    with h5py.File(path) as file:
-        location = file["general/extracellular_ephys/electrodes/location"].asstr()[:]
-    assert list(read_nwb(path).units.area) == list(location[::-1])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from rheobase.core.errors import SessionError, StudyError, did_you_mean
 from rheobase.core.settings import Settings
@@ -94,8 +94,8 @@ def parse_events(pairs: list[str]) -> EventSettings | None:
             settings[name] = value
     try:
         return EventSettings.model_validate(settings)
-    except ValueError as error:
-        reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").split(" [")[0]
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise StudyError(f"--events: {reason}") from None
 
 
