@@ -15,7 +15,10 @@ from rheobase.sessions.tally import DUPLICATE_S, Tally
 SILENT_S = 5.0
 """All units of a probe silent for this long inside an interval: the probe was, not the mouse."""
 MIN_RATE_FOR_SILENCE_HZ = 20.0
-"""Summed rate of a probe, in its median second with spikes, below which silence may be chance."""
+"""Summed rate of a probe, in its median second with spikes, below which silence may be chance
+unless it lasts half an interval: then one absurd time has stretched the recording."""
+MIN_SPIKES_FOR_SILENCE = 100
+"""Of a probe in all, below which nothing is said of its silence."""
 LOST_HZ = 0.5
 """Mean rate from which a unit's silence over a whole interval is no chance."""
 LOST_SPIKES = 30.0
@@ -148,16 +151,17 @@ def runs_of(flags: Bools) -> Ints:
 def _silence(session: Session, tally: Tally) -> Iterator[Finding]:
     """Find whole seconds in which no unit of a probe fires."""
     for probe, counts in tally.of_probe.items():
-        fired = counts[counts > 0]
-        if not len(fired) or np.median(fired) < MIN_RATE_FOR_SILENCE_HZ * tally.width_s:
+        if counts.sum() < MIN_SPIKES_FOR_SILENCE:
             continue
+        busy = np.median(counts[counts > 0]) >= MIN_RATE_FOR_SILENCE_HZ * tally.width_s
         runs = []
         for start_s, stop_s in zip(
             session.intervals.start_s, session.intervals.stop_s, strict=True
         ):
             within = tally.bins_within(start_s, stop_s)
             found = runs_of(counts[within] == 0)
-            long = (found[:, 1] - found[:, 0]) * tally.width_s >= SILENT_S
+            least_s = SILENT_S if busy else max(SILENT_S, (stop_s - start_s) / 2)
+            long = (found[:, 1] - found[:, 0]) * tally.width_s >= least_s
             runs += (found[long] + within.start).tolist()
         if runs:
             first, last = max(runs, key=lambda run: run[1] - run[0])
