@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.sessions.session import Bools, Strings
+from rheobase.core.errors import SessionError
+from rheobase.sessions.session import Bools, Ints, Strings
 
+NOT_METRICS = frozenset({"id", "peak_channel_id", "cluster_id", "local_index"})
+"""Numeric columns of a units table that name a unit rather than judge it."""
 NO_NAME = ("", "nan", "NaN", "N/A", "None")
 """How files write that a row names nothing."""
 
@@ -34,3 +38,15 @@ def flags(values: npt.NDArray[Any]) -> Bools:
     if values.dtype.kind in "OSU":
         return np.isin(strings(values), ["True", "true", "1", "1.0"])
     return np.nan_to_num(values.astype(np.float64)) > 0
+
+
+def offsets_of(ends: npt.ArrayLike, num_units: int, num_spikes: int, path: Path) -> Ints:
+    """Return the offsets (N + 1,) that an index column's ends make, if they fit the spikes."""
+    offsets = np.concatenate([[0], np.asarray(ends).astype(np.int64)])
+    if len(offsets) != num_units + 1 or offsets[-1] != num_spikes or (np.diff(offsets) < 0).any():
+        raise SessionError(
+            f"{path}: units/spike_times_index must rise to the number of spikes ({num_spikes}), "
+            f"one entry for each of {num_units} units, but has {len(offsets) - 1} and ends at "
+            f"{int(offsets[-1])}; write the file again"
+        )
+    return offsets

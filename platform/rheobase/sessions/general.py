@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pynwb
 from hdmf.common import DynamicTable, DynamicTableRegion, VectorIndex
 from pynwb.epoch import TimeIntervals
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.columns import strings, text_of
+from rheobase.sessions.columns import NOT_METRICS, offsets_of, strings, text_of
 from rheobase.sessions.events import Table
 from rheobase.sessions.session import Floats, Ints, Strings, Units
 
-NOT_METRICS = frozenset({"id", "peak_channel_id", "cluster_id", "local_index"})
 AREA_COLUMNS = ("brain_area", "brain_region", "location", "structure_acronym", "area")
 PROBE_COLUMNS = ("probe", "probe_name", "probe_id")
 
@@ -78,18 +76,6 @@ def read_contents(path: Path) -> Contents:
             if isinstance(found, TimeIntervals)
         }
         return Contents(str(file.identifier), units, spikes_s, offsets, tables)
-
-
-def offsets_of(ends: npt.ArrayLike, num_units: int, num_spikes: int, path: Path) -> Ints:
-    """Return the offsets (N + 1,) that an index column's ends make, if they fit the spikes."""
-    offsets = np.concatenate([[0], np.asarray(ends).astype(np.int64)])
-    if len(offsets) != num_units + 1 or offsets[-1] != num_spikes or (np.diff(offsets) < 0).any():
-        raise SessionError(
-            f"{path}: units/spike_times_index must rise to the number of spikes ({num_spikes}), "
-            f"one entry for each of {num_units} units, but has {len(offsets) - 1} and ends at "
-            f"{int(offsets[-1])}; write the file again"
-        )
-    return offsets
 
 
 @contextmanager

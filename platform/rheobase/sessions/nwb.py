@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import SessionError
-from rheobase.sessions.columns import flags, strings, text_of
+from rheobase.sessions.columns import NOT_METRICS, flags, offsets_of, strings, text_of
 from rheobase.sessions.events import EventSettings, read_events
-from rheobase.sessions.general import NOT_METRICS, offsets_of, read_contents
 from rheobase.sessions.session import (
     ACTIVE,
     PASSIVE,
@@ -79,6 +78,9 @@ def read_nwb(path: Path, events: EventSettings | None = None) -> Session:
     if fast:
         intervals = intervals_of(presentations, spikes_s)
     else:
+        # Importing pynwb takes longer than h5py takes to read a session.
+        from rheobase.sessions.general import read_contents
+
         contents = read_contents(path)
         name, units = contents.identifier, contents.units
         spikes_s, offsets = contents.spike_times_s, contents.spike_offsets
