@@ -77,5 +77,5 @@ def test_some_sessions_are_held_out_never_all_whatever_their_order():
     assert held_out < set(names)
     assert held_out_sessions(names[::-1], split) == held_out
     assert held_out_sessions(names, SplitSettings(by="block")) == set()
-    with pytest.raises(DataError, match="at least 2 groups"):
+    with pytest.raises(DataError, match="at least 2 sessions"):
         held_out_sessions(names[:1], split)
