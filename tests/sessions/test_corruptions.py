@@ -271,7 +271,36 @@ def text_for_times(file):
     replaced(file["units"], "spike_times", np.array([b"a", b"b"]))
 
 
-@pytest.mark.parametrize("corrupt", [index_too_far, no_index, short_column, text_for_times])
+def table_of_another_kind(file):
+    del file["units"]
+    file["units"] = np.zeros(3)
+
+
+def column_of_another_kind(file):
+    del file["units/id"]
+    file["units/id"] = np.dtype("f8")
+
+
+def group_for_a_column(file):
+    del file["units/spike_times"]
+    file.create_group("units/spike_times")
+
+
+def no_times_of_the_wheel(file):
+    del file[f"{RUNNING}/timestamps"]
+
+
+def short_wheel(file):
+    replaced(file[RUNNING], "data", np.zeros(3))
+
+
+REFUSED = [
+    index_too_far, no_index, short_column, text_for_times, table_of_another_kind,
+    column_of_another_kind, group_for_a_column, no_times_of_the_wheel, short_wheel,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("corrupt", REFUSED)
 def test_a_file_whose_tables_do_not_fit_is_refused_in_one_line(edited, corrupt):
     path = edited(corrupt)
     with pytest.raises(SessionError) as told:

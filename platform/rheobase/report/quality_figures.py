@@ -159,10 +159,10 @@ def _map(
             axes.axhline(first, color="w", lw=1.2)
         elif first:
             axes.axhline(first, color="w", lw=0.3, alpha=0.7)
-        if last - first >= 0.022 * len(units):
+        if last - first >= 0.016 * len(units):
             places.append((first + last) / 2)
             names.append(f"{units.area[order[first]] or 'no area'} ({last - first})")
-    axes.set_yticks(places, names, fontsize=7.5)
+    axes.set_yticks(places, names, fontsize=6.5 if len(places) > 20 else 7.5)
     axes.tick_params(axis="y", length=0)
     probes = units.probe[order]
     for probe in dict.fromkeys(probes.tolist()):

@@ -69,8 +69,10 @@ def read_nwb(path: Path, events: EventSettings | None = None) -> Session:
                 name = text_of(file["identifier"][()]) if "identifier" in file else path.stem
                 units, spikes_s, offsets = _read_units(file, path)
                 presentations = _read_presentations(file)
-    except (OSError, KeyError, RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0].strip("'\"")
+    except SessionError:
+        raise
+    except Exception as error:  # whatever h5py makes of a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")
         raise SessionError(
             f"{path}: a whole NWB (HDF5) file must be given, but reading it failed: {reason}; "
             "copy or download it again"
