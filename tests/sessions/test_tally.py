@@ -122,3 +122,11 @@ def test_times_of_a_clock_that_does_not_start_at_0_are_tallied():
     tally = tally_spikes(session)
     assert tally.counts.shape == (1, 100)
     assert tally.counts.sum() == session.num_spikes
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1.0, set()), (30_000.0, {"spikes-outside-session"})])
+def test_stretches_of_a_state_need_not_cover_the_recording(scale, told):
+    session = session_of([np.arange(0.0, 1000.0, 0.1), np.arange(0.0, 1000.0, 0.5) * scale])
+    epochs = Intervals(np.array([100.0, 200.0]), np.array([200.0, 260.0]), np.array(["a", "b"]))
+    found = check_session(replace(session, intervals=epochs))
+    assert {finding.check for finding in found} == told

@@ -18,6 +18,8 @@ DUPLICATE_S = 0.0003
 MAX_BINS = 20_000
 """Bins a recording is tallied in: of 1 s up to 5.5 hours, wider for longer ones, so that one
 spike with an absurd time costs no memory."""
+MAX_AROUND = 100.0
+"""Lengths of a user's stretches that may lie around them; a clock in samples is off by 30,000."""
 NUM_PRESENCE_BINS = 100
 """Of a recording: the Allen Institute's `presence_ratio` is the share of these with a spike."""
 MIN_PRESENCE_BIN_S = 10.0
@@ -86,12 +88,15 @@ class Tally:
 def reach_of(session: Session) -> tuple[float, float]:
     """Return the seconds in which a spike may lie.
 
-    Intervals of a recording without presentations are all of it. Those of a presented one are
-    its blocks, and what was recorded around them is not stated: as much again on either side.
+    An interval without a state is all of a recording. Blocks and stretches of a state are not,
+    and what was recorded around them is not stated: as much again on either side in the Visual
+    Behavior layout, `MAX_AROUND` times as much where a user has named a few stretches.
     """
     first_s = float(session.intervals.start_s.min())
     last_s = float(session.intervals.stop_s.max())
-    around_s = last_s - first_s if len(session.presentations) else 0.0
+    whole = not (session.intervals.state != "").any()
+    around = 0.0 if whole else MAX_AROUND if session.presentations.stride_s is None else 1.0
+    around_s = around * (last_s - first_s)
     return min(max(first_s - around_s, 0.0), first_s), last_s + around_s
 
 
