@@ -41,6 +41,7 @@ Sessions = Annotated[
     typer.Option("--sessions", help="Paths or globs that replace the study's sessions."),
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).")]
+RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
@@ -215,25 +216,25 @@ def _data_settings(table: Mapping[str, Any]) -> DataSettings:
 
 @app.command("bin")
 def bin_command(
-    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")],
+    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or addresses.")],
+    out: Annotated[str, typer.Option("--out", help="Folder of the shards, or a URL (s3://…).")],
     bin_ms: Annotated[float, typer.Option(help="Width of a bin.")] = 10.0,
     quality: Annotated[
         str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")
     ] = "allen",
     areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
     split_by: Annotated[
-        str, typer.Option(help="block or trial; auto takes what the recording's kind allows.")
+        str, typer.Option(help="block, trial or session; auto takes what the recording allows.")
     ] = "auto",
+    address: RayAddress = "local",
     as_json: Json = False,
 ) -> None:
-    """Bin recordings to shards.
+    """Bin recordings to shards, several side by side; goes on where it was interrupted.
 
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
-    from rheobase.sessions.load import load_session, resolve_sessions
-    from rheobase.sessions.session import TrialSession
-    from rheobase.shards.ingest import bin_session
+    from rheobase.core.storage import Location, located
+    from rheobase.sessions.load import resolve_sessions
     from rheobase.shards.store import read_shard
 
     table = {
@@ -242,32 +243,42 @@ def bin_command(
         "quality": quality,
         "areas": areas or [],
         "window_ms": bin_ms,
+        "split": {"by": split_by},
     }
-    done = []
-    for address in resolve_sessions(sessions):
-        by = split_by
-        if by == "auto":
-            by = "trial" if isinstance(load_session(address), TrialSession) else "block"
-        settings = _data_settings({**table, "split": {"by": by}})
-        path = bin_session(address, settings, out)
-        shard = read_shard(path)
-        done.append(
-            {
-                "session": shard.session_id,
-                "shard": str(path),
-                "num_units": shard.num_units,
-                "num_bins": shard.num_bins,
-                "num_segments": len(shard.segments),
-            }
+    settings = _data_settings(table)
+    addresses = resolve_sessions(sessions)
+    done: dict[str, dict[str, Any]] = {}
+
+    def binned(source: str, location: Location) -> None:
+        shard = read_shard(location)
+        done[shard.session_id] = {
+            "session": shard.session_id,
+            "source": source,
+            "shard": str(location),
+            "num_units": shard.num_units,
+            "num_bins": shard.num_bins,
+            "num_spikes": sum(int(c.count.sum()) for s in shard.segments for c in s.counts.chunks),
+            "num_segments": len(shard.segments),
+        }
+        log.print(
+            f"  {len(done)}/{len(addresses)} {shard.session_id}: {shard.num_bins} bins x "
+            f"{shard.num_units} units in {location}",
+            markup=False,
+            soft_wrap=True,
         )
-    if as_json:
-        _print_json(done)
+
+    if len(addresses) == 1 and split_by != "session":
+        from rheobase.shards.ingest import bin_session
+
+        binned(addresses[0], bin_session(addresses[0], settings, located(out)))
     else:
-        for one in done:
-            typer.echo(
-                f"{one['session']}: {one['num_bins']} bins x {one['num_units']} units "
-                f"in {one['shard']}"
-            )
+        from rheobase.distributed.cluster import ray_session
+        from rheobase.distributed.ingest import bin_sessions
+
+        with ray_session(address):
+            bin_sessions(addresses, settings, located(out), binned)
+    if as_json:
+        _print_json([done[session] for session in sorted(done)])
 
 
 @app.command()
@@ -363,7 +374,7 @@ def run(
     sessions: Sessions = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
-    address: Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")] = "local",
+    address: RayAddress = "local",
     underpowered: Annotated[
         bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
     ] = False,

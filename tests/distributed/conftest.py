@@ -7,6 +7,7 @@ from scipy.signal import lfilter
 from rheobase.core.artifacts import whole_folder
 from rheobase.core.digest import digest
 from rheobase.distributed.cluster import ray_session
+from rheobase.shards.counts import Counts
 from rheobase.shards.latents import write_latents
 from rheobase.shards.shard import GAP, Segment, Shard
 from rheobase.shards.store import write_shard
@@ -25,7 +26,13 @@ def _planted():
         split[border - 50 : border + 50] = GAP
     none = np.full(bins, -1, np.int32)
     segment = Segment(
-        np.minimum(counts, 9).astype(np.uint8), 0.0, "", split, block.astype(np.int32), none, none
+        Counts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
+        0.0,
+        "",
+        split,
+        block.astype(np.int32),
+        none,
+        none,
     )
     no = np.zeros(0, bool)
     area = np.full(units, "VISp")

@@ -54,7 +54,7 @@ def test_counts_of_all_units_are_those_of_each_alone_in_any_order_of_spikes():
     np.random.default_rng(1).shuffle(shuffled[400:800])
     session = replace(session, spike_times_s=shuffled)
     edges = bin_starts(10.0, 5000, 10.0)
-    counts = counts_of_units(session, edges)
+    counts = counts_of_units(session, edges).dense()
     for unit in range(4):
         np.testing.assert_array_equal(counts[:, unit], count_spikes(session.spikes_of(unit), edges))
 
@@ -67,7 +67,7 @@ def test_a_bin_of_more_than_255_spikes_is_refused(num_spikes, fits):
     session = replace(session, spike_times_s=spikes)
     edges = np.array([4.9999, 5.0001])
     if fits:
-        assert counts_of_units(session, edges)[0, 1] == num_spikes
+        assert counts_of_units(session, edges).dense()[0, 1] == num_spikes
     else:
         with pytest.raises(DataError, match="unit 1: at most 255 spikes a bin must hold"):
             counts_of_units(session, edges)

@@ -4,6 +4,7 @@ import pytest
 from rheobase.core.errors import ArtifactError
 from rheobase.measures.cca import heldout_cca
 from rheobase.measures.firing import ei_weight_balance
+from rheobase.shards.counts import Counts
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Segment, Shard
 from rheobase.shards.timeline import timeline_of
@@ -29,7 +30,7 @@ def shard_of(session, seed):
     none = np.full(3000, -1, np.int32)
     segments = [
         Segment(
-            draw.poisson(0.2, (3000, 6)).astype(np.uint8),
+            Counts.of_dense(draw.poisson(0.2, (3000, 6)).astype(np.uint8)),
             30.0 * number,
             state,
             np.where(index % 500 < 350, 0, np.where(index % 500 < 400, -1, 1)).astype(np.int8),

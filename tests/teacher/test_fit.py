@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from rheobase.core.errors import DataError
+from rheobase.shards.counts import Counts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
@@ -15,7 +16,7 @@ SETTINGS = TeacherSettings(latent_dim=3, steps=600, batch_windows=32, sigreg_sli
 def shard_of(counts):
     zeros = np.zeros(len(counts), np.int32)
     split = np.where(np.arange(len(counts)) < 3000, 0, 1).astype(np.int8)
-    segment = Segment(counts, 0.0, "", split, zeros, zeros - 1, zeros - 1)
+    segment = Segment(Counts.of_dense(counts), 0.0, "", split, zeros, zeros - 1, zeros - 1)
     no = np.zeros(0, bool)
     units = counts.shape[1]
     return Shard(
@@ -42,7 +43,7 @@ def test_training_resumed_from_a_report_ends_as_if_never_stopped(shard):
 
 def test_a_latent_sees_no_bin_after_its_own(shard):
     teacher = Teacher(SETTINGS, {"s.1": 8}, torch.Generator().manual_seed(0))
-    later = shard.segments[0].counts.copy()
+    later = shard.segments[0].counts.dense()
     later[2000:] += 1
     before, after = encode(teacher, shard), encode(teacher, shard_of(later))
     np.testing.assert_array_equal(before[:2000], after[:2000])

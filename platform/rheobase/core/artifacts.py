@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import FileType, LocalFileSystem, copy_files
+
 from rheobase.core.errors import ArtifactError
+from rheobase.core.storage import Location, child, filesystem_of, is_url
 
 MANIFEST = "manifest.json"
 
@@ -47,12 +50,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a temporary folder; on success add `manifest.json`, sync, rename into place.
+def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a temporary folder; on success add `manifest.json` and publish it as `folder`.
 
-    If another process published the same folder first, its copy is kept: a folder is named
-    by the digest of what made it, so both hold the same.
+    On this machine it is synced and renamed into place. To a URL its files are copied, the
+    manifest last: a folder without one is not there (`is_published`). If another process
+    published the same folder first, its copy is kept: a folder is named by the digest of
+    what made it, so both hold the same.
     """
+    if isinstance(folder, str):
+        with tempfile.TemporaryDirectory(prefix="rheobase-") as name:
+            partial = Path(name)
+            yield partial
+            write_json(partial / MANIFEST, manifest)
+            _upload(partial, folder)
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -72,6 +84,25 @@ def whole_folder(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _upload(folder: Path, url: str) -> None:
+    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    try:
+        system, target = filesystem_of(url)
+        system.create_dir(target, recursive=True)
+        for name in [*names, MANIFEST]:
+            copy_files(
+                str(folder / name),
+                f"{target}/{name}",
+                source_filesystem=LocalFileSystem(),
+                destination_filesystem=system,
+            )
+    except OSError as error:
+        raise ArtifactError(
+            f"{url}: an artifact must be written there, but: {str(error).splitlines()[0]}; check "
+            "the address and your credentials"
+        ) from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all; NaN is refused, a missing number is ``None``."""
     with whole_file(path) as partial:
@@ -88,6 +119,15 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path}: not valid JSON ({error}); delete it and run again") from None
 
 
-def is_published(folder: Path) -> bool:
+def is_published(folder: Location) -> bool:
     """Tell whether a folder artifact is there and whole."""
-    return (folder / MANIFEST).exists()
+    if not is_url(folder):
+        return (Path(folder) / MANIFEST).exists()
+    try:
+        system, path = filesystem_of(child(folder, MANIFEST))
+        return bool(system.get_file_info(path).type == FileType.File)
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder}: artifacts must be readable there, but: {str(error).splitlines()[0]}; check "
+            "the address and your credentials"
+        ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import ray.data
 
 from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError, SessionError
+from rheobase.core.storage import Location, located
 from rheobase.sessions.load import resolve_sessions
+from rheobase.shards.binning import held_out_sessions
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import read_shard
@@ -33,16 +36,54 @@ def ingest(spec: StudySpec) -> list[Path]:
     SessionError
         A recording cannot be read or used; all of them are told.
     """
+    addresses = resolve_sessions(spec.data.sessions)
+    shards = bin_sessions(addresses, spec.data, home() / "shards")
+    return [Path(location) for location in shards.values()]
+
+
+def bin_sessions(
+    addresses: Sequence[str],
+    settings: DataSettings,
+    folder: Location,
+    on_binned: Callable[[str, Location], None] = lambda address, location: None,
+) -> dict[str, Location]:
+    """Bin sessions side by side, a task each, in the Ray session that is open.
+
+    Parameters
+    ----------
+    addresses
+        Addresses of single sessions.
+    settings
+        The [data] table.
+    folder
+        Where the shards go: a path that every node sees, or a URL.
+    on_binned
+        Called in this process with each session's address and shard as it ends.
+
+    Returns
+    -------
+    The shard of each session's id, in the order of the ids. What was binned before, also by
+    a call that was killed, is not binned again.
+
+    Raises
+    ------
+    RheobaseError
+        Sessions failed; all of them are told, once the others are done.
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    addresses = resolve_sessions(spec.data.sessions)
-    rows = (
-        ray.data.from_items([{"address": one} for one in addresses])
-        .repartition(len(addresses))  # a task a session
-        .map(partial(_binned, settings=spec.data, folder=home() / "shards"))
-        .take_all()
-    )
+    held_out = held_out_sessions(addresses, settings.split)
+    rows = []
+    items = [{"address": one, "held_out": one in held_out} for one in addresses]
+    for row in (
+        ray.data.from_items(items, override_num_blocks=len(items))  # a task a session
+        .map(partial(_binned, settings=settings, folder=folder))
+        .iter_rows()
+    ):
+        rows.append(row)
+        if not row["failure"]:
+            on_binned(row["address"], located(row["location"]))
     failures: list[RheobaseError] = [
         pickle.loads(row["failure"])
         for row in sorted(rows, key=lambda row: str(row["address"]))
@@ -59,14 +100,17 @@ def ingest(spec: StudySpec) -> list[Path]:
                 f"[data] sessions: each session must be named once, but {session} is in "
                 f"{', '.join(sorted(found))}; leave one out"
             )
-    return [Path(row["path"]) for row in sorted(rows, key=lambda row: str(row["session"]))]
+    return {
+        row["session"]: located(row["location"])
+        for row in sorted(rows, key=lambda row: str(row["session"]))
+    }
 
 
-def _binned(row: dict[str, Any], settings: DataSettings, folder: Path) -> dict[str, Any]:
+def _binned(row: dict[str, Any], settings: DataSettings, folder: Location) -> dict[str, Any]:
     """Bin one session in a worker; an error travels as a value, or Ray would wrap it."""
     try:
-        path = bin_session(row["address"], settings, folder)
-        session = read_shard(path).session_id
+        location = bin_session(row["address"], settings, folder, row["held_out"])
+        session = read_shard(location).session_id
     except RheobaseError as error:
-        return {**row, "path": "", "session": "", "failure": pickle.dumps(error)}
-    return {**row, "path": str(path), "session": session, "failure": b""}
+        return {**row, "location": "", "session": "", "failure": pickle.dumps(error)}
+    return {**row, "location": str(location), "session": session, "failure": b""}

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csc_array
 
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.sessions.session import Presentations, Session, TrialSession
+from rheobase.shards.counts import MAX_UNITS, Counts
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, Segment, Shard
 
@@ -51,49 +53,64 @@ def count_spikes(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
     return np.bincount(bins_of(spikes_s, edges_s), minlength=len(edges_s) - 1)
 
 
-def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
-    """Return the bin of each spike that lies in one, as `count_spikes` counts them."""
+def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int32]:
+    """Return the bin of each spike that lies in one, as `count_spikes` counts them, rising."""
     num_bins = len(edges_s) - 1
-    inside = spikes_s[(spikes_s >= edges_s[0]) & (spikes_s < edges_s[-1])]
+    ordered = spikes_s if (spikes_s[1:] >= spikes_s[:-1]).all() else np.sort(spikes_s)
+    begin, end = np.searchsorted(ordered, edges_s[[0, -1]], side="left")
+    inside = ordered[begin:end]
     width = (edges_s[-1] - edges_s[0]) / num_bins
-    guess = np.clip(((inside - edges_s[0]) / width).astype(np.int64), 0, num_bins - 1)
+    bins: npt.NDArray[np.int32] = ((inside - edges_s[0]) / width).astype(np.int32)
+    np.clip(bins, 0, num_bins - 1, out=bins)
     # The quotient can be off by a rounding error at an edge; the edges themselves decide.
-    guess -= inside < edges_s[guess]
-    guess += inside >= edges_s[guess + 1]
-    bins: npt.NDArray[np.int64] = guess
+    bins -= inside < edges_s[bins]
+    bins += inside >= edges_s[bins + 1]
     return bins
 
 
-def counts_of_units(session: Session, edges_s: Floats) -> npt.NDArray[np.uint8]:
+def counts_of_units(session: Session, edges_s: Floats) -> Counts:
     """Return the counts (T, N) of every unit of a recording.
 
     Raises
     ------
     DataError
-        A bin holds more than 255 spikes of a unit.
+        A bin holds more than 255 spikes of a unit, or there are more units than a shard takes.
     """
     num_units = len(session.units)
-    counts = np.zeros((len(edges_s) - 1, num_units), np.uint8)
-    flat = counts.reshape(-1)
+    if num_units > MAX_UNITS:
+        raise DataError(
+            f"{session.source}: at most {MAX_UNITS} units must be left, but {num_units} are; "
+            "narrow data.quality or data.areas"
+        )
+    columns = []
     for unit in range(num_units):
         bins = bins_of(session.spikes_of(unit), edges_s)
-        ordered = np.sort(bins, kind="stable")  # at once, where spikes are in order
-        if (ordered[MAX_COUNT:] == ordered[:-MAX_COUNT]).any():
-            where = f"{session.source}: unit {session.units.unit_id[unit]}"
-            as_counts(np.bincount(bins), where)
-        np.add.at(flat, bins * num_units + unit, np.uint8(1))
-    return counts
+        opens = np.ones(len(bins), bool)
+        np.not_equal(bins[1:], bins[:-1], out=opens[1:])
+        first = np.flatnonzero(opens)
+        count = np.diff(np.append(first, len(bins)))
+        where = f"{session.source}: unit {session.units.unit_id[unit]}"
+        refuse_above_max(int(count.max(initial=0)), where)
+        columns.append((bins[first], count.astype(np.uint8)))
+    ends = np.cumsum([0, *(len(bins) for bins, _ in columns)])
+    by_unit = csc_array(
+        (
+            np.concatenate([count for _, count in columns]),
+            np.concatenate([bins for bins, _ in columns]),
+            ends.astype(np.int32),
+        ),
+        shape=(len(edges_s) - 1, num_units),
+    )
+    return Counts.of_rows(by_unit.tocsr())
 
 
-def as_counts(counts: npt.NDArray[np.integer], where: str) -> npt.NDArray[np.uint8]:
-    """Return counts as uint8, or refuse a bin that holds more spikes than it can say."""
-    most = int(counts.max(initial=0))
+def refuse_above_max(most: int, where: str) -> None:
+    """Refuse a bin that holds more spikes than a count can say."""
     if most > MAX_COUNT:
         raise DataError(
             f"{where}: at most {MAX_COUNT} spikes a bin must hold, but got {most}; use a smaller "
             "data.bin_ms"
         )
-    return counts.astype(np.uint8)
 
 
 def split_labels(
@@ -148,8 +165,34 @@ def phases(
     return presentation, phase
 
 
-def make_shard(session: Session | TrialSession, settings: DataSettings) -> Shard:
+def held_out_sessions(addresses: Sequence[str], split: SplitSettings) -> set[str]:
+    """Draw the sessions whose every bin is test, where `split.by` is ``session``; else none.
+
+    Raises
+    ------
+    DataError
+        Fewer than two sessions.
+    """
+    if split.by != "session":
+        return set()
+    ordered = sorted(addresses)
+    drawn = split_labels(range(len(ordered)), split.test, split.seed, "data.sessions", "sessions")
+    return {ordered[index] for index in drawn}
+
+
+def make_shard(
+    session: Session | TrialSession, settings: DataSettings, held_out: bool = False
+) -> Shard:
     """Bin a session whose units are selected already.
+
+    Parameters
+    ----------
+    session
+        The recording.
+    settings
+        The [data] table.
+    held_out
+        Where data is split by session: whether every bin of this one is test.
 
     Raises
     ------
@@ -158,15 +201,15 @@ def make_shard(session: Session | TrialSession, settings: DataSettings) -> Shard
         holds more than 255 spikes.
     """
     if isinstance(session, TrialSession):
-        return _shard_of_trials(session, settings)
-    return _shard_of_recording(session, settings)
+        return _shard_of_trials(session, settings, held_out)
+    return _shard_of_recording(session, settings, held_out)
 
 
-def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
-    if settings.split.by != "block":
+def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool) -> Shard:
+    if settings.split.by == "trial":
         raise DataError(
-            f"{session.source}: a continuous recording is split by block, but data.split.by is "
-            f"'{settings.split.by}'; write split = {{ by = \"block\" }}"
+            f"{session.source}: a continuous recording is split by block or session, but "
+            "data.split.by is 'trial'; write split = { by = \"block\" }"
         )
     intervals, bin_ms = session.intervals, settings.bin_ms
     segments: list[Segment] = []
@@ -180,7 +223,12 @@ def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
             continue
         edges = bin_starts(float(start), num_bins, bin_ms)
         counts = counts_of_units(session, edges)
-        group, split = _blocks(num_bins, first_group, settings, session, str(state))
+        group = first_group + _blocks(num_bins, settings)
+        split = (
+            np.full(num_bins, TEST if held_out else TRAIN, np.int8)
+            if settings.split.by == "session"
+            else _split_blocks(group, settings, session, str(state))
+        )
         first_group = int(group[-1]) + 1
         presentation, phase = phases(edges, session.presentations)
         segments.append(
@@ -207,27 +255,30 @@ def _shard_of_recording(session: Session, settings: DataSettings) -> Shard:
     )
 
 
-def _blocks(
-    num_bins: int, first_group: int, settings: DataSettings, session: Session, state: str
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
-    split: SplitSettings = settings.split
-    block_bins = round(split.block_s * 1000 / settings.bin_ms)
+def _blocks(num_bins: int, settings: DataSettings) -> npt.NDArray[np.int32]:
+    """Number the blocks of an interval from 0, (T,)."""
+    block_bins = round(settings.split.block_s * 1000 / settings.bin_ms)
     # A remainder shorter than a block joins the last one, so that every block is a whole one.
     num_blocks = max(1, num_bins // block_bins)
-    block = np.minimum(np.arange(num_bins) // block_bins, num_blocks - 1)
-    group = (first_group + block).astype(np.int32)
-    names = (session.session_id, state, str(first_group))
+    return np.minimum(np.arange(num_bins, dtype=np.int32) // block_bins, num_blocks - 1)
+
+
+def _split_blocks(
+    group: npt.NDArray[np.int32], settings: DataSettings, session: Session, state: str
+) -> npt.NDArray[np.int8]:
+    split = settings.split
+    names = (session.session_id, state, str(group[0]))
     groups = np.unique(group).tolist()
     held_out = split_labels(groups, split.test, split.seed, session.source, *names)
     labels = np.where(np.isin(group, list(held_out)), TEST, TRAIN).astype(np.int8)
-    return group, with_gaps(labels, round(split.gap_ms / settings.bin_ms))
+    return with_gaps(labels, round(split.gap_ms / settings.bin_ms))
 
 
-def _shard_of_trials(session: TrialSession, settings: DataSettings) -> Shard:
-    if settings.split.by != "trial":
+def _shard_of_trials(session: TrialSession, settings: DataSettings, held_out: bool) -> Shard:
+    if settings.split.by == "block":
         raise DataError(
-            f"{session.source}: trial-binned data is split by trial, but data.split.by is "
-            f"'{settings.split.by}'; write split = {{ by = \"trial\" }}"
+            f"{session.source}: trial-binned data is split by trial or session, but "
+            "data.split.by is 'block'; write split = { by = \"trial\" }"
         )
     ratio = round(settings.bin_ms / session.bin_ms)
     if ratio < 1 or not math.isclose(ratio * session.bin_ms, settings.bin_ms):
@@ -243,21 +294,25 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings) -> Shard:
             f"{num_bins * settings.bin_ms:g} ms and data.window_ms is {settings.window_ms:g}"
         )
     used = session.counts[:, :, : num_bins * ratio].reshape(num_trials, num_units, num_bins, ratio)
-    counts = as_counts(used.sum(axis=3, dtype=np.int64).transpose(0, 2, 1), session.source)
-    held_out = split_labels(
-        range(num_trials),
-        settings.split.test,
-        settings.split.seed,
-        session.source,
-        session.session_id,
-    )
+    counts = used.sum(axis=3, dtype=np.int64).transpose(0, 2, 1)
+    refuse_above_max(int(counts.max(initial=0)), session.source)
+    if settings.split.by == "session":
+        test_trials = set(range(num_trials)) if held_out else set()
+    else:
+        test_trials = split_labels(
+            range(num_trials),
+            settings.split.test,
+            settings.split.seed,
+            session.source,
+            session.session_id,
+        )
     phase = np.arange(num_bins, dtype=np.int32)
     segments = tuple(
         Segment(
-            np.ascontiguousarray(counts[trial]),
+            Counts.of_dense(counts[trial].astype(np.uint8)),
             float(session.trial_start_s[trial]),
             "",
-            np.full(num_bins, TEST if trial in held_out else TRAIN, np.int8),
+            np.full(num_bins, TEST if trial in test_trials else TRAIN, np.int8),
             np.full(num_bins, trial, np.int32),
             np.full(num_bins, trial, np.int32),
             phase,

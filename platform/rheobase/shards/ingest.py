@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 from rheobase.core.artifacts import is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError
+from rheobase.core.storage import Location, child
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality import check_session, select_units
 from rheobase.shards.binning import make_shard
@@ -17,11 +18,24 @@ from rheobase.shards.store import write_shard
 SHARD = "shard.arrow"
 
 
-def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
-    """Bin the session at `address` and return its shard's path below `folder`.
+def bin_session(
+    address: str, settings: DataSettings, folder: Location, held_out: bool = False
+) -> Location:
+    """Bin the session at `address` and return its shard's location below `folder`.
 
     The shard lies in a folder named by the digest of the recording, the settings and the
     code; where that exists, nothing is binned again.
+
+    Parameters
+    ----------
+    address
+        As `load_session` takes it.
+    settings
+        The [data] table; its list of sessions is not read.
+    folder
+        A path, or a URL of an object store.
+    held_out
+        As `make_shard` takes it.
 
     Raises
     ------
@@ -29,18 +43,23 @@ def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
         The recording cannot be read, has a fatal finding, or no unit is left.
     DataError
         It cannot be binned as the settings say.
+    ArtifactError
+        `folder` cannot be read or written.
     """
     session = load_session(address)
     resolved = settings.model_dump(mode="json", exclude={"sessions"})
-    made_of = {
+    made_of: dict[str, Any] = {
         "session": session.session_id,
         "data": session.data_digest,
         "settings": resolved,
         "code": code_digest("sessions", "shards", "core"),
     }
-    target = folder / digest(made_of)
+    if settings.split.by == "session":
+        made_of["held_out"] = held_out
+    name = digest(made_of)
+    target = child(folder, name)
     if is_published(target):
-        return target / SHARD
+        return child(target, SHARD)
     findings = check_session(session)
     for finding in findings:
         if finding.severity == "fatal":
@@ -49,10 +68,10 @@ def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
                 "'rheobase validate' lists every finding"
             )
     selection = select_units(session, settings.quality, settings.areas)
-    shard = make_shard(selection.session, settings)
+    shard = make_shard(selection.session, settings, held_out)
     manifest = {
         **made_of,
-        "digest": target.name,
+        "digest": name,
         "source": session.source,
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
@@ -61,4 +80,4 @@ def bin_session(address: str, settings: DataSettings, folder: Path) -> Path:
     }
     with whole_folder(target, manifest) as partial:
         write_shard(partial / SHARD, shard)
-    return target / SHARD
+    return child(target, SHARD)

@@ -12,8 +12,10 @@ from rheobase.core.settings import Settings
 class SplitSettings(Settings):
     """How bins are divided into train and test: whole groups, never random bins."""
 
-    by: Literal["block", "trial"] = "block"
-    """`block`: contiguous stretches; `trial`: whole behaviour trials of trial-binned data."""
+    by: Literal["auto", "block", "trial", "session"] = "auto"
+    """`block`: contiguous stretches of a continuous recording; `trial`: whole behaviour trials of
+    trial-binned data; `auto`: whichever of the two fits the recording; `session`: whole sessions
+    (`rheobase bin` only: a study needs train bins of every session)."""
     block_s: Annotated[float, Field(ge=5.0)] = 5.0
     """Length of a block in seconds; 5 s at least."""
     gap_ms: Annotated[float, Field(ge=0)] = 500.0

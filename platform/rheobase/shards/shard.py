@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.shards.counts import Counts
+
 TRAIN, TEST, GAP = 0, 1, -1
 NONE = -1  # no presentation has begun, or none in this recording
 
@@ -20,7 +22,7 @@ class Segment:
     Attributes
     ----------
     counts
-        (T, N) uint8 spikes in half-open bins [t, t + bin).
+        (T, N) spikes in half-open bins [t, t + bin).
     start_s
         Start of the first bin in session time.
     state
@@ -35,7 +37,7 @@ class Segment:
         (T,) int32 bins since its onset, or ``NONE``.
     """
 
-    counts: npt.NDArray[np.uint8]
+    counts: Counts
     start_s: float
     state: str
     split: npt.NDArray[np.int8]

@@ -1,8 +1,12 @@
-"""The Arrow file of one shard: a row a segment, mapped into memory when read."""
+"""The Arrow file of one shard: a record batch a chunk of bins, mapped into memory when read."""
+
+# Shape legend: T bins of a chunk, N units, S entries that are not zero.
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +16,20 @@ import pyarrow as pa
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError
+from rheobase.core.storage import Location, filesystem_of
+from rheobase.shards.counts import Chunk, Counts
 from rheobase.shards.shard import Segment, Shard
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+ENTRIES = {"offsets": np.int32, "unit": np.uint16, "count": np.uint8}
 LABELS = {"split": np.int8, "group": np.int32, "presentation": np.int32, "phase": np.int32}
 SCHEMA = pa.schema(
     [
-        pa.field("counts", pa.large_binary()),
-        pa.field("num_bins", pa.int64()),
+        pa.field("segment", pa.int32()),
+        pa.field("num_bins", pa.int32()),
         pa.field("start_s", pa.float64()),
         pa.field("state", pa.string()),
-        *(pa.field(name, pa.large_binary()) for name in LABELS),
+        *(pa.field(name, pa.large_binary()) for name in (*ENTRIES, *LABELS)),
     ]
 )
 
@@ -30,8 +37,10 @@ SCHEMA = pa.schema(
 def write_shard(path: Path, shard: Shard) -> None:
     """Write a shard as an Arrow IPC file, whole or not at all.
 
-    `counts` holds (num_bins, num_units) uint8 in C order; the labels hold (num_bins,)
-    integers, little-endian. Units and presentations are in the schema's metadata.
+    A record batch of one row is one chunk: `num_bins` bins (T) of the segment it numbers, from
+    `start_s` on. Its binary columns hold little-endian numbers: `offsets` (T + 1,) int32, `unit`
+    (S,) uint16 and `count` (S,) uint8 of `Chunk`, and the labels (T,) of `Segment`. Units and
+    presentations are in the schema's metadata, as JSON under ``rheobase``.
     """
     about = {
         "schema": SCHEMA_VERSION,
@@ -47,18 +56,26 @@ def write_shard(path: Path, shard: Shard) -> None:
     }
     schema = SCHEMA.with_metadata({"rheobase": json.dumps(about)})
     with whole_file(path) as partial, pa.ipc.new_file(str(partial), schema) as writer:
-        for segment in shard.segments:
-            columns = [
-                _as_one_value(np.ascontiguousarray(segment.counts)),
-                pa.array([len(segment)], pa.int64()),
-                pa.array([segment.start_s], pa.float64()),
-                pa.array([segment.state], pa.string()),
-                *(
-                    _as_one_value(np.ascontiguousarray(getattr(segment, name), kind))
-                    for name, kind in LABELS.items()
-                ),
-            ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+        for number, segment in enumerate(shard.segments):
+            begin = 0
+            for chunk in segment.counts.chunks:
+                bins = slice(begin, begin + len(chunk))
+                columns = [
+                    pa.array([number], pa.int32()),
+                    pa.array([len(chunk)], pa.int32()),
+                    pa.array([segment.start_s + begin * shard.bin_ms / 1000], pa.float64()),
+                    pa.array([segment.state], pa.string()),
+                    *(
+                        _as_one_value(np.ascontiguousarray(getattr(chunk, name), kind))
+                        for name, kind in ENTRIES.items()
+                    ),
+                    *(
+                        _as_one_value(np.ascontiguousarray(getattr(segment, name)[bins], kind))
+                        for name, kind in LABELS.items()
+                    ),
+                ]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+                begin += len(chunk)
 
 
 def _as_one_value(array: npt.NDArray[Any]) -> pa.Array:
@@ -68,8 +85,8 @@ def _as_one_value(array: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), 1, buffers)
 
 
-def read_shard(path: Path) -> Shard:
-    """Map a shard into memory; its counts are views of the file.
+def read_shard(location: Location) -> Shard:
+    """Read a shard; a file of this machine is mapped into memory, its counts are views of it.
 
     Raises
     ------
@@ -77,19 +94,23 @@ def read_shard(path: Path) -> Shard:
         The file is missing, truncated or of another version.
     """
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        reader = pa.ipc.open_file(_opened(location))
         about = json.loads(reader.schema.metadata[b"rheobase"])
         batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such shard; bin its session again") from None
+        raise ArtifactError(f"{location}: no such shard; bin its session again") from None
     except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{path}: not a whole shard ({reason}); delete it, bin again") from None
+        raise ArtifactError(
+            f"{location}: not a whole shard ({reason}); delete it, bin again"
+        ) from None
     if about["schema"] != SCHEMA_VERSION:
         raise ArtifactError(
-            f"{path}: shard schema {SCHEMA_VERSION} must hold, but got {about['schema']}; bin again"
+            f"{location}: shard schema {SCHEMA_VERSION} must hold, but got {about['schema']}; bin "
+            "again"
         )
     num_units = len(about["unit_id"])
+    by_segment = [list(rows) for _, rows in groupby(batches, lambda row: row["segment"][0].as_py())]
     return Shard(
         about["session_id"],
         about["data_digest"],
@@ -97,23 +118,34 @@ def read_shard(path: Path) -> Shard:
         about["bin_ms"],
         np.array(about["unit_id"], np.int64),
         np.array(about["area"], np.str_),
-        tuple(_segment(batch, num_units) for batch in batches),
+        tuple(_segment(rows, num_units) for rows in by_segment),
         np.array(about["image"], np.str_),
         np.array(about["is_change"], bool),
         np.array(about["omitted"], bool),
     )
 
 
-def _segment(batch: pa.RecordBatch, num_units: int) -> Segment:
-    num_bins = batch.column("num_bins")[0].as_py()
-    counts = np.frombuffer(batch.column("counts")[0].as_buffer(), np.uint8)
+def _opened(location: Location) -> pa.NativeFile:
+    if isinstance(location, Path):
+        return pa.memory_map(str(location))
+    system, path = filesystem_of(location)
+    return system.open_input_file(path)
+
+
+def _segment(rows: Sequence[pa.RecordBatch], num_units: int) -> Segment:
+    def values(row: pa.RecordBatch, name: str, kind: type) -> npt.NDArray[Any]:
+        return np.frombuffer(row.column(name)[0].as_buffer(), kind)
+
+    chunks = tuple(
+        Chunk(*(values(row, name, kind) for name, kind in ENTRIES.items())) for row in rows
+    )
     labels = {
-        name: np.frombuffer(batch.column(name)[0].as_buffer(), kind)
+        name: np.concatenate([values(row, name, kind) for row in rows])
         for name, kind in LABELS.items()
     }
     return Segment(
-        counts.reshape(num_bins, num_units),
-        batch.column("start_s")[0].as_py(),
-        batch.column("state")[0].as_py(),
+        Counts(chunks, num_units),
+        rows[0].column("start_s")[0].as_py(),
+        rows[0].column("state")[0].as_py(),
         **labels,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.shards.counts import dense_rows
 from rheobase.shards.shard import TEST, TRAIN, Shard
 
 
@@ -65,5 +66,6 @@ def timeline_of(shard: Shard) -> Timeline:
 
 
 def stacked_counts(shard: Shard) -> npt.NDArray[np.uint8]:
-    """Return the counts of all segments, (T, N), in the order of the timeline."""
-    return np.concatenate([segment.counts for segment in shard.segments])
+    """Return the counts of all segments as dense (T, N), in the order of the timeline."""
+    pieces = (chunk for segment in shard.segments for chunk in segment.counts.chunks)
+    return dense_rows(pieces, shard.num_units)

@@ -1,6 +1,6 @@
-"""Where windows may lie: never across a gap, a split or a state change."""
+"""Windows: where they may lie, and their counts; none crosses a gap, a split or a state change."""
 
-# Shape legend: T bins, W windows.
+# Shape legend: T bins, N units, W windows.
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
+from rheobase.shards.counts import Dense, dense_rows
+from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 
 
-def window_starts(timeline: Timeline, split: int, num_bins: int) -> npt.NDArray[np.int64]:
-    """Return every start of `num_bins` consecutive bins of one segment with one split label.
+def window_starts(
+    timeline: Timeline, split: int, num_bins: int, stride_bins: int = 1
+) -> npt.NDArray[np.int64]:
+    """Return starts of `num_bins` consecutive bins of one segment with one split label.
 
     Parameters
     ----------
@@ -22,10 +26,13 @@ def window_starts(timeline: Timeline, split: int, num_bins: int) -> npt.NDArray[
         ``TRAIN`` or ``TEST``.
     num_bins
         Length of a window in bins.
+    stride_bins
+        From one window's start to the next one's within a stretch: 1 gives every window
+        there is, `num_bins` windows side by side.
 
     Returns
     -------
-    (W,) indices into the timeline.
+    (W,) indices into the timeline, rising.
 
     Raises
     ------
@@ -37,10 +44,39 @@ def window_starts(timeline: Timeline, split: int, num_bins: int) -> npt.NDArray[
     fresh[1:] = (np.diff(timeline.segment) != 0) | ~usable[:-1]
     index = np.arange(len(timeline))
     run_start = np.maximum.accumulate(np.where(fresh, index, 0))
-    ends = np.flatnonzero(usable & (index - run_start + 1 >= num_bins))
+    begins = index - run_start + 1 - num_bins  # of a window that ends here, in its stretch
+    ends = np.flatnonzero(usable & (begins >= 0) & (begins % stride_bins == 0))
     if len(ends) == 0:
         raise DataError(
             f"a window of {num_bins * timeline.bin_ms:g} ms must fit between the borders of the "
             "split, but none does; use a smaller data.window_ms or a larger data.split.block_s"
         )
     return ends - num_bins + 1
+
+
+def window_counts(shard: Shard, starts: npt.NDArray[np.int64], num_bins: int) -> Dense:
+    """Return the counts of windows, (W, num_bins, N) uint8.
+
+    Parameters
+    ----------
+    shard
+        Binned session, whose bins are numbered in the order of its timeline.
+    starts
+        (W,) first bin of each window, as `window_starts` gives them, in any order.
+    num_bins
+        Length of a window in bins.
+
+    Raises
+    ------
+    IndexError
+        A window leaves its segment.
+    """
+    ends = np.cumsum([len(segment) for segment in shard.segments])
+    which = np.searchsorted(ends, starts, side="right")
+    first = np.concatenate([[0], ends])[which]
+    pieces = [
+        piece
+        for segment, begin in zip(which.tolist(), (starts - first).tolist(), strict=True)
+        for piece in shard.segments[segment].counts.pieces(begin, begin + num_bins)
+    ]
+    return dense_rows(pieces, shard.num_units).reshape(len(starts), num_bins, shard.num_units)

@@ -174,6 +174,11 @@ class StudySpec(Settings):
                 f"dimension to have a pair, but {self.student.num_neurons} < "
                 f"{self.teacher.latent_dim}."
             )
+        if self.data.split.by == "session":
+            problems.append(
+                "[data.split]: by must be auto, block or trial, for a study trains on each "
+                "session, but is session; 'rheobase bin --split-by session' holds whole ones out."
+            )
         if problems:
             raise ValueError(" ; ".join(dict.fromkeys(problems)))
         return self

@@ -26,7 +26,7 @@ def filtered_counts(shard: Shard, filters_ms: tuple[float, ...]) -> npt.NDArray[
     """
     rows = []
     for segment in shard.segments:
-        counts = segment.counts.astype(np.float32)
+        counts = segment.counts.dense().astype(np.float32)
         columns = []
         for tau_ms in filters_ms:
             decay = math.exp(-shard.bin_ms / tau_ms)

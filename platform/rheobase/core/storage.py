@@ -1,0 +1,61 @@
+"""Places where artifacts lie: folders of this machine, or object stores named by URL."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import fsspec
+from pyarrow import ArrowInvalid
+from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
+
+from rheobase.core.errors import ArtifactError
+
+Location = Path | str
+"""A path of this machine, or a URL: ``s3://bucket/folder``, ``gs://…``, any of fsspec's."""
+
+
+def is_url(location: Location) -> bool:
+    """Tell whether a location is a URL."""
+    return isinstance(location, str) and "://" in location
+
+
+def located(text: str) -> Location:
+    """Return what a user wrote as a path, or as the URL that it is."""
+    return text.rstrip("/") if is_url(text) else Path(text)
+
+
+def child(folder: Location, name: str) -> Location:
+    """Return the location of `name` in a folder."""
+    return f"{folder}/{name}" if isinstance(folder, str) else folder / name
+
+
+def parent(location: Location) -> Location:
+    """Return the folder of a location."""
+    return location.rpartition("/")[0] if isinstance(location, str) else location.parent
+
+
+def filesystem_of(location: Location) -> tuple[FileSystem, str]:
+    """Return the file system of a location, and its path there.
+
+    Arrow's own file systems serve local files, S3 and Google Cloud Storage, with the
+    credentials that their environment variables and files name; fsspec serves the rest.
+
+    Raises
+    ------
+    ArtifactError
+        Nothing installed serves such a URL.
+    """
+    if not is_url(location):
+        return LocalFileSystem(), str(Path(location).absolute())
+    with contextlib.suppress(ArrowInvalid):
+        system, path = FileSystem.from_uri(str(location))
+        return system, str(path)
+    try:
+        other, path = fsspec.core.url_to_fs(str(location))
+    except (ImportError, ValueError) as error:
+        raise ArtifactError(
+            f"{location}: a folder must be a path, s3://, gs:// or another URL that fsspec serves, "
+            f"but: {str(error).splitlines()[0]}"
+        ) from None
+    return PyFileSystem(FSSpecHandler(other)), path
