@@ -21,11 +21,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+from scipy.sparse import csr_array
 from vbn import write_session
 
 from rheobase.core.seeds import generator
 from rheobase.sessions.session import Intervals, Presentations, Session, Units
 from rheobase.shards.binning import bin_starts, counts_of_units
+from rheobase.shards.counts import Counts
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 
@@ -190,7 +192,7 @@ def binning(rounds: int) -> None:
             return counts_of_units(session, edges)
 
         theirs = elephants().sparse_matrix
-        assert (ours_as_csr(ours()) != theirs.T).nnz == 0
+        assert (as_csr(ours()) != theirs.T).nnz == 0
         row(num_units, num_spikes, num_bins, "sparse", rounds, ours, elephants, None)
         del theirs
         if num_units * num_bins * 8 > DENSE_LIMIT_BYTES:
@@ -203,29 +205,30 @@ def binning(rounds: int) -> None:
         def pynapples(group: Any = group) -> Any:
             return group.count(BIN_MS / 1000)
 
-        assert np.array_equal(pynapples().values, dense(ours()))
+        assert np.array_equal(pynapples().values, ours().dense())
         row(
             num_units,
             num_spikes,
             num_bins,
             "dense",
             rounds,
-            lambda ours=ours: dense(ours()),
+            lambda ours=ours: ours().dense(),
             lambda elephants=elephants: elephants().to_array(),
             pynapples,
         )
 
 
-def dense(counts: Any) -> np.ndarray[Any, Any]:
-    """Return our counts as a dense (T, N) array."""
-    return counts
-
-
-def ours_as_csr(counts: Any) -> Any:
-    """Return our counts as scipy's (T, N) matrix."""
-    from scipy.sparse import csr_array
-
-    return csr_array(counts)
+def as_csr(counts: Counts) -> csr_array:
+    """Return our counts as scipy's (T, N) matrix, to compare them."""
+    lengths = [np.diff(chunk.offsets) for chunk in counts.chunks]
+    return csr_array(
+        (
+            np.concatenate([chunk.count for chunk in counts.chunks]),
+            np.concatenate([chunk.unit for chunk in counts.chunks]).astype(np.int32),
+            np.cumsum(np.concatenate([[0], *lengths])),
+        ),
+        shape=(len(counts), counts.num_units),
+    )
 
 
 def row(

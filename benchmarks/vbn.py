@@ -1,4 +1,4 @@
-"""Sessions of a stated size in the layout of Visual Behavior Neuropixels NWB files, written fast."""
+"""Sessions of a stated size in the layout of Visual Behavior Neuropixels NWB files."""
 
 # Shape legend: N units, S spikes, P presentations, C channels.
 
@@ -72,8 +72,8 @@ def _electrodes(file: h5py.File, draw: np.random.Generator) -> None:
     table = file.create_group("general/extracellular_ephys/electrodes")
     num = PROBES * CHANNELS
     table["id"] = np.arange(num)
-    table["location"] = np.repeat(draw.choice(AREAS, num // 32), 32).astype("S")
-    table["group_name"] = np.repeat([f"probe{letter}" for letter in "ABCDEF"], CHANNELS).astype("S")
+    table["location"] = np.repeat(draw.choice(AREAS, num // 32), 32).astype(object)
+    table["group_name"] = np.repeat([f"probe{letter}" for letter in "ABCDEF"], CHANNELS).astype(object)
     for name in ("x", "y", "z", "probe_vertical_position", "probe_horizontal_position"):
         table[name] = draw.uniform(0, 4000, num)
 

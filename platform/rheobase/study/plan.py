@@ -11,6 +11,7 @@ from typing import Any
 
 from rheobase.core.errors import DataError
 from rheobase.shards.binning import make_shard
+from rheobase.shards.counts import CHUNK_BINS
 from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
@@ -42,8 +43,12 @@ INGEST_BYTES, TORCH_BYTES = 250_000_000, 500_000_000
 """Resident bytes of a worker before it reads anything, without and with torch."""
 INGEST_BYTES_PER_SPIKE = 40
 """Peak resident bytes of a worker that bins, for a spike of the file."""
-LABEL_BYTES = 1 + 4 + 4 + 4
-"""A bin's split, group, presentation and phase."""
+LABEL_BYTES = 4 + 1 + 4 + 4 + 4
+"""A bin's offset, split, group, presentation and phase."""
+ENTRY_BYTES = 2 + 1
+"""A unit that fired in a bin, and how often."""
+CHUNK_BYTES = 1000
+"""What Arrow adds to a record batch."""
 UNIT_BYTES, PRESENTATION_BYTES = 30, 30
 """A unit and a presentation as text in a shard's metadata."""
 SAMPLE_BYTES = 500_000
@@ -77,7 +82,7 @@ class Estimate:
     unknown
         Addresses of which nothing is known before they are read; they are counted nowhere.
     num_sessions, num_bins, train_windows, test_windows
-        Windows are the places where one may lie, as `window_starts` counts them.
+        Windows lie side by side within their stretch, as a reader streams them.
     bytes
         On disk: `download`, `sessions`, `shards`, `latents`, `run`.
     cpu_hours
@@ -176,6 +181,7 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
     # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.
     expected = size.num_spikes / size.num_units * (spec.data.bin_ms / 1000) / size.duration_s
     num_filled = num_bins * size.num_kept * -math.expm1(-expected)
+    num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in outline.segments)
     width = round(spec.data.window_ms / spec.data.bin_ms)
     return SessionEstimate(
         size.address,
@@ -186,9 +192,9 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
         num_bins,
         _num_windows(line, TRAIN, width),
         _num_windows(line, TEST, width),
-        # A filled bin's unit and count, a bin's offset and labels.
-        round(num_filled * (4 + 1))
-        + num_bins * (4 + LABEL_BYTES)
+        round(num_filled * ENTRY_BYTES)
+        + num_chunks * CHUNK_BYTES
+        + num_bins * LABEL_BYTES
         + size.num_kept * UNIT_BYTES
         + len(outline.image) * PRESENTATION_BYTES,
         size.basis,
@@ -197,7 +203,7 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
 
 def _num_windows(line: Timeline, split: int, width: int) -> int:
     try:
-        return len(window_starts(line, split, width))
+        return len(window_starts(line, split, width, stride_bins=width))
     except DataError:
         return 0
 

@@ -63,7 +63,7 @@ class SessionSize:
     num_sessions
         Recordings of this size that the address stands for.
     outline
-        The recording without units and spikes: what may be binned, and its behaviour trials.
+        The recording with one unit that never fires: what may be binned, and how it is split.
     num_units, num_kept
         Units in the file (N), and those that quality and areas leave.
     num_spikes
@@ -141,16 +141,16 @@ def _outline(
         name,
         source,
         "",
-        _no_units(),
+        _silent_unit(),
         np.zeros(0),
-        np.zeros(1, np.int64),
+        np.zeros(2, np.int64),
         Intervals(np.array(starts), np.array(stops), np.array(states)),
         shown if num else none,
     )
 
 
-def _no_units() -> Units:
-    return Units(np.zeros(0, np.int64), np.zeros(0, "U1"), np.zeros(0, "U1"))
+def _silent_unit() -> Units:
+    return Units(np.zeros(1, np.int64), np.zeros(1, "U1"), np.zeros(1, "U1"))
 
 
 def _allen(addresses: Sequence[str], data: DataSettings) -> SessionSize:
@@ -261,8 +261,8 @@ def _npz(path: Path) -> SessionSize:
                 path.stem,
                 str(path),
                 "",
-                _no_units(),
-                np.zeros((num_trials, 0, num_bins), np.uint8),
+                _silent_unit(),
+                np.zeros((num_trials, 1, num_bins), np.uint8),
                 1000 * bin_s,
                 np.zeros(num_trials),
                 {},
