@@ -73,6 +73,15 @@ def test_a_bin_of_more_than_255_spikes_is_refused(num_spikes, fits):
             counts_of_units(session, edges)
 
 
+def test_a_last_bin_that_is_not_whole_is_left_out_with_its_spikes():
+    session = recording(minutes=0.5)
+    stop = np.array([14.9999])
+    session = replace(session, intervals=Intervals(np.zeros(1), stop, np.array([""])))
+    counts = stacked_counts(make_shard(session, SETTINGS))
+    assert len(counts) == 1499
+    assert counts.sum() == (session.spike_times_s < 14.99).sum()
+
+
 def test_every_spike_of_the_intervals_is_in_the_shard():
     session = recording()
     shard = make_shard(session, SETTINGS)

@@ -176,6 +176,11 @@ def held_out_sessions(addresses: Sequence[str], split: SplitSettings) -> set[str
     if split.by != "session":
         return set()
     ordered = sorted(addresses)
+    if len(ordered) < 2:
+        raise DataError(
+            "data.split.by = 'session' must have at least 2 sessions to hold one out, but got "
+            f"{len(ordered)}: {', '.join(ordered)}; name more sessions, or split by block or trial"
+        )
     drawn = split_labels(range(len(ordered)), split.test, split.seed, "data.sessions", "sessions")
     return {ordered[index] for index in drawn}
 

@@ -55,7 +55,9 @@ class Counts:
     num_units: int
 
     def __len__(self) -> int:
-        return sum(map(len, self.chunks))
+        if not self.chunks:
+            return 0
+        return (len(self.chunks) - 1) * len(self.chunks[0]) + len(self.chunks[-1])
 
     @property
     def num_entries(self) -> int:

@@ -13,6 +13,21 @@ Stage = Literal["select", "report"]
 BASELINE = "baseline"
 
 
+class Rung(Settings):
+    """What a trial must reach at a training step, or stop there.
+
+    Drawn from earlier generations when the trial is asked for, so that whether it stops depends
+    on no other trial that runs beside it.
+    """
+
+    step: Annotated[int, Field(ge=1)]
+    """Training step over all sessions, one at which trials report."""
+    least_score: float
+    """`score` of what it reports there must be at least this."""
+    counts_violation: bool
+    """False while rates are still settling: then held-out CCA alone is looked at."""
+
+
 class TrialRequest(Settings):
     """One configuration × its seeds; `trial_id` is the digest of what decides its numbers."""
 
@@ -28,6 +43,8 @@ class TrialRequest(Settings):
     student: dict[str, Any]
     """The resolved [student] table."""
     seeds: tuple[int, ...]
+    rungs: tuple[Rung, ...] = ()
+    """Where it may be stopped early, by rising step; they are no part of its id."""
 
 
 class Null(Settings):
@@ -83,6 +100,29 @@ class TrialResult(Settings):
     """Why a number is missing."""
     wall_s: float
     """Seconds the trial took; the one field that a replay may not reproduce."""
+
+
+class TrialStopped(Settings):
+    """A trial that was stopped early, at a rung."""
+
+    trial_id: str
+    step: int
+    reason: str
+    """In one line: what had to be reached, and what was."""
+
+
+def score(cca_heldout: float, violation: float, counts_violation: bool) -> float:
+    """Return what orders trials at a rung: every feasible one above every infeasible one.
+
+    Feasible (`violation` <= 0, or not counted): ``1 + cca_heldout``, at least 0; infeasible:
+    ``-violation``, below 0.
+
+    Examples
+    --------
+    >>> score(0.8, -0.1, True), score(0.9, 0.5, True), score(0.9, 0.5, False)
+    (1.8, -0.5, 1.9)
+    """
+    return -violation if counts_violation and violation > 0 else 1 + cca_heldout
 
 
 Status = Literal["waiting", "running", "complete", "pruned", "failed"]

@@ -1,0 +1,150 @@
+"""Ray Data hands out references to windows; each reader maps the shards that they lie in."""
+
+# Shape legend: W windows of a batch, T bins of a window, N units of its session.
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray.data
+import torch
+from ray.data import DataIterator, Dataset
+
+from rheobase.core.errors import DataError
+from rheobase.core.seeds import generator
+from rheobase.core.storage import Location, located
+from rheobase.shards.shard import TRAIN, Shard
+from rheobase.shards.store import read_shard
+from rheobase.shards.timeline import timeline_of
+from rheobase.shards.windows import window_counts, window_starts
+
+MIXED_SESSIONS = 8
+"""Sessions whose batches are mixed with each other, and shards that a reader keeps open."""
+
+
+@dataclass(frozen=True, eq=False)
+class WindowBatch:
+    """Windows of one session: `starts` (W,) bins of its timeline, `counts` (W, T, N) uint8."""
+
+    session_id: str
+    starts: npt.NDArray[np.int64]
+    counts: torch.Tensor
+
+
+def window_references(
+    locations: Sequence[Location],
+    num_bins: int,
+    batch_windows: int,
+    *,
+    split: int = TRAIN,
+    stride_bins: int | None = None,
+    epochs: int = 1,
+    seed: int = 0,
+) -> Dataset:
+    """Return a dataset of references to batches of windows, for `read_windows`.
+
+    Parameters
+    ----------
+    locations
+        Shards, as `bin_sessions` returns them.
+    num_bins
+        Length of a window in bins (T).
+    batch_windows
+        Windows of a batch (W); the last one of a session and epoch may be smaller.
+    split
+        ``TRAIN`` or ``TEST``.
+    stride_bins
+        From one window to the next; `num_bins`, side by side, by default.
+    epochs
+        How often every window comes.
+    seed
+        Root seed of the order.
+
+    Returns
+    -------
+    Rows of one batch each: location, starts and length of its windows. In an epoch every window
+    comes once, in an order drawn from the seed alone: sessions in a random order, the batches of
+    `MIXED_SESSIONS` of them mixed. Split it among workers with ``streaming_split``, or give it to
+    Ray Train; counts never pass through Ray.
+
+    Raises
+    ------
+    DataError
+        A setting is not positive.
+    """
+    stride_bins = num_bins if stride_bins is None else stride_bins
+    least = min(num_bins, batch_windows, stride_bins, epochs)
+    if least < 1:
+        raise DataError(
+            "num_bins, batch_windows, stride_bins and epochs must be at least 1, but one is "
+            f"{least}; name a positive number"
+        )
+    items = []
+    for epoch in range(epochs):
+        order = generator(seed, "windows", "sessions", epoch).permutation(len(locations))
+        for rank, index in enumerate(order.tolist()):
+            round_ = epoch * len(locations) + rank // MIXED_SESSIONS
+            items.append({"location": str(locations[index]), "epoch": epoch, "round": round_})
+    refer = partial(
+        _references,
+        num_bins=num_bins,
+        batch_windows=batch_windows,
+        split=split,
+        stride_bins=stride_bins,
+        seed=seed,
+    )
+    return ray.data.from_items(items).flat_map(refer).sort("order")
+
+
+def _references(
+    item: dict[str, Any],
+    num_bins: int,
+    batch_windows: int,
+    split: int,
+    stride_bins: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    shard = read_shard(located(item["location"]))
+    starts = window_starts(timeline_of(shard), split, num_bins, stride_bins)
+    draw = generator(seed, "windows", shard.session_id, item["epoch"])
+    draw.shuffle(starts)
+    return [
+        {
+            "order": item["round"] + float(draw.random()),
+            "location": item["location"],
+            "num_bins": num_bins,
+            "starts": starts[begin : begin + batch_windows].tobytes(),
+        }
+        for begin in range(0, len(starts), batch_windows)
+    ]
+
+
+def read_windows(references: Dataset | DataIterator) -> Iterator[WindowBatch]:
+    """Yield the batches that references name, reading each shard where it lies.
+
+    Parameters
+    ----------
+    references
+        What `window_references` returned, or a worker's share of it: one of
+        ``streaming_split``, or ``ray.train.get_dataset_shard``.
+
+    Notes
+    -----
+    At most `MIXED_SESSIONS` shards are open at a time: memory does not grow with their number.
+    """
+    opened: OrderedDict[str, Shard] = OrderedDict()
+    for row in references.iter_rows():
+        place = row["location"]
+        if place not in opened and len(opened) == MIXED_SESSIONS:
+            opened.popitem(last=False)
+        shard = opened.pop(place) if place in opened else read_shard(located(place))
+        opened[place] = shard  # the latest used is the last to go
+        starts = np.frombuffer(row["starts"], np.int64)
+        counts = torch.from_numpy(window_counts(shard, starts, row["num_bins"]))
+        yield WindowBatch(shard.session_id, starts, counts)

@@ -1,0 +1,81 @@
+import fsspec
+import numpy as np
+import pytest
+
+from rheobase.core.artifacts import MANIFEST
+from rheobase.core.errors import ArtifactError, DataError
+from rheobase.core.storage import child, filesystem_of, located, parent
+from rheobase.sessions.npz import write_npz
+from rheobase.shards import ingest as module
+from rheobase.shards.binning import held_out_sessions
+from rheobase.shards.ingest import bin_session
+from rheobase.shards.settings import DataSettings, SplitSettings
+from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.store import read_shard
+from rheobase.shards.timeline import stacked_counts, timeline_of
+
+SETTINGS = DataSettings(sessions=("x",), quality="none")
+
+
+@pytest.fixture
+def recording(tmp_path):
+    draw = np.random.default_rng(0)
+    trains = [np.sort(draw.uniform(0, 120, 500)) for _ in range(4)]
+    write_npz(tmp_path / "mine.npz", trains, duration_s=120.0)
+    return str(tmp_path / "mine.npz")
+
+
+@pytest.fixture
+def memory():
+    """Return a URL of a store that only fsspec serves, emptied afterwards."""
+    yield "memory://lab/shards"
+    fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def test_a_shard_in_an_object_store_is_the_one_of_a_folder(recording, tmp_path, memory):
+    here = read_shard(bin_session(recording, SETTINGS, tmp_path / "shards"))
+    location = bin_session(recording, SETTINGS, memory)
+    assert str(location).startswith("memory://lab/shards/")
+    there = read_shard(location)
+    np.testing.assert_array_equal(stacked_counts(there), stacked_counts(here))
+    np.testing.assert_array_equal(timeline_of(there).split, timeline_of(here).split)
+    assert there.unit_id.tolist() == here.unit_id.tolist()
+
+
+def test_a_published_shard_is_not_binned_again_and_one_without_manifest_is(
+    recording, memory, monkeypatch
+):
+    made = []
+    whole = module.make_shard
+    monkeypatch.setattr(module, "make_shard", lambda *args: made.append(1) or whole(*args))
+    location = bin_session(recording, SETTINGS, memory)
+    assert bin_session(recording, SETTINGS, memory) == location
+    assert len(made) == 1
+    system, path = filesystem_of(child(parent(location), MANIFEST))
+    system.delete_file(path)  # as a killed upload leaves it
+    assert bin_session(recording, SETTINGS, memory) == location
+    assert len(made) == 2
+
+
+def test_a_store_that_nothing_serves_is_told_in_one_line(recording):
+    with pytest.raises(ArtifactError, match="fsspec serves") as caught:
+        bin_session(recording, SETTINGS, located("nosuch://lab/shards"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("held_out", "label"), [(True, TEST), (False, TRAIN)])
+def test_a_session_is_held_out_as_a_whole_or_not_at_all(recording, tmp_path, held_out, label):
+    settings = SETTINGS.model_copy(update={"split": SplitSettings(by="session")})
+    shard = read_shard(bin_session(recording, settings, tmp_path, held_out))
+    assert set(timeline_of(shard).split) == {label}
+
+
+def test_some_sessions_are_held_out_never_all_whatever_their_order():
+    names, split = [f"{n}.nwb" for n in range(10)], SplitSettings(by="session", test=0.25)
+    held_out = held_out_sessions(names, split)
+    assert len(held_out) == 2
+    assert held_out < set(names)
+    assert held_out_sessions(names[::-1], split) == held_out
+    assert held_out_sessions(names, SplitSettings(by="block")) == set()
+    with pytest.raises(DataError, match="at least 2 sessions"):
+        held_out_sessions(names[:1], split)
