@@ -73,7 +73,9 @@ def _electrodes(file: h5py.File, draw: np.random.Generator) -> None:
     num = PROBES * CHANNELS
     table["id"] = np.arange(num)
     table["location"] = np.repeat(draw.choice(AREAS, num // 32), 32).astype(object)
-    table["group_name"] = np.repeat([f"probe{letter}" for letter in "ABCDEF"], CHANNELS).astype(object)
+    table["group_name"] = np.repeat([f"probe{letter}" for letter in "ABCDEF"], CHANNELS).astype(
+        object
+    )
     for name in ("x", "y", "z", "probe_vertical_position", "probe_horizontal_position"):
         table[name] = draw.uniform(0, 4000, num)
 
