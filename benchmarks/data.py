@@ -265,6 +265,10 @@ def main() -> None:
     if asked.once:
         once(asked.once[0], Path(asked.once[1]))
         return
+    print(
+        "# Sessions, shards, loader and plan\nMade by\n\n```\nmake bench-data\n```\n\n"
+        "Contenders of a table take turns in one run on one machine: ratios are what it shows.\n"
+    )
     nwb_to_shards(asked.rounds)
     binning(asked.rounds)
 

@@ -22,10 +22,12 @@ from rheobase.study.statistics import least_p
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
 # holds the estimates against it.
-INGEST_S_PER_SPIKE = 250e-9
+INGEST_S_PER_SPIKE = 200e-9
 """CPU seconds to read, check, select and bin a spike of the file."""
 INGEST_S_PER_BIN = 1e-6
 """CPU seconds to label a bin."""
+SIMULATE_S_PER_COUNT = 50e-9
+"""CPU seconds to simulate a bin of 10 ms of a planted unit."""
 STEP_S_PER_SAMPLE = 40e-6
 """CPU seconds of a teacher's training step for a sample of its batch; most of it is SIGReg's."""
 FILTER_S_PER_COUNT = 20e-9
@@ -41,8 +43,10 @@ SCORE_S_PER_BIN = 90e-6
 
 INGEST_BYTES, TORCH_BYTES = 250_000_000, 500_000_000
 """Resident bytes of a worker before it reads anything, without and with torch."""
-INGEST_BYTES_PER_SPIKE = 40
+INGEST_BYTES_PER_SPIKE = 32
 """Peak resident bytes of a worker that bins, for a spike of the file."""
+SIMULATE_BYTES_PER_COUNT = 24
+"""Peak resident bytes of simulating, for a bin of a planted unit: three arrays of float64."""
 LABEL_BYTES = 4 + 1 + 4 + 4 + 4
 """A bin's offset, split, group, presentation and phase."""
 ENTRY_BYTES = 2 + 1
@@ -115,6 +119,7 @@ def estimate(spec: StudySpec) -> Estimate:
     """
     sizes, unknown = sizes_of(spec.data)
     rows = [_session(size, spec) for size in sizes]
+    pairs = list(zip(sizes, rows, strict=True))
 
     def total(name: str) -> int:
         return sum(row.num_sessions * int(getattr(row, name)) for row in rows)
@@ -138,11 +143,11 @@ def estimate(spec: StudySpec) -> Estimate:
             + num_trials(spec) * SAMPLE_BYTES,
         },
         {
-            "ingest": sum(row.num_sessions * _ingest_hours(row) for row in rows),
+            "ingest": sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs),
             "teacher": _teacher_hours(rows, spec),
             "student": student_h,
         },
-        _memory(rows, spec),
+        _memory(pairs, spec),
         per_session,
     )
 
@@ -208,8 +213,10 @@ def _num_windows(line: Timeline, split: int, width: int) -> int:
         return 0
 
 
-def _ingest_hours(row: SessionEstimate) -> float:
-    return (row.num_spikes * INGEST_S_PER_SPIKE + row.num_bins * INGEST_S_PER_BIN) / 3600
+def _ingest_hours(size: SessionSize, row: SessionEstimate) -> float:
+    simulating_s = size.simulated_counts * SIMULATE_S_PER_COUNT
+    binning_s = size.num_spikes * INGEST_S_PER_SPIKE + row.num_bins * INGEST_S_PER_BIN
+    return (simulating_s + binning_s) / 3600
 
 
 def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
@@ -243,10 +250,20 @@ def _weight_bytes(row: SessionEstimate, spec: StudySpec) -> int:
     return 4 * num_replicates(spec) * neurons * (row.num_kept_units + neurons + 1)
 
 
-def _memory(rows: Sequence[SessionEstimate], spec: StudySpec) -> dict[str, int]:
+def _memory(
+    pairs: Sequence[tuple[SessionSize, SessionEstimate]], spec: StudySpec
+) -> dict[str, int]:
     """Return the peak of the largest process of each phase."""
-    if not rows:
+    if not pairs:
         return {"ingest": INGEST_BYTES, "teacher": TORCH_BYTES, "student": TORCH_BYTES}
+    rows = [row for _, row in pairs]
+    ingest = max(
+        max(
+            size.num_spikes * INGEST_BYTES_PER_SPIKE,
+            size.simulated_counts * SIMULATE_BYTES_PER_COUNT,
+        )
+        for size, _ in pairs
+    )
     filters, neurons = len(spec.teacher.filters_ms), spec.student.num_neurons
     seeds = max(len(spec.seeds.select), len(spec.seeds.report))
     filtered = [4 * row.num_bins * row.num_kept_units * filters for row in rows]
@@ -262,7 +279,7 @@ def _memory(rows: Sequence[SessionEstimate], spec: StudySpec) -> dict[str, int]:
         for row in rows
     )
     return {
-        "ingest": INGEST_BYTES + max(row.num_spikes for row in rows) * INGEST_BYTES_PER_SPIKE,
+        "ingest": INGEST_BYTES + ingest,
         "teacher": TORCH_BYTES + max(training, reporting),
         "student": TORCH_BYTES + student,
     }

@@ -20,6 +20,7 @@ from rheobase.sessions.nwb import STRIDE_S
 from rheobase.sessions.planted import (
     AREA_SHARES,
     AREAS,
+    BIN_S,
     LEAD_S,
     MEDIAN_RATE_HZ,
     PAUSE_S,
@@ -72,6 +73,8 @@ class SessionSize:
         Length of the file, which the outline's intervals need not cover.
     download_bytes, session_bytes
         What is fetched, and what is written below ``$RHEOBASE_HOME/sessions``.
+    simulated_counts
+        Bins of 10 ms times units of a session that is simulated first, else 0.
     basis
         Where these numbers come from.
     """
@@ -86,6 +89,7 @@ class SessionSize:
     download_bytes: int
     session_bytes: int
     basis: str
+    simulated_counts: int = 0
 
 
 def sizes_of(data: DataSettings) -> tuple[list[SessionSize], list[str]]:
@@ -202,7 +206,7 @@ def _planted(address: str, data: DataSettings) -> SessionSize:
     rate_hz = MEDIAN_RATE_HZ * math.exp(RATE_SPREAD**2 / 2)
     num_spikes = round(num_units * rate_hz * duration_s)
     # Spike times of 8 bytes; true latents, 8 of 4 bytes and the bin's time of 8.
-    num_bytes = 8 * num_spikes + round(duration_s * 100) * (8 * 4 + 8)
+    num_bytes = 8 * num_spikes + round(duration_s / BIN_S) * (8 * 4 + 8)
     return SessionSize(
         address,
         1,
@@ -214,6 +218,7 @@ def _planted(address: str, data: DataSettings) -> SessionSize:
         0,
         num_bytes,
         "the address",
+        round(duration_s / BIN_S) * num_units,
     )
 
 
