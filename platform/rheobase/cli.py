@@ -40,6 +40,10 @@ Sessions = Annotated[
     list[str] | None,
     typer.Option("--sessions", help="Paths or globs that replace the study's sessions."),
 ]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--events", help="KEY=VALUE of the study file's [data.events]; repeat it."),
+]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).")]
 RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
@@ -53,8 +57,12 @@ def main() -> None:
     try:
         app()
     except RheobaseError as error:
-        log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        _print_error(error)
         sys.exit(2)
+
+
+def _print_error(error: RheobaseError) -> None:
+    log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
 
 
 def _print_json(value: Any) -> None:
@@ -166,30 +174,49 @@ def simulate(
 @app.command()
 def validate(
     sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
+    events: Events = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Hashes to hold files against: b2sum's lines, or JSON.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Folder for a page each.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check recordings; exit 1 on a fatal finding.
 
-    Example: rheobase validate session.nwb
+    Example: rheobase validate session.nwb --html quality
     """
-    from dataclasses import asdict
-
+    from rheobase.core.errors import SessionError
+    from rheobase.sessions.events import parse_events
     from rheobase.sessions.load import load_session, resolve_sessions
-    from rheobase.sessions.quality import check_session
+    from rheobase.sessions.manifest import check_file, read_hashes
+    from rheobase.sessions.profile import profile
+    from rheobase.sessions.quality import check_session, tally_of
 
+    meaning = parse_events(events or [])
+    hashes = read_hashes(manifest) if manifest else None
     reports: list[dict[str, Any]] = []
+    unreadable = False
     for address in resolve_sessions(sessions):
-        session = load_session(address)
-        reports.append(
-            {
-                "session": session.session_id,
-                "num_units": len(session.units),
-                "num_spikes": session.num_spikes,
-                "duration_s": session.duration_s,
-                "findings": [asdict(finding) for finding in check_session(session)],
-            }
-        )
-    if as_json:
+        try:
+            session = load_session(address, meaning)
+        except SessionError as error:  # the others are checked all the same
+            _print_error(error)
+            unreadable = True
+            continue
+        tally = tally_of(session)
+        findings = check_session(session, tally)
+        if hashes is not None:
+            findings = check_file(Path(session.source), hashes) + findings
+        reports.append(profile(session, findings))
+        if html:
+            from rheobase.report.quality import write_quality_page
+
+            reports[-1]["page"] = write_quality_page(session, reports[-1], tally, html).name
+    if html and reports:
+        from rheobase.report.quality import write_quality_index
+
+        log.print(f"report: {write_quality_index(reports, html)}", markup=False, soft_wrap=True)
+    if as_json and reports:
         _print_json(reports[0] if len(reports) == 1 else reports)
     else:
         for report in reports:
@@ -200,7 +227,7 @@ def validate(
             for one in report["findings"]:
                 typer.echo(f"  {one['severity']}: {one['check']} ({one['count']}) {one['detail']}")
     fatal = any(f["severity"] == "fatal" for r in reports for f in r["findings"])
-    raise typer.Exit(1 if fatal else 0)
+    raise typer.Exit(2 if unreadable else 1 if fatal else 0)
 
 
 def _data_settings(table: Mapping[str, Any]) -> DataSettings:
@@ -223,6 +250,10 @@ def bin_command(
         str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")
     ] = "allen",
     areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
+    nan_metrics: Annotated[
+        str, typer.Option(help="drop or keep units with a NaN metric of the preset.")
+    ] = "drop",
+    events: Events = None,
     split_by: Annotated[
         str, typer.Option(help="block, trial or session; auto takes what the recording allows.")
     ] = "auto",
@@ -234,6 +265,7 @@ def bin_command(
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
     from rheobase.core.storage import Location, located
+    from rheobase.sessions.events import parse_events
     from rheobase.sessions.load import resolve_sessions
     from rheobase.shards.store import read_shard
 
@@ -243,6 +275,8 @@ def bin_command(
         "quality": quality,
         "areas": areas or [],
         "window_ms": bin_ms,
+        "nan_metrics": nan_metrics,
+        "events": parse_events(events or []),
         "split": {"by": split_by},
     }
     settings = _data_settings(table)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from rheobase.core.artifacts import home, is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.sessions.events import EventSettings
 from rheobase.sessions.npz import read_npz
 from rheobase.sessions.nwb import read_nwb
 from rheobase.sessions.planted import simulate
@@ -45,7 +46,7 @@ def resolve_sessions(addresses: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def load_session(address: str) -> Session | TrialSession:
+def load_session(address: str, events: EventSettings | None = None) -> Session | TrialSession:
     """Load the recording at an address.
 
     Parameters
@@ -54,6 +55,8 @@ def load_session(address: str) -> Session | TrialSession:
         Path of an ``.nwb`` or ``.npz`` file, or
         ``synthetic:planted?seed=0&minutes=20&units=200&nuisance=1``, which is simulated once,
         kept below the home of artifacts and read as any NWB file.
+    events
+        What the interval tables of an NWB file mean.
 
     Raises
     ------
@@ -66,15 +69,21 @@ def load_session(address: str) -> Session | TrialSession:
             "the session's NWB and pass its path"
         )
     if address.startswith("synthetic:"):
-        return read_nwb(_planted(address))
+        return read_nwb(_planted(address), events)
     path = Path(address)
-    readers = {".nwb": read_nwb, ".npz": read_npz}
-    if path.suffix not in readers:
+    if path.suffix == ".nwb":
+        return read_nwb(path, events)
+    if path.suffix != ".npz":
         raise SessionError(
             f"{address}: a recording must be .nwb or .npz, but this is "
             f"'{path.suffix or 'a name without a suffix'}'; convert it"
         )
-    return readers[path.suffix](path)
+    if events is not None:
+        raise SessionError(
+            f"{address}: data.events must be left out for an .npz, whose own keys name its events; "
+            "see docs/sessions.md"
+        )
+    return read_npz(path)
 
 
 def _planted(address: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rheobase.core.settings import Settings
+from rheobase.sessions.events import EventSettings
 
 
 class SplitSettings(Settings):
@@ -39,5 +40,9 @@ class DataSettings(Settings):
     """Length of a training window."""
     quality: Literal["allen", "bombcell", "ibl", "none"] = "allen"
     """Preset of unit quality thresholds."""
+    nan_metrics: Literal["drop", "keep"] = "drop"
+    """Whether a unit is dropped where a metric of the preset is NaN; counted either way."""
+    events: EventSettings | None = None
+    """What the interval tables of an NWB file mean; none: the Visual Behavior layout's own."""
     split: SplitSettings = SplitSettings()
     """How train and test are divided."""
