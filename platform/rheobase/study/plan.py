@@ -22,7 +22,7 @@ from rheobase.study.statistics import least_p
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
 # holds the estimates against it.
-INGEST_S_PER_SPIKE = 200e-9
+INGEST_S_PER_SPIKE = 130e-9
 """CPU seconds to read, check, select and bin a spike of the file."""
 INGEST_S_PER_BIN = 1e-6
 """CPU seconds to label a bin."""
@@ -43,7 +43,7 @@ SCORE_S_PER_BIN = 90e-6
 
 INGEST_BYTES, TORCH_BYTES = 250_000_000, 500_000_000
 """Resident bytes of a worker before it reads anything, without and with torch."""
-INGEST_BYTES_PER_SPIKE = 32
+INGEST_BYTES_PER_SPIKE = 24
 """Peak resident bytes of a worker that bins, for a spike of the file."""
 SIMULATE_BYTES_PER_COUNT = 24
 """Peak resident bytes of simulating, for a bin of a planted unit: three arrays of float64."""
