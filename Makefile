@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BENCH := .venv-bench
+ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help setup study dev test lint types imports clean
+.PHONY: help setup study dev test lint types imports bench-data clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -40,5 +42,17 @@ types: $(VENV)/.dev ## mypy, strict
 imports: $(VENV)/.dev ## the direction of imports
 	PYTHONPATH=platform $(BIN)/lint-imports
 
-clean: ## remove .venv and caches, keep runs/
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info
+$(BENCH)/.setup: benchmarks/requirements.lock
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	touch $@
+
+bench-data: $(VENV)/.setup $(BENCH)/.setup ## sessions, shards, loader and plan beside their peers; writes benchmarks/data.md
+	$(ONE_THREAD) $(BENCH)/bin/python -W ignore benchmarks/data.py > benchmarks/.data.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/loader.py >> benchmarks/.data.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/plan.py >> benchmarks/.data.md
+	mv benchmarks/.data.md benchmarks/data.md
+	@cat benchmarks/data.md
+
+clean: ## remove environments and caches, keep runs/
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info

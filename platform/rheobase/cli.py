@@ -33,9 +33,6 @@ app = typer.Typer(
 )
 log = Console(stderr=True)
 
-FLOP_PER_S = 20e9
-"""Of packed students on one CPU core, to a factor of two; for estimates before a run."""
-
 ALPHA = 0.05
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
@@ -319,47 +316,20 @@ def bin_command(
 
 
 @app.command()
-def plan(study: StudyFile, as_json: Json = False) -> None:
-    """Say what a study will run; touches no data.
+def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+    """Say what a study will run and need; reads no data.
 
-    Example: rheobase plan studies/quickstart.toml
+    Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
-    from rheobase.study.ablation import arms_of
-    from rheobase.study.statistics import least_p
+    from rheobase.report.plan import plan_view
+    from rheobase.study.plan import estimate, plan_table
 
-    spec = load_study(study)
-    arms = arms_of(spec)
-    num_pairs = len(spec.seeds.report)
-    num_replicates = spec.search.trials * len(spec.seeds.select) + (1 + len(arms)) * num_pairs
-    student, num_bins = spec.student, spec.data.window_ms / spec.data.bin_ms
-    # Forward and backward of the recurrent matmul, and as much again for the input's.
-    flop = 12 * student.steps * student.batch_windows * num_bins * student.num_neurons**2
-    found = {
-        "study": spec.name,
-        "question": spec.question,
-        "search_trials": spec.search.trials,
-        "select_seeds": list(spec.seeds.select),
-        "report_seeds": list(spec.seeds.report),
-        "arms": arms,
-        "replicates_per_session": num_replicates,
-        "cpu_hours_per_session": num_replicates * flop / FLOP_PER_S / 3600,
-        "least_p": least_p(num_pairs),
-        "resolved": dump_study(spec),
-    }
+    spec = _study(study, sessions)
+    found = estimate(spec)
     if as_json:
-        _print_json(found)
-        return
-    typer.echo(f"{spec.name}: {spec.question}")
-    typer.echo(f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds")
-    typer.echo(f"report: winner and {len(arms)} arms x {num_pairs} seeds")
-    for name, overrides in arms.items():
-        typer.echo(f"  {name}: {overrides}")
-    typer.echo(
-        f"student networks to train, a session: {num_replicates}, about "
-        f"{found['cpu_hours_per_session']:.2g} CPU-hours"
-    )
-    if num_pairs:
-        typer.echo(f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}")
+        _print_json(plan_table(spec, found))
+    else:
+        Console().print(plan_view(spec, found))
 
 
 @app.command()
