@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.load import ALLEN, PLANTED, PLANTED_DEFAULTS, resolve_sessions
+from rheobase.sessions.allen import ALLEN
+from rheobase.sessions.load import PLANTED, PLANTED_DEFAULTS, resolve_sessions
 from rheobase.sessions.nwb import STRIDE_S
 from rheobase.sessions.planted import (
     AREA_SHARES,
