@@ -3,14 +3,18 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ALLEN := .venv-allen
+ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup study dev test lint types imports clean
+.PHONY: help interpreter setup exporter study dev test lint types imports clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-$(VENV)/.setup: requirements.lock pyproject.toml
+interpreter:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 must be there as $(PYTHON); install it, or run make PYTHON=/its/path"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) must be Python 3.11; run make PYTHON=/its/path"; exit 2; }
+
+$(VENV)/.setup: requirements.lock pyproject.toml | interpreter
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r requirements.lock
 	$(PIP) install --no-deps -e .
@@ -20,14 +24,28 @@ $(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
 	$(PIP) install -r requirements-dev.lock
 	touch $@
 
+# Always a fresh one: pynwb keeps what it has read of older versions in site-packages.
+$(ALLEN)/.setup: platform/allen_export/requirements.lock platform/allen_export/pyproject.toml | interpreter
+	rm -rf $(ALLEN)
+	$(PYTHON) -m venv $(ALLEN)
+	$(ALLEN_PIP) install -r platform/allen_export/requirements.lock
+	$(ALLEN_PIP) install --no-deps --no-build-isolation -e platform/allen_export
+	touch $@
+
+$(ALLEN)/.dev: $(ALLEN)/.setup platform/allen_export/requirements-dev.lock
+	$(ALLEN_PIP) install -r platform/allen_export/requirements-dev.lock
+	touch $@
+
 setup: $(VENV)/.setup ## build .venv from exact pins
+
+exporter: $(ALLEN)/.setup ## build .venv-allen, in which the AllenSDK reads sessions
 
 study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; goes on if interrupted
 	$(BIN)/rheobase run studies/quickstart.toml --resume
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 
-test: $(VENV)/.dev ## run the tests
+test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
 	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
 
 lint: $(VENV)/.dev ## style
@@ -40,5 +58,5 @@ types: $(VENV)/.dev ## mypy, strict
 imports: $(VENV)/.dev ## the direction of imports
 	PYTHONPATH=platform $(BIN)/lint-imports
 
-clean: ## remove .venv and caches, keep runs/
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info
+clean: ## remove both environments and caches, keep runs/
+	rm -rf $(VENV) $(ALLEN) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
