@@ -118,6 +118,8 @@ def doctor(as_json: Json = False) -> None:
     """
     from importlib.metadata import version
 
+    from rheobase.sessions.allen import exporter_python
+
     names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
     problems = []
@@ -127,10 +129,15 @@ def doctor(as_json: Json = False) -> None:
         problems.append(
             f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some"
         )
+    try:
+        exporter = str(exporter_python())
+    except RheobaseError as error:  # needed for allen-vbn: addresses alone
+        exporter = f"none: {error}"
     found = {
         "rheobase": __version__,
         "python": sys.version.split()[0],
         **{name: version(name) for name in names},
+        "exporter": exporter,
         "home": str(home()),
         "free_gib": round(free_gib, 1),
         "problems": problems,
@@ -167,7 +174,9 @@ def simulate(
 
 @app.command()
 def validate(
-    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
+    sessions: Annotated[
+        list[str], typer.Argument(help="Paths, globs, allen-vbn: or synthetic: addresses.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Check recordings; exit 1 on a fatal finding.
@@ -218,7 +227,9 @@ def _data_settings(table: Mapping[str, Any]) -> DataSettings:
 
 @app.command("bin")
 def bin_command(
-    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
+    sessions: Annotated[
+        list[str], typer.Argument(help="Paths, globs, allen-vbn: or synthetic: addresses.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")],
     bin_ms: Annotated[float, typer.Option(help="Width of a bin.")] = 10.0,
     quality: Annotated[

@@ -10,26 +10,29 @@ from urllib.parse import parse_qsl
 from rheobase.core.artifacts import home, is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.sessions.allen import ALLEN, expand, read_allen
 from rheobase.sessions.npz import read_npz
 from rheobase.sessions.nwb import read_nwb
 from rheobase.sessions.planted import simulate
 from rheobase.sessions.session import Session, TrialSession
 
 PLANTED = "synthetic:planted"
-ALLEN = "allen-vbn:"
 PLANTED_DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}
 
 
 def resolve_sessions(addresses: Sequence[str]) -> list[str]:
-    """Return the addresses with globs expanded, sorted, each once.
+    """Return the addresses with globs and ``allen-vbn:all`` expanded, sorted, each once.
 
     Raises
     ------
     SessionError
-        A path or glob matches nothing, or no address is given.
+        A path, glob or filter matches nothing, or no address is given.
     """
     found: set[str] = set()
     for address in addresses:
+        if address.startswith(ALLEN):
+            found.update(expand(address))
+            continue
         if ":" in address.split("/")[0]:
             found.add(address)
             continue
@@ -51,7 +54,7 @@ def load_session(address: str) -> Session | TrialSession:
     Parameters
     ----------
     address
-        Path of an ``.nwb`` or ``.npz`` file, or
+        Path of an ``.nwb`` or ``.npz`` file, ``allen-vbn:<session id>``, or
         ``synthetic:planted?seed=0&minutes=20&units=200&nuisance=1``, which is simulated once,
         kept below the home of artifacts and read as any NWB file.
 
@@ -61,10 +64,7 @@ def load_session(address: str) -> Session | TrialSession:
         There is no such recording, or it cannot be read.
     """
     if address.startswith(ALLEN):
-        raise SessionError(
-            f"{address}: recordings must be files here, but this version fetches none; download "
-            "the session's NWB and pass its path"
-        )
+        return read_allen(address)
     if address.startswith("synthetic:"):
         return read_nwb(_planted(address))
     path = Path(address)

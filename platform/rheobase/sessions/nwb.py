@@ -28,6 +28,7 @@ from rheobase.sessions.session import (
 
 STRIDE_S = 0.75
 """From one flash's onset to the next one's."""
+NO_IMAGE = ("", "nan", "NaN", "N/A")
 NOT_METRICS = frozenset({"id", "peak_channel_id", "cluster_id", "local_index"})
 
 
@@ -140,6 +141,7 @@ def _of_electrodes(file: h5py.File, table: h5py.Group, column: str) -> Strings:
     if where not in file or column not in file[where]:
         return np.full(num_units, "")
     named = _strings(file[where][column][:])
+    named[named == "None"] = ""  # how Allen's writer says that a channel lies in no structure
     if "peak_channel_id" not in table:
         # NWB's own column: for each unit a list of rows of the electrodes' table.
         if "electrodes" not in table or "electrodes_index" not in table:
@@ -178,7 +180,7 @@ def _read_presentations(file: h5py.File) -> Presentations:
 
 def _presentations_of(table: h5py.Group) -> Presentations:
     image = _strings(table["image_name"][:])
-    named = ~np.isin(image, ["", "nan", "NaN", "N/A"])
+    named = ~np.isin(image, NO_IMAGE)
     start_s = table["start_time"][:].astype(np.float64)[named]
     num = len(start_s)
 
