@@ -162,15 +162,18 @@ def _ask(address: str, command: str, *words: str) -> dict[str, Any]:
     python = exporter_python()
     # -I: PYTHONPATH is this environment's, and its packages are not the exporter's.
     call = [str(python), "-I", "-m", "allen_export", command, str(cache), *words]
-    done = subprocess.run([*call, f"--source={source}"], capture_output=True, text=True)
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        done = subprocess.run([*call, f"--source={source}"], capture_output=True, text=True)
+        code, stdout, stderr = done.returncode, done.stdout, done.stderr
+    except OSError as error:
+        code, stdout, stderr = 126, "", str(error)
+    if not stdout.startswith("{"):
+        last = (stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise SessionError(
-            f"{address}: {python} must run the exporter, but it ended with {done.returncode}: "
-            f"{last}; build it again with 'make exporter'"
-        ) from None
+            f"{address}: {python} must run the exporter, but it ended with {code}: {last}; run "
+            "again, or build it again with 'make exporter'"
+        )
+    found: dict[str, Any] = json.loads(stdout)
     if not found["ok"]:
         raise SessionError(f"{address}: {found['error']}")
     return found
