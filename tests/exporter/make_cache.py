@@ -140,13 +140,13 @@ def trials_of(table):
 
 
 def eye_of(rng, end_s):
-    """Return 30 Hz of eye tracking, in which one frame in fifty is a blink."""
+    """Return 30 Hz of eye tracking; the SDK, reading, finds blinks as outliers of the areas."""
     time_s = np.arange(0, end_s, 1 / 30)
-    table = pd.DataFrame({"timestamps": time_s, "likely_blink": np.arange(len(time_s)) % 50 == 7})
+    blink = np.arange(len(time_s)) % 50 == 7
+    table = pd.DataFrame({"timestamps": time_s, "likely_blink": blink})
     for part, area in (("cr", 90.0), ("eye", 8000.0), ("pupil", 1500.0)):
-        table[f"{part}_area"] = table[f"{part}_area_raw"] = area * rng.uniform(
-            0.95, 1.05, len(time_s)
-        )
+        areas = area * rng.uniform(0.95, 1.05, len(time_s)) * np.where(blink, 10, 1)
+        table[f"{part}_area"] = table[f"{part}_area_raw"] = areas
         for name in ("center_x", "center_y", "width", "height", "phi"):
             table[f"{part}_{name}"] = rng.normal(40, 1, len(time_s))
     return table

@@ -40,7 +40,7 @@ def test_a_planted_session_is_simulated_once(tmp_path, monkeypatch):
         ("synthetic:planted?minutes=nan", "minutes must be a number"),
         ("synthetic:planted?minutes=0", "minutes of a planted session must be from"),
         ("synthetic:plantid?seed=0", "Did you mean 'synthetic:planted'"),
-        ("allen-vbn:1064400234", "pass its path"),
+        ("allen-vbn:session", "must stand a session's id"),
         ("recording.mat", "must be .nwb or .npz"),
         ("nowhere.nwb", "there is none"),
     ],
