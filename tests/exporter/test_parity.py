@@ -13,7 +13,7 @@ from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 
 pytestmark = [pytest.mark.exporter, pytest.mark.timeout(240)]
-IDS = (1043752325, 1044385384, 1047969464, 1051155866)
+IDS = (1043752325, 1044385384)
 
 
 @pytest.fixture(params=IDS)
