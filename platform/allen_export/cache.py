@@ -135,10 +135,11 @@ def _download(folder: Path, path: Path, file_id: str, expected: str, check: bool
     with locked(folder, "download"):
         if is_here():
             return
+        bucket = _from_s3(folder).fetch_api.cache  # before anything is taken away
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.touch()
         path.unlink(missing_ok=True)
-        _from_s3(folder).fetch_api.cache.download_data(file_id)
+        bucket.download_data(file_id)
         unfinished.unlink()
 
 

@@ -28,7 +28,8 @@ class DataSettings(Settings):
     """Which recordings, which units, which bins."""
 
     sessions: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Paths or globs to .nwb or .npz, or `synthetic:planted?seed=0&minutes=20`."""
+    """Paths or globs to .nwb or .npz, `allen-vbn:all?area=VISp` or a session's id in place of all,
+    or `synthetic:planted?seed=0&minutes=20`."""
     areas: tuple[str, ...] = ()
     """Prefixes of structure acronyms; empty keeps every area."""
     bin_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
