@@ -118,7 +118,7 @@ class _Terminal:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check environment, versions, Ray and disk.
+    """Check environment, versions, Ray, exporter and disk.
 
     Example: rheobase doctor
     """

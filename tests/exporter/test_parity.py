@@ -34,8 +34,8 @@ def exported(built, exporter, tmp_path_factory):
 
 def same(one, other, *, of):
     for field in fields(of):
-        a, b = getattr(one, field.name), getattr(other, field.name)
         if field.name != "metrics":
+            a, b = (np.asarray(getattr(part, field.name)) for part in (one, other))
             assert a.dtype.kind == b.dtype.kind, field.name
             np.testing.assert_array_equal(a, b, err_msg=field.name)
 
