@@ -126,16 +126,18 @@ def test_a_damaged_file_is_named_and_not_counted(tmp_path):
 
 def test_the_whole_release_is_planned_in_a_second_without_opening_a_file(monkeypatch):
     def refuse(*_, **__):
-        raise AssertionError("a file was opened")
+        raise AssertionError("a file was opened, or a program was run")
 
     monkeypatch.setattr("builtins.open", refuse)
     monkeypatch.setattr("h5py.File", refuse)
+    monkeypatch.setattr("subprocess.run", refuse)
     monkeypatch.setattr("io.open", refuse)
     began = time.perf_counter()
-    found = estimate(study("allen-vbn:all"))
+    found = estimate(study("allen-vbn:all?abnormal=include"))
     assert time.perf_counter() - began < 1
     one = estimate(study("allen-vbn:1064400234"))
     assert (found.num_sessions, one.num_sessions) == (153, 1)
+    assert estimate(study("allen-vbn:all?area=VISp")).num_sessions == 103
     for name in ("num_bins", "train_windows", "test_windows"):
         assert getattr(found, name) == 153 * getattr(one, name)
     for name in ("download", "sessions", "shards", "latents"):

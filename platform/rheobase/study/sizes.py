@@ -38,8 +38,8 @@ from rheobase.sessions.session import (
 )
 from rheobase.shards.settings import DataSettings
 
-ALLEN_SESSIONS = 153
-"""Sessions of the Visual Behavior Neuropixels release; 103 are left by the SDK's filter."""
+ALLEN_SESSIONS, ALLEN_NORMAL_SESSIONS = 153, 103
+"""Sessions of the Visual Behavior Neuropixels release, and those without abnormalities."""
 ALLEN_UNITS, ALLEN_GOOD_UNITS = 2_085, 785
 """Units of a session, and those that pass the `allen` preset: means over that release."""
 ALLEN_DURATION_S = 2.6 * 3600
@@ -102,17 +102,18 @@ def sizes_of(data: DataSettings) -> tuple[list[SessionSize], list[str]]:
     found: list[SessionSize] = []
     unknown: list[str] = []
     resolved: dict[str, None] = {}
+    # Which sessions of the release pass a filter is known to its tables alone: they are not asked.
+    allen = [address for address in dict.fromkeys(data.sessions) if address.startswith(ALLEN)]
+    if allen:
+        found.append(_allen(allen, data))
     for address in dict.fromkeys(data.sessions):
+        if address in allen:
+            continue
         try:
             resolved |= dict.fromkeys(resolve_sessions([address]))
         except SessionError:
             unknown.append(address)
-    allen = [address for address in resolved if address.startswith(ALLEN)]
-    if allen:
-        found.append(_allen(allen, data))
     for address in resolved:
-        if address.startswith(ALLEN):
-            continue
         try:
             found.append(_size(address, data))
         except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile):
@@ -160,14 +161,20 @@ def _silent_unit() -> Units:
 
 def _allen(addresses: Sequence[str], data: DataSettings) -> SessionSize:
     """Return one size for all sessions of the release: only their means are known."""
-    every = any(address.removeprefix(ALLEN).startswith("all") for address in addresses)
+    queries = [address.partition("?") for address in addresses]
+    wholes = [query for name, _, query in queries if name == f"{ALLEN}all"]
+    num_sessions = len(addresses) - len(wholes)
+    if wholes:
+        # Filters other than this one can only leave fewer; sessions named beside are among all.
+        includes = any(("abnormal", "include") in parse_qsl(query) for query in wholes)
+        num_sessions = ALLEN_SESSIONS if includes else ALLEN_NORMAL_SESSIONS
     kept = ALLEN_UNITS if data.quality == "none" else ALLEN_GOOD_UNITS
     passive_s = ALLEN_DURATION_S - ALLEN_BLOCK_S
     stretches = [(0.0, ALLEN_BLOCK_S, ACTIVE), (passive_s, ALLEN_DURATION_S, PASSIVE)]
     num_presentations = round(2 * ALLEN_BLOCK_S / STRIDE_S)
     return SessionSize(
-        f"{ALLEN}all" if every else ", ".join(addresses),
-        ALLEN_SESSIONS if every else len(addresses),
+        ", ".join(addresses),
+        num_sessions,
         _outline("allen", addresses[0], stretches, num_presentations),
         ALLEN_UNITS,
         kept,
