@@ -242,7 +242,9 @@ def test_events_that_do_not_fit_are_refused_in_one_line(pairs, told):
 
 
 def test_an_npz_names_its_own_events(npz):
-    with pytest.raises(SessionError, match=r"data\.events must be left out for an \.npz"):
+    with pytest.raises(
+        SessionError, match=r"data\.events must be left out for a session of the Allen"
+    ):
         load_session(str(npz("continuous")), EventSettings(table="trials"))
 
 
