@@ -1,7 +1,7 @@
 """Windows of many sessions into a torch loop: by reference, from dense Arrow, and by Ray Data.
 
-Run: ``PYTHONPATH=platform python benchmarks/loader.py``. Every contender gives the same counts as
-uint8 tensors in batches of one session, and every value is touched by the same reduction. They
+Run: ``PYTHONPATH=platform python benchmarks/loader.py``. Every contender gives the same counts in
+batches of one session, and every value is touched by the same reduction, as float32. They
 take turns in one process; the table holds medians.
 """
 
