@@ -86,10 +86,10 @@ def window_references(
         )
     items = []
     for epoch in range(epochs):
-        order = generator(seed, "windows", "sessions", epoch).permutation(len(locations))
-        for rank, index in enumerate(order.tolist()):
-            round_ = epoch * len(locations) + rank // MIXED_SESSIONS
-            items.append({"location": str(locations[index]), "epoch": epoch, "round": round_})
+        order = generator(seed, "windows", "sessions", epoch).permutation(len(locations)).tolist()
+        for first in range(0, len(order), MIXED_SESSIONS):
+            mixed = [str(locations[index]) for index in order[first : first + MIXED_SESSIONS]]
+            items.append({"epoch": epoch, "first": first, "locations": mixed})
     refer = partial(
         batches_of_windows,
         num_bins=num_bins,
@@ -98,7 +98,10 @@ def window_references(
         stride_bins=stride_bins,
         seed=seed,
     )
-    return ray.data.from_items(items).flat_map(refer).sort("order")
+    references = ray.data.from_items(items, override_num_blocks=len(items)).flat_map(refer)
+    # Of this dataset alone: its context is a copy.
+    references.context.execution_options.preserve_order = True
+    return references
 
 
 def read_windows(references: Dataset | DataIterator) -> Iterator[WindowBatch]:

@@ -21,30 +21,32 @@ def batches_of_windows(
     stride_bins: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Return a row for each batch of one shard's windows in one epoch, in a random order.
+    """Return a row for each batch of the windows of some shards in one epoch.
 
     Parameters
     ----------
     item
-        `location` of a shard, `epoch`, and `round`, the whole part of the rows' order.
+        `locations` of the shards, whose batches are mixed; `epoch` and `first`, which name the
+        generator of their order.
     num_bins, batch_windows, split, stride_bins, seed
         As `window_references` takes them.
 
     Returns
     -------
-    Rows of `order`, a number to sort by; `location`; `num_bins`; `starts`, the batch's first bins
-    as the bytes of int64.
+    Rows of `location`, `num_bins`, and `starts`, the batch's first bins as the bytes of int64.
     """
-    shard = read_shard(located(item["location"]))
-    starts = window_starts(timeline_of(shard), split, num_bins, stride_bins)
-    draw = generator(seed, "windows", shard.session_id, item["epoch"])
-    draw.shuffle(starts)
-    return [
-        {
-            "order": item["round"] + float(draw.random()),
-            "location": item["location"],
-            "num_bins": num_bins,
-            "starts": starts[begin : begin + batch_windows].tobytes(),
-        }
-        for begin in range(0, len(starts), batch_windows)
-    ]
+    rows = []
+    for location in item["locations"]:
+        shard = read_shard(located(location))
+        starts = window_starts(timeline_of(shard), split, num_bins, stride_bins)
+        generator(seed, "windows", shard.session_id, item["epoch"]).shuffle(starts)
+        rows += [
+            {
+                "location": location,
+                "num_bins": num_bins,
+                "starts": starts[begin : begin + batch_windows].tobytes(),
+            }
+            for begin in range(0, len(starts), batch_windows)
+        ]
+    draw = generator(seed, "windows", "batches", item["epoch"], item["first"])
+    return [rows[index] for index in draw.permutation(len(rows))]
