@@ -117,17 +117,22 @@ class Counts:
 
 def dense_rows(pieces: Iterable[Chunk], num_units: int, kind: type[Number]) -> npt.NDArray[Number]:
     """Return the bins of all pieces, one after another, as a dense (T, N) array of `kind`."""
-    parts = list(pieces)
+    parts: list[Chunk] = list(pieces)
     if not parts:
         return np.zeros((0, num_units), kind)
-    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    # Each piece's offsets, moved to where the piece's entries begin among those of all.
+    begins = np.cumsum([0, *(len(part.unit) for part in parts)])
+    offsets: list[npt.NDArray[np.int32]] = [
+        part.offsets[:-1] + (begin - part.offsets[0])
+        for part, begin in zip(parts, begins.tolist(), strict=False)
+    ]
     rows = csr_array(
         (
             np.concatenate([part.count for part in parts]).astype(kind, copy=False),
             np.concatenate([part.unit for part in parts]).astype(np.int32),
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
+            np.concatenate([*offsets, begins[-1:]]).astype(np.int32),
         ),
-        shape=(len(lengths), num_units),
+        shape=(sum(map(len, parts)), num_units),
     )
     dense: npt.NDArray[Number] = rows.toarray()
     return dense
