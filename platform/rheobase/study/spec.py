@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import StudentSettings
-from rheobase.study.result import BASELINE
+from rheobase.study.objectives import ObjectiveName
+from rheobase.study.result import BASELINE, TOP
 from rheobase.teacher.settings import TeacherSettings
 
 Scalar = bool | int | float | str
@@ -30,6 +40,9 @@ class Range(Settings):
     """Search on a logarithmic scale."""
     step: Annotated[float, Field(gt=0)] | None = None
     """Distance between values; with integers 1."""
+    when: dict[str, Scalar] = {}
+    """Settings that must have these values for this one to be searched; elsewhere it keeps the
+    study's own value."""
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Range:
@@ -47,6 +60,15 @@ class Choice(Settings):
 
     choices: Annotated[tuple[Scalar, ...], Field(min_length=2)]
     """The values to choose from."""
+    when: dict[str, Scalar] = {}
+    """As of a numeric setting."""
+
+    @field_validator("choices")
+    @classmethod
+    def _are_distinct(cls, value: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        if len({(type(one), one) for one in value}) < len(value):
+            raise ValueError(f"choices must differ, but got {list(value)}.")
+        return value
 
 
 def _axis_kind(value: Any) -> str:
@@ -59,20 +81,84 @@ Axis = Annotated[
 ]
 
 
-class SearchSettings(Settings):
-    """Optuna's search over student settings; trial 0 is the baseline."""
+class StopSettings(Settings):
+    """Early stopping of trials that earlier ones leave far behind; the table turns it on."""
 
-    sampler: Literal["tpe", "random", "gp"] = "tpe"
-    """Optuna's sampler."""
+    reduction: Annotated[float, Field(gt=1)] = 3.0
+    """At a rung, one in so many goes on: the best by what earlier trials reached there."""
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
+        0.25,
+        0.5,
+    )
+    """Shares of the training at which trials are judged, rounded to where they report."""
+    settle: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the training before which rates still settle: earlier rungs look at held-out CCA
+    alone."""
+    min_trials: Annotated[int, Field(ge=2)] = 6
+    """Earlier trials that must have reached a rung before anyone is stopped there."""
+    audit: Annotated[int, Field(ge=0)] = 0
+    """Stopped trials, drawn by seed, that are run to their end after the report stage, to tell
+    what stopping has cost. They are never ranked."""
+
+
+class SearchSettings(Settings):
+    """The search over student settings; trial 0 is the baseline."""
+
+    sampler: Literal["tpe", "random", "gp", "nsga2", "cmaes"] = "tpe"
+    """What proposes: Optuna's tree-structured Parzen estimator, random draws, Gaussian process,
+    NSGA-II, or CMA-ES."""
+    objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = ("cca_heldout",)
+    """What is sought: `cca_heldout` (the more the better), and beside it any of `num_neurons`,
+    `spikes_per_s`, `connections`, `rate_error` (the less the better)."""
     trials: Annotated[int, Field(ge=1)] = 12
     """Trials of the search, the baseline included."""
     generation: Annotated[int, Field(ge=1)] = 4
     """Trials proposed together. A proposal sees whole generations only, so that the search
     gives the same trials whatever the number of workers."""
+    pack: Annotated[int, Field(ge=1)] = 1
+    """Trials of a generation that one worker may train together; no number depends on it."""
+    confirm: Annotated[int, Field(ge=1)] = 1
+    """Best trials that are run again on the report seeds: `baseline`, `top-2`, `top-3`, …"""
+    warm_start: str | None = None
+    """Folder of an earlier run on the same inputs whose trials the sampler is told."""
     seed: int = 0
     """Root seed of the sampler."""
     space: dict[str, Axis] = {}
     """What to search, by dotted path below `student.`."""
+    stop: StopSettings | None = None
+    """Early stopping; without the table [search.stop] every trial runs to its end."""
+
+    @model_validator(mode="after")
+    def _sampler_can(self) -> SearchSettings:
+        problems = []
+        if len(set(self.objectives)) < len(self.objectives) or (
+            "cca_heldout" not in self.objectives
+        ):
+            problems.append(
+                "objectives must differ and hold 'cca_heldout', which the gate is about, but got "
+                f"{list(self.objectives)}."
+            )
+        if self.stop is not None and len(self.objectives) > 1:
+            problems.append(
+                "[search.stop] judges a half-trained network by its held-out CCA alone, which "
+                "several objectives cannot be; leave one of the two out."
+            )
+        if self.warm_start is not None and self.sampler == "random":
+            problems.append("warm_start: random draws learn from no trial; use another sampler.")
+        if self.sampler == "cmaes":
+            if len(self.objectives) > 1:
+                problems.append(
+                    "sampler = 'cmaes' follows one objective; use 'nsga2', 'tpe' or 'gp'."
+                )
+            odd = [p for p, axis in self.space.items() if isinstance(axis, Choice) or axis.when]
+            if odd:
+                problems.append(
+                    "sampler = 'cmaes' moves a Gaussian over numbers and can do nothing with "
+                    f"choices and conditions, but the space has {', '.join(odd)}; use another."
+                )
+        if problems:
+            raise ValueError(" ; ".join(problems))
+        return self
 
 
 class AblationSettings(Settings):
@@ -131,6 +217,8 @@ class ResourceSettings(Settings):
     """GPUs of a trial; fractions are allowed."""
     time_budget_s: Annotated[float, Field(ge=0)] = 0.0
     """No new generation starts after this many seconds; 0 is no limit."""
+    max_concurrent: Annotated[int, Field(ge=0)] = 0
+    """Most workers at once; 0 is as many as there is room for."""
 
 
 class StudySpec(Settings):
@@ -156,10 +244,17 @@ class StudySpec(Settings):
             ends = axis.choices if isinstance(axis, Choice) else (axis.low, axis.high)
             for value in ends:
                 problems += self._problem(f"search.space.{path}", path, value)
+            problems += self._hollow(path, axis)
+        if not problems:
+            problems += self._unmet_conditions()
         arms = self.ablation.arms if self.ablation else {}
         for arm, overrides in arms.items():
             if arm == BASELINE:
                 problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
+            if arm.startswith(TOP):
+                problems.append(
+                    f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
+                )
             for path, value in overrides.items():
                 problems += self._problem(f"ablation.arms.{arm}", path, value)
         longest = max(self.teacher.horizons_ms) + max(self.teacher.history_ms)
@@ -174,6 +269,17 @@ class StudySpec(Settings):
                 f"dimension to have a pair, but {self.student.num_neurons} < "
                 f"{self.teacher.latent_dim}."
             )
+        most_hz = 1000 / self.data.bin_ms
+        for where, (low, _) in (
+            ("require]: rate_hz", self.require.rate_hz),
+            ("student]: rate_band_hz", self.student.rate_band_hz),
+        ):
+            if low >= most_hz:
+                problems.append(
+                    f"[{where}: a neuron fires once a bin at most, {most_hz:g} Hz with "
+                    f"data.bin_ms = {self.data.bin_ms:g}, so that no rate meets a band from "
+                    f"{low:g} Hz."
+                )
         if self.data.split.by == "session":
             problems.append(
                 "[data.split]: by must be auto, block or trial, for a study trains on each "
@@ -182,6 +288,46 @@ class StudySpec(Settings):
         if problems:
             raise ValueError(" ; ".join(dict.fromkeys(problems)))
         return self
+
+    def _hollow(self, path: str, axis: Range | Choice) -> list[str]:
+        if isinstance(axis, Choice) or not is_integer(path):
+            return []
+        if math.ceil(axis.low) <= math.floor(axis.high):
+            return []
+        return [
+            f"[search.space.{path}]: an integer must lie in the range, but got "
+            f"(low={axis.low:g}, high={axis.high:g})."
+        ]
+
+    def _unmet_conditions(self) -> list[str]:
+        """Return why a condition can never hold."""
+        problems, table, space = [], self.student.model_dump(), self.search.space
+        for path, axis in space.items():
+            for given, wanted in axis.when.items():
+                where, key = f"search.space.{path}.when", given.removeprefix("student.")
+                if found := self._problem(where, given, wanted):
+                    problems += found
+                    continue
+                other = space.get(given)
+                if other is None:
+                    can = table[key] == wanted
+                elif isinstance(other, Choice):
+                    can = wanted in other.choices
+                else:
+                    can = is_integer(given) and other.low <= float(wanted) <= other.high
+                if not can:
+                    problems.append(
+                        f"[{where}]: '{given}' must be able to be {wanted!r}, but the study "
+                        f"{'searches' if other else 'has'} {_shown(other) or repr(table[key])}."
+                    )
+        left = set(space)
+        while ready := {p for p in left if not left & space[p].when.keys()}:
+            left -= ready
+        if left:
+            problems.append(
+                f"[search.space]: conditions must not go round in a circle, but {sorted(left)} do."
+            )
+        return problems
 
     def _problem(self, where: str, path: str, value: Scalar) -> list[str]:
         try:
@@ -194,6 +340,18 @@ class StudySpec(Settings):
         return []
 
 
+def is_integer(path: str) -> bool:
+    """Tell whether a student setting, by dotted path, is an integer."""
+    field = StudentSettings.model_fields.get(path.removeprefix("student."))
+    return field is not None and field.annotation is int
+
+
+def _shown(axis: Range | Choice | None) -> str:
+    if axis is None:
+        return ""
+    return str(list(axis.choices)) if isinstance(axis, Choice) else f"{axis.low:g}…{axis.high:g}"
+
+
 def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> StudentSettings:
     """Return student settings with values set by dotted path, e.g. ``student.dale``."""
     table = base.model_dump()
@@ -202,8 +360,7 @@ def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> Stu
         if room != "student" or key not in table:
             known = [f"student.{name}" for name in table]
             raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
-        is_int = StudentSettings.model_fields[key].annotation is int
-        table[key] = round(value) if is_int and isinstance(value, float) else value
+        table[key] = round(value) if is_integer(path) and isinstance(value, float) else value
     return StudentSettings.model_validate(table)
 
 
