@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,21 @@ from rheobase.student.fit import TrainingFailed, fit_students
 from rheobase.student.network import Students, initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
 from rheobase.student.settings import StudentSettings
-from rheobase.study.result import Null, RateSummary, ReplicateResult, TrialRequest, TrialResult
+from rheobase.study.result import (
+    Null,
+    RateSummary,
+    ReplicateResult,
+    TrialRequest,
+    TrialResult,
+    TrialStopped,
+)
 from rheobase.study.spec import StudySpec
 
 NUM_NULL_DRAWS = 100
 CHECKPOINT = "checkpoint.pt"
 STUDENTS = "students.npz"
 OnProgress = Callable[[int, Mapping[str, float]], None]
+OnPopulationProgress = Callable[[str, int, Mapping[str, float]], None]
 Floats = npt.NDArray[np.float64]
 
 
@@ -124,6 +133,43 @@ def run_trial(
     )
 
 
+def run_population(
+    requests: Sequence[TrialRequest],
+    spec: StudySpec,
+    shards: Sequence[Shard],
+    latents: Latents,
+    run: Path,
+    on_progress: OnPopulationProgress | None = None,
+) -> dict[str, TrialResult | TrialStopped | str]:
+    """Train and measure several trials.
+
+    Parameters
+    ----------
+    requests
+        The trials; those with the same `population_key` train packed.
+    spec, shards, latents
+        As `run_trial` takes them.
+    run
+        Folder of the run: a trial keeps its files in ``trials/<trial_id>`` below it.
+    on_progress
+        Called with the trial's id, its training step over all sessions, and mean values.
+
+    Returns
+    -------
+    The outcome of each trial by its id: its measures; where it was stopped; or, in one line,
+    why it failed.
+    """
+    found: dict[str, TrialResult | TrialStopped | str] = {}
+    for request in requests:
+        report = partial(on_progress, request.trial_id) if on_progress else None
+        folder = run / "trials" / request.trial_id
+        try:
+            found[request.trial_id] = run_trial(request, spec, shards, latents, folder, report)
+        except Exception as error:
+            found[request.trial_id] = " ".join(f"{type(error).__name__}: {error}".split())
+    return found
+
+
 def _trained(
     request: TrialRequest,
     spec: StudySpec,
@@ -140,8 +186,8 @@ def _trained(
     resume = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
 
     def report(step: int, values: dict[str, float], state: Callable[[], dict[str, Any]]) -> None:
-        with whole_file(checkpoint) as partial:
-            torch.save(state(), partial)
+        with whole_file(checkpoint) as unfinished:
+            torch.save(state(), unfinished)
         if on_progress:
             on_progress(index * settings.steps + step, values)
 
