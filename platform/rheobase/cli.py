@@ -296,7 +296,10 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
     spec = load_study(study)
     arms = arms_of(spec)
     num_pairs = len(spec.seeds.report)
-    num_replicates = spec.search.trials * len(spec.seeds.select) + (1 + len(arms)) * num_pairs
+    num_audits = spec.search.stop.audit if spec.search.stop else 0
+    num_winners = min(spec.search.confirm, spec.search.trials)
+    num_replicates = (spec.search.trials + num_audits) * len(spec.seeds.select)
+    num_replicates += (num_winners + len(arms)) * num_pairs
     student, num_bins = spec.student, spec.data.window_ms / spec.data.bin_ms
     # Forward and backward of the recurrent matmul, and as much again for the input's.
     flop = 12 * student.steps * student.batch_windows * num_bins * student.num_neurons**2
@@ -317,7 +320,7 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
         return
     typer.echo(f"{spec.name}: {spec.question}")
     typer.echo(f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds")
-    typer.echo(f"report: winner and {len(arms)} arms x {num_pairs} seeds")
+    typer.echo(f"report: {num_winners} winners and {len(arms)} arms x {num_pairs} seeds")
     for name, overrides in arms.items():
         typer.echo(f"  {name}: {overrides}")
     typer.echo(
@@ -404,6 +407,10 @@ def run(
     sessions: Sessions = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
+    fork: Annotated[
+        Path | None,
+        typer.Option("--fork", help="Folder of a run whose finished trials are taken over."),
+    ] = None,
     address: RayAddress = "local",
     underpowered: Annotated[
         bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
@@ -430,6 +437,7 @@ def run(
             resume=resume,
             address=address,
             listener=_Terminal([TensorBoardLog(folder, spec)]),
+            fork=fork,
         )
     except KeyboardInterrupt:
         log.print("interrupted; the same command with --resume goes on", style="yellow")

@@ -7,7 +7,8 @@ import math
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -165,6 +166,33 @@ class Ledger:
     def prune(self, trial_id: str, reason: str) -> None:
         """Write down why a trial was stopped early."""
         self._change(trial_id, "pruned", ended_at=time.time(), error=reason)
+
+    def adopt(self, trial_id: str, other: TrialRecord) -> None:
+        """Write down that a trial ended as the same one did in another run."""
+        with self._whole():
+            self._change(
+                trial_id,
+                other.status,
+                result=other.result.model_dump_json() if other.result else None,
+                error=other.error,
+                started_at=other.started_at,
+                ended_at=other.ended_at,
+            )
+            self._db.execute("DELETE FROM progress WHERE trial_id = ?", (trial_id,))
+            self._db.executemany(
+                "INSERT INTO progress VALUES (?, ?, ?)",
+                [(trial_id, step, json.dumps(dict(values))) for step, values in other.progress],
+            )
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def _change(self, trial_id: str, status: Status, **columns: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)

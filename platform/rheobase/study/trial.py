@@ -243,6 +243,7 @@ def measure_students(
         notes += missing
         rates = _rates_by_state(spikes[index], timeline)
         recurrent = students.recurrent[index].detach().cpu().numpy().T
+        connections = int(np.count_nonzero(recurrent))
         found.append(
             ReplicateResult(
                 seed=seed,
@@ -262,11 +263,14 @@ def measure_students(
                     for state, rate in rates.items()
                 },
                 dale_violations=int(wrong[index]),
+                connections=connections,
                 ei_weight_balance=ei_weight_balance(recurrent, signs),
                 ei_current_balance=ei_current_balance(
                     recurrent, signs, firing_rates(spikes[index][timeline.test], timeline.bin_ms)
                 ),
-                violations=violations(rates, spec.require.rate_hz, int(wrong[index]), True),
+                violations=violations(
+                    rates, spec.require.rate_hz, int(wrong[index]), connections, True
+                ),
             )
         )
     return found, notes
