@@ -320,7 +320,7 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
         return
     typer.echo(f"{spec.name}: {spec.question}")
     typer.echo(f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds")
-    typer.echo(f"report: {num_winners} winners and {len(arms)} arms x {num_pairs} seeds")
+    typer.echo(f"report: best {num_winners} and {len(arms)} arms x {num_pairs} seeds")
     for name, overrides in arms.items():
         typer.echo(f"  {name}: {overrides}")
     typer.echo(

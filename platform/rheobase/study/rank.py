@@ -92,12 +92,6 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any
     }
 
 
-def winner_of(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the best feasible trial of the search, or None where none is."""
-    best = rank_study(spec, records)["best"]
-    return next((record for record in records if record.request.trial_id == best), None)
-
-
 def _is_feasible(row: Mapping[str, Any]) -> bool:
     return row["tier"] in ("passed", "feasible")
 

@@ -90,9 +90,9 @@ def propose(
             seed,
             num,
         )
-    sampler = RandomSampler(seed=seed) if is_random else _sampler(spec, space, seed)
     directions = [DIRECTIONS[name] for name in spec.search.objectives]
     with _quiet():
+        sampler = RandomSampler(seed=seed) if is_random else _sampler(spec, space, seed)
         study = optuna.create_study(directions=directions, sampler=sampler)
         if not is_random:
             study.add_trials(_frozen([*before, *told], space, sampler))

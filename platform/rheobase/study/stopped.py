@@ -63,6 +63,7 @@ def stopped_summary(
         "audited": [
             {
                 "trial_id": row["trial_id"],
+                "of_trial": row["arm"],
                 "tier": row["tier"],
                 "cca_heldout": row["cca_heldout"]["mean"],
                 "violation": row["violation"],
