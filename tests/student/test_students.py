@@ -24,6 +24,7 @@ SETTINGS = StudentSettings(num_neurons=20, steps=6, batch_windows=4)
 @pytest.fixture(scope="module")
 def session():
     draw = np.random.default_rng(0)
+    torch.set_num_threads(1)  # as in a trial
     counts = draw.poisson(0.1, (2000, 12)).astype(np.uint8)
     zeros = np.zeros(2000, np.int32)
     line = Timeline(
