@@ -9,7 +9,7 @@ from rheobase.study.rank import rank_study
 from rheobase.study.result import TrialRecord, TrialRequest, TrialResult, TrialStopped, score
 from rheobase.study.schedule import Bookkeeper, next_requests
 from rheobase.study.spec import parse_study
-from rheobase.study.stopping import report_steps, rungs_of
+from rheobase.study.stopping import all_report_steps, rungs_of
 
 WEIGHT = "student.rate_weight"
 
@@ -102,7 +102,7 @@ def test_rungs_are_shares_of_each_trial_s_own_training(history):
 
 @pytest.mark.parametrize(("steps", "sessions"), [(1, 1), (7, 2), (60, 1), (300, 3)])
 def test_a_rung_is_a_step_at_which_trials_report(steps, sessions):
-    grid = report_steps(steps, sessions)
+    grid = all_report_steps(steps, sessions)
     assert grid[-1] == steps * sessions
     assert grid == sorted(set(grid))
 

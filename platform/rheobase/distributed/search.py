@@ -18,8 +18,9 @@ from ray.tune.search import Searcher
 from rheobase.core.errors import StudyError
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
+from rheobase.study.population import Outcome
 from rheobase.study.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
-from rheobase.study.schedule import Bookkeeper, Outcome, next_requests, packs
+from rheobase.study.schedule import Bookkeeper, next_requests, packs
 from rheobase.study.spec import StudySpec
 from rheobase.study.trial import run_population
 

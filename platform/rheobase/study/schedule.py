@@ -16,6 +16,7 @@ from rheobase.study.confirm import top_trials
 from rheobase.study.earlier import Fork
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Listener
+from rheobase.study.population import Outcome
 from rheobase.study.rank import rank_study
 from rheobase.study.result import (
     BASELINE,
@@ -34,7 +35,6 @@ from rheobase.study.trial import run_population
 
 MAX_ATTEMPTS = 16  # draws of a generation before a space is taken to be exhausted
 STAGES: Mapping[Stage, str] = {"select": "search", "report": "report", "audit": "audit"}
-Outcome = TrialResult | TrialStopped | str
 
 
 def next_requests(

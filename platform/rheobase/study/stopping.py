@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from rheobase.core.seeds import generator
-from rheobase.student.fit import NUM_REPORTS
+from rheobase.student.fit import report_steps
 from rheobase.student.settings import StudentSettings
 from rheobase.study.result import Rung, TrialRecord, score
 from rheobase.study.spec import StopSettings, StudySpec
@@ -77,22 +76,21 @@ def to_audit(spec: StudySpec, records: Sequence[TrialRecord]) -> list[TrialRecor
     return [pruned[index] for index in sorted(chosen.tolist())]
 
 
-def report_steps(num_steps: int, num_sessions: int) -> list[int]:
+def all_report_steps(num_steps: int, num_sessions: int) -> list[int]:
     """Return the training steps over all sessions at which a trial reports.
 
     Examples
     --------
-    >>> report_steps(20, 2)
+    >>> all_report_steps(20, 2)
     [3, 6, 9, 12, 15, 18, 20, 23, 26, 29, 32, 35, 38, 40]
     """
-    every = max(1, math.ceil(num_steps / NUM_REPORTS))
-    of_one = sorted({*range(every, num_steps + 1, every), num_steps})
+    of_one = report_steps(num_steps)
     return [session * num_steps + step for session in range(num_sessions) for step in of_one]
 
 
 def _rung_step(share: float, num_steps: int, num_sessions: int) -> int:
     wanted = share * num_steps * num_sessions
-    return min(report_steps(num_steps, num_sessions), key=lambda step: abs(step - wanted))
+    return min(all_report_steps(num_steps, num_sessions), key=lambda step: abs(step - wanted))
 
 
 def _counts(stop: StopSettings, share: float) -> bool:
