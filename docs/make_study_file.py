@@ -20,6 +20,7 @@ from rheobase.study.spec import (
     ResourceSettings,
     SearchSettings,
     SeedSettings,
+    StopSettings,
     StudySpec,
 )
 from rheobase.teacher.settings import TeacherSettings
@@ -31,6 +32,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[teacher]", TeacherSettings),
     ("[student]", StudentSettings),
     ("[search]", SearchSettings),
+    ("[search.stop]", StopSettings),
     ("an entry of [search.space], numeric", Range),
     ("an entry of [search.space], categorical", Choice),
     ("[ablation]", AblationSettings),

@@ -18,7 +18,7 @@ from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
 from rheobase.shards.store import read_shard
-from rheobase.study import trial
+from rheobase.study import measure, population, probe, trial
 from rheobase.study.earlier import Fork, warm_start
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Listener
@@ -120,7 +120,10 @@ def _recorded_inputs(spec: StudySpec, run: Path, shards: Sequence[Path], latents
         "code": digest(
             [
                 code_digest("student", "measures", "shards", "core"),
-                file_digest(Path(trial.__file__)),
+                *(
+                    file_digest(Path(str(one.__file__)))
+                    for one in (measure, population, probe, trial)
+                ),
             ]
         ),
     }

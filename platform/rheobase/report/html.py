@@ -66,7 +66,7 @@ def write_report(run: Path) -> Path:
         ranking=ranking,
         winner=winner,
         verdict=verdict(spec, winner),
-        optimism=_optimism(ranking, winner),
+        labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),
         teacher=teacher,
@@ -154,14 +154,6 @@ def _broken(row: Row) -> str:
     return ", ".join(lines)
 
 
-def _optimism(ranking: Mapping[str, Any], winner: Row | None) -> float | None:
-    """Return the winner's CCA on the search's seeds minus that on the report's."""
-    if winner is None or winner["stage"] != "report" or ranking["best"] is None:
-        return None
-    best = ranking["trials"][0]
-    return float(best["cca_heldout"]["mean"] - winner["cca_heldout"]["mean"])
-
-
 def _notes(rows: Sequence[Row]) -> list[str]:
     """Return every reason for a missing number once, with how many trials it concerns."""
     notes = [note for row in rows for note in row["notes"]]
@@ -184,6 +176,7 @@ def _figures(
         "forest": figures.ablation_forest(comparisons),
         "leaderboard": figures.leaderboard(searched, required) if searched else None,
         "rate": figures.cca_against_rate(searched, band_hz, required) if searched else None,
+        "pareto": figures.pareto_front(ranking["pareto"], searched),
         "parameters": figures.parameter_effects(searched, logged) if searched else None,
     }
     sample = _sample(run, winner)
