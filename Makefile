@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup study dev test lint types imports clean
+.PHONY: help setup study dev test lint types imports bench-search clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -39,6 +39,10 @@ types: $(VENV)/.dev ## mypy, strict
 
 imports: $(VENV)/.dev ## the direction of imports
 	PYTHONPATH=platform $(BIN)/lint-imports
+
+bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draws; most of an hour
+	PYTHONPATH=platform OMP_NUM_THREADS=1 RAY_USAGE_STATS_ENABLED=0 $(BIN)/python benchmarks/search.py > benchmarks/search.partial
+	mv benchmarks/search.partial benchmarks/search.md
 
 clean: ## remove .venv and caches, keep runs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info
