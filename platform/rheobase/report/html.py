@@ -18,7 +18,8 @@ from rheobase.report.tables import number
 from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.result import BASELINE
-from rheobase.study.spec import Range, StudySpec, parse_study
+from rheobase.study.search_settings import Range
+from rheobase.study.spec import StudySpec, parse_study
 from rheobase.study.statistics import Comparison, compare_arms
 
 PAGE = "report/index.html"
