@@ -89,7 +89,8 @@ def _winner(ranking: Mapping[str, Any]) -> Row | None:
         if row["arm"] == BASELINE and row["status"] == "complete":
             return dict(row)
     complete = [row for row in ranking["trials"] if row["status"] == "complete"]
-    return complete[0] if complete else None
+    best = [row for row in complete if row["trial_id"] == ranking["best"]]
+    return next(iter([*best, *complete]), None)
 
 
 def verdict(spec: StudySpec, row: Row | None) -> list[str]:
