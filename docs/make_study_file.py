@@ -12,15 +12,12 @@ from pydantic import BaseModel
 
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
+from rheobase.study.search_settings import Choice, Range, SearchSettings, StopSettings
 from rheobase.study.spec import (
     AblationSettings,
-    Choice,
-    Range,
     Require,
     ResourceSettings,
-    SearchSettings,
     SeedSettings,
-    StopSettings,
     StudySpec,
 )
 from rheobase.teacher.settings import TeacherSettings

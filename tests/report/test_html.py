@@ -150,6 +150,7 @@ def test_a_front_is_drawn_and_listed_with_its_knee(page_of, of_size):
     text = page_of(records, sampler="nsga2", objectives=["cca_heldout", "num_neurons"])
     assert "pareto" in Page(text).ids
     assert "<code>t1</code> knee" in text
+    assert "<div><b>0.931</b><span>held-out CCA</span></div>" in text
     rows = re.findall(r"<code>(t\d)</code>(?: knee)?</td><td>(0\.\d+)", text)
     assert rows == [("t0", "0.951"), ("t1", "0.931"), ("t2", "0.751")]
 

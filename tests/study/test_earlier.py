@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rheobase.core.errors import ArtifactError, StudyError
-from rheobase.study.earlier import Fork, warm_start
+from rheobase.study.earlier import Fork, refuse_what_is_no_run, warm_start
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Silent
 from rheobase.study.result import Rung, TrialResult
@@ -147,6 +147,10 @@ def test_a_run_cannot_be_forked_from_itself(ran, tmp_path):
         Fork(tmp_path / "old", tmp_path / "old", DIGESTS)
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path):
+def test_a_folder_that_is_no_run_is_named_before_anything_is_trained(tmp_path):
+    warm = spec_of({"warm_start": str(tmp_path / "nowhere")})
+    for spec, fork in ((warm, None), (spec_of(), tmp_path / "nowhere")):
+        with pytest.raises(ArtifactError, match="must be the folder of a run"):
+            refuse_what_is_no_run(spec, tmp_path / "new", fork)
     with pytest.raises(ArtifactError, match="must be the folder of a run"):
         Fork(tmp_path / "nowhere", tmp_path / "new", DIGESTS)

@@ -19,7 +19,7 @@ from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
 from rheobase.shards.store import read_shard
 from rheobase.study import measure, population, probe, trial
-from rheobase.study.earlier import Fork, warm_start
+from rheobase.study.earlier import Fork, refuse_what_is_no_run, warm_start
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Listener
 from rheobase.study.schedule import Bookkeeper
@@ -71,6 +71,7 @@ def run_study(
     """
     began = time.monotonic()
     with sole_use(run / ".lock"):
+        refuse_what_is_no_run(spec, run, fork)
         _claim(spec, run, resume)
         listener.stage("ingest", f"{len(spec.data.sessions)} addresses")
         with ray_session(address):

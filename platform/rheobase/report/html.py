@@ -18,7 +18,8 @@ from rheobase.report.tables import number
 from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.result import BASELINE
-from rheobase.study.spec import Range, StudySpec, parse_study
+from rheobase.study.search_settings import Range
+from rheobase.study.spec import StudySpec, parse_study
 from rheobase.study.statistics import Comparison, compare_arms
 
 PAGE = "report/index.html"
@@ -88,7 +89,8 @@ def _winner(ranking: Mapping[str, Any]) -> Row | None:
         if row["arm"] == BASELINE and row["status"] == "complete":
             return dict(row)
     complete = [row for row in ranking["trials"] if row["status"] == "complete"]
-    return complete[0] if complete else None
+    best = [row for row in complete if row["trial_id"] == ranking["best"]]
+    return next(iter([*best, *complete]), None)
 
 
 def verdict(spec: StudySpec, row: Row | None) -> list[str]:

@@ -102,13 +102,25 @@ class Fork:
         return record
 
 
-def _trials_of(
-    other: Path, run: Path, digests: Mapping[str, Any], where: str
-) -> Sequence[TrialRecord]:
+def refuse_what_is_no_run(spec: StudySpec, run: Path, fork: Path | None) -> None:
+    """Raise, before anything is read or trained, where another run is named that is none."""
+    if fork is not None:
+        _refuse(fork, run, "--fork")
+    if spec.search.warm_start is not None and not (run / KEPT).exists():
+        _refuse(Path(spec.search.warm_start), run, "search.warm_start")
+
+
+def _refuse(other: Path, run: Path, where: str) -> None:
     if other.resolve() == run.resolve():
         raise StudyError(f"{where}: another run must be named, but {other} is this one's folder")
     if not (other / "inputs.json").is_file():
         raise ArtifactError(f"{where}: {other} must be the folder of a run, but has no inputs.json")
+
+
+def _trials_of(
+    other: Path, run: Path, digests: Mapping[str, Any], where: str
+) -> Sequence[TrialRecord]:
+    _refuse(other, run, where)
     if found := changes(read_json(other / "inputs.json")["digests"], digests):
         raise StudyError(
             f"{where}: {other} must have read the same data, latents and code, but differs: "

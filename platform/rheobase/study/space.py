@@ -14,7 +14,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from rheobase.study.spec import Choice, Range, StudySpec, is_integer
+from rheobase.study.search_settings import Choice, Range, is_integer
+from rheobase.study.spec import StudySpec
 
 
 class Space:

@@ -10,7 +10,8 @@ from rheobase.core.seeds import generator
 from rheobase.student.fit import report_steps
 from rheobase.student.settings import StudentSettings
 from rheobase.study.result import Rung, TrialRecord, score
-from rheobase.study.spec import StopSettings, StudySpec
+from rheobase.study.search_settings import StopSettings
+from rheobase.study.spec import StudySpec
 from rheobase.study.stopped import num_sessions_of, num_steps_of, stopped_trials
 
 
