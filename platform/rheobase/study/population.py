@@ -14,7 +14,7 @@ from statistics import fmean
 
 import torch
 
-from rheobase.core.artifacts import whole_file
+from rheobase.core.artifacts import PARTIALS, whole_file
 from rheobase.core.errors import DataError, RheobaseError
 from rheobase.student.fit import (
     Training,
@@ -60,9 +60,9 @@ class Trial:
         return self.folder / f"{session}.{CHECKPOINT}"
 
     def forget(self) -> None:
-        """Remove what only going on would need."""
+        """Remove what only going on would need, and files that a kill left half written."""
         self.trained.clear()
-        for path in self.folder.glob(f"*{CHECKPOINT}"):
+        for path in [*self.folder.glob(f"*{CHECKPOINT}"), *self.folder.glob(PARTIALS)]:
             path.unlink()
 
 
