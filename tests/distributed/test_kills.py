@@ -71,6 +71,17 @@ def found_in(spec, run):
     return rank_study(spec, timeless), timeless
 
 
+def workers_of(session):
+    """Return the process ids of Ray's workers in a session of processes."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            title = (process / "cmdline").read_bytes()
+            if title.startswith((b"ray::IDLE", b"ray::Implicit")):
+                found += [int(process.name)] if os.getsid(int(process.name)) == session else []
+    return found
+
+
 def files_of(run):
     return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
 
@@ -119,11 +130,9 @@ def test_a_study_whose_driver_is_killed_four_times_among_two_workers_loses_and_r
             (os.killpg if kill % 2 else os.kill)(started.pid, signal.SIGKILL)
             assert started.wait(timeout=30) == -signal.SIGKILL
             gone_by = time.monotonic() + 30
-            with suppress(ProcessLookupError):
-                while time.monotonic() < gone_by:
-                    os.killpg(started.pid, 0)
-                    time.sleep(0.2)
-                pytest.fail("Ray's processes outlive their driver")
+            while workers_of(started.pid):
+                assert time.monotonic() < gone_by, "trials outlive their driver"
+                time.sleep(0.2)
     with process(root, tmp_path, stored, varied, run, "ray") as started:
         assert started.wait(timeout=120) == 0
     ranking, records = found_in(varied, whole)
