@@ -316,7 +316,7 @@ def main() -> None:
         f"\n{asked.seeds} search seeds, {asked.trials} trials each, of which the first is the same "
         f"for all; 24 neurons, 40 steps, one seed, the session `{ADDRESS}`. `stock` is "
         "`ray.tune.search.optuna.OptunaSearch` with its default sampler, asked and told one trial "
-        'after another; `tpe` and `gp` are the platform's samplers of these names, with a "
+        "after another; `tpe` and `gp` are the platform's samplers of these names, with a "
         "generation of one trial, so that they know as much. Feasible is what the ranking "
         "calls so: every line, in both states. The score is the select seed's own: what is "
         "compared is the searches, not the networks.\n"
