@@ -2,7 +2,8 @@
 
 ``python killable.py forks SPEC RUN SHARD LATENTS`` goes on with the study once for each line of
 stdin, in a fork of itself: ``seconds 0.3`` kills it after that time, ``write 7`` before the
-seventh call that writes to disk, ``never`` not at all. Each answer is ``killed`` or ``ended``.
+seventh call that writes to disk, ``never`` not at all. Each answer is ``killed``, ``ended`` or the
+number of the system's error that ended it.
 """
 
 import os
@@ -56,11 +57,14 @@ def in_forks(spec, run, shard, latents):
                 threading.Timer(float(at[0]), die).start()
             elif kind == "write":
                 die_before_write(int(at[0]))
-            go_on(spec, run, shards, read)
+            try:
+                go_on(spec, run, shards, read)
+            except OSError as error:
+                os._exit(error.errno)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        ended = {0: "ended", signal.SIGKILL: "killed"}
-        print(ended.get(status, f"status {status}"), flush=True)
+        code = os.waitstatus_to_exitcode(status)
+        print({0: "ended", -signal.SIGKILL: "killed"}.get(code, f"errno {code}"), flush=True)
 
 
 def with_ray(spec, run, shard, latents):

@@ -63,7 +63,8 @@ def run_study(
         The folder holds another study, or trials of this one and `resume` is false; or an
         earlier run to be told or forked from read something else.
     ArtifactError
-        Another process runs in the folder, or data or code changed since the run began.
+        Another process runs in the folder, data or code changed since the run began, or the
+        disk is full.
     RheobaseError
         Whatever reading a session, training the teacher or starting Ray raises.
     KeyboardInterrupt
@@ -84,7 +85,13 @@ def run_study(
             told = warm_start(spec, run, digests)
             with Ledger(run / LEDGER) as ledger:
                 bookkeeper = Bookkeeper(ledger, listener, taken)
-                search(spec, run, inputs, bookkeeper, lambda: time.monotonic() - began, told)
+                try:
+                    search(spec, run, inputs, bookkeeper, lambda: time.monotonic() - began, told)
+                except OSError as error:
+                    raise ArtifactError(
+                        f"{run}: a trial's files must be read and written, but: {error}; see to "
+                        "it, then go on with --resume"
+                    ) from error
 
 
 def _claim(spec: StudySpec, run: Path, resume: bool) -> None:

@@ -6,7 +6,8 @@ import json
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def search(
     ------
     StudyError
         No node of the Ray session has what one trial may use.
+    OSError
+        A file cannot be read or written, here or in a worker; no trial is failed for it.
 
     Notes
     -----
@@ -94,11 +97,12 @@ def search(
     )
     folder = run.absolute() / TUNE_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
+    generations = Generations(spec, inputs.digest, bookkeeper, elapsed_s, earlier)
     try:
         tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
-                search_alg=Generations(spec, inputs.digest, bookkeeper, elapsed_s, earlier),
+                search_alg=generations,
                 num_samples=-1,
                 reuse_actors=True,  # a new process for each trial would cost seconds
             ),
@@ -109,6 +113,10 @@ def search(
                 verbose=0,
             ),
         ).fit()
+    except tune.TuneError:
+        if generations.halted:
+            raise generations.halted from None  # Tune made text of it
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,14 +146,19 @@ def _run_pack(
 
     requests = [TrialRequest.model_validate_json(text) for text in config["requests"]]
     tell("started")
-    found = run_population(
-        requests,
-        spec,
-        [read_shard(path) for path in shards],
-        read_latents(latents),
-        run,
-        lambda trial_id, step, values: tell("progress", [trial_id, step, dict(values)]),
-    )
+    try:
+        found = run_population(
+            requests,
+            spec,
+            [read_shard(path) for path in shards],
+            read_latents(latents),
+            run,
+            lambda trial_id, step, values: tell("progress", [trial_id, step, dict(values)]),
+        )
+    except OSError as error:
+        # Trying again, as Tune would, makes no room.
+        tell("halted", [error.errno, str(error)])
+        return
     tell("ended", {trial_id: _packed(outcome) for trial_id, outcome in found.items()})
 
 
@@ -186,6 +199,16 @@ class Generations(Searcher):
         self._earlier = earlier
         self._waiting: deque[list[TrialRequest]] = deque()
         self._handed_out: dict[str, list[TrialRequest]] = {}
+        self.halted: OSError | None = None
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Keep an error that must end the study."""
+        try:
+            yield
+        except OSError as error:
+            self.halted = error
+            raise
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next pack; None while the others of its generation run."""
@@ -205,17 +228,25 @@ class Generations(Searcher):
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Take in a message of a running pack."""
-        if result["kind"] == "started":
-            for request in self._handed_out[trial_id]:
-                self._bookkeeper.started(request)
-        elif result["kind"] == "progress":
-            self._bookkeeper.progressed(*json.loads(result["content"]))
+        with self._halting():
+            if result["kind"] == "started":
+                for request in self._handed_out[trial_id]:
+                    self._bookkeeper.started(request)
+            elif result["kind"] == "progress":
+                self._bookkeeper.progressed(*json.loads(result["content"]))
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Take in a pack's end; its last message holds every trial's outcome."""
-        pack = self._handed_out.pop(trial_id)
+        with self._halting():
+            self._take_end(self._handed_out.pop(trial_id), result, error)
+
+    def _take_end(
+        self, pack: list[TrialRequest], result: Mapping[str, Any] | None, error: bool
+    ) -> None:
+        if result is not None and result["kind"] == "halted":
+            raise OSError(*json.loads(result["content"]))
         if not error and result is not None:
             found = json.loads(result["content"])
             for request in pack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import sqlite3
@@ -38,6 +39,18 @@ CREATE TABLE progress (
 """
 
 
+class _Database(sqlite3.Connection):
+    """Tells of a full disk as files do."""
+
+    def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, values)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+            raise OSError(errno.ENOSPC, f"the ledger must be written, but: {error}") from None
+
+
 class Ledger:
     """A row for each trial and one for each report of its training; the driver alone writes.
 
@@ -48,6 +61,8 @@ class Ledger:
     ------
     ArtifactError
         The file is no ledger, or one of another schema.
+    OSError
+        From any change: the disk is full; nothing is written half.
 
     Examples
     --------
@@ -64,7 +79,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         # Autocommit: a change is a single statement, or an explicit transaction.
-        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=_Database)
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -76,6 +77,8 @@ def charged(*trials: Trial) -> Iterator[None]:
         if len(trials) > 1:
             raise
         trials[0].outcome = str(error)
+    except OSError:
+        raise  # a full disk is no fault of a configuration, which would fail with it for ever
     except Exception as error:
         # One configuration that breaks the code must not cost the others their study.
         if len(trials) > 1:
@@ -169,8 +172,10 @@ class SessionTraining:
 
     def _keep(self, trial: Trial, values: Mapping[str, float]) -> None:
         state = {"training": self._training(trial).state(), "values": dict(values)}
+        content = io.BytesIO()
+        torch.save(state, content)  # to a file it hides why it could not write
         with whole_file(trial.checkpoint(self._data.session)) as partial:
-            torch.save(state, partial)
+            partial.write_bytes(content.getvalue())
 
     def _train(self, group: Sequence[Trial], until: int) -> dict[str, dict[str, float]]:
         """Train trials that are at one step; return what each of them reports."""
