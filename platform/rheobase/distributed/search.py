@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,6 @@ from rheobase.study.spec import StudySpec
 from rheobase.study.trial import run_population
 
 MAX_DEATHS = 2  # of a trial's worker, after which the trial is tried again
-TUNE_FOLDER = ".tune"
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,9 @@ def search(
         latents=inputs.latents,
         run=run.absolute(),
     )
-    folder = run.absolute() / TUNE_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
     generations = Generations(spec, inputs.digest, bookkeeper, elapsed_s, earlier)
-    try:
+    # What Tune writes is never read, and must not fill the run's disk.
+    with tempfile.TemporaryDirectory(prefix="rheobase-tune-") as folder:
         tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
@@ -108,17 +106,13 @@ def search(
             ),
             run_config=tune.RunConfig(
                 name="study",
-                storage_path=str(folder),
+                storage_path=folder,
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS),
                 verbose=0,
             ),
         ).fit()
-    except tune.TuneError:
-        if generations.halted:
-            raise generations.halted from None  # Tune made text of it
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    if generations.halted:
+        raise generations.halted
 
 
 def _refuse_what_never_fits(resources: Mapping[str, float]) -> None:
@@ -157,7 +151,7 @@ def _run_pack(
         )
     except OSError as error:
         # Trying again, as Tune would, makes no room.
-        tell("halted", [error.errno, str(error)])
+        tell("halted", str(error))
         return
     tell("ended", {trial_id: _packed(outcome) for trial_id, outcome in found.items()})
 
@@ -203,23 +197,25 @@ class Generations(Searcher):
 
     @contextmanager
     def _halting(self) -> Iterator[None]:
-        """Keep an error that must end the study."""
+        """Keep an error that ends the study: Tune would log one of its searcher and go on."""
         try:
             yield
         except OSError as error:
             self.halted = error
-            raise
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next pack; None while the others of its generation run."""
-        while not self._waiting and not self._handed_out:
-            records = self._bookkeeper.ledger.records()
-            requests = next_requests(
-                self._spec, records, self._inputs_digest, self._elapsed_s(), self._earlier
-            )
-            if not requests:
-                return str(Searcher.FINISHED)
-            self._waiting.extend(packs(self._spec, self._bookkeeper.planned(requests)))
+        with self._halting():
+            while not self.halted and not self._waiting and not self._handed_out:
+                records = self._bookkeeper.ledger.records()
+                requests = next_requests(
+                    self._spec, records, self._inputs_digest, self._elapsed_s(), self._earlier
+                )
+                if not requests:
+                    return str(Searcher.FINISHED)
+                self._waiting.extend(packs(self._spec, self._bookkeeper.planned(requests)))
+        if self.halted:
+            return str(Searcher.FINISHED)
         most = self._spec.resources.max_concurrent or math.inf
         if not self._waiting or len(self._handed_out) >= most:
             return None
@@ -228,6 +224,8 @@ class Generations(Searcher):
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Take in a message of a running pack."""
+        if self.halted:
+            return
         with self._halting():
             if result["kind"] == "started":
                 for request in self._handed_out[trial_id]:
@@ -239,14 +237,17 @@ class Generations(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Take in a pack's end; its last message holds every trial's outcome."""
+        pack = self._handed_out.pop(trial_id)
+        if self.halted:
+            return
         with self._halting():
-            self._take_end(self._handed_out.pop(trial_id), result, error)
+            self._take_end(pack, result, error)
 
     def _take_end(
         self, pack: list[TrialRequest], result: Mapping[str, Any] | None, error: bool
     ) -> None:
         if result is not None and result["kind"] == "halted":
-            raise OSError(*json.loads(result["content"]))
+            raise OSError(json.loads(result["content"]))
         if not error and result is not None:
             found = json.loads(result["content"])
             for request in pack:
