@@ -631,6 +631,26 @@ def export(
             typer.echo(str(path))
 
 
+@app.command("export-optuna")
+def export_optuna(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="The journal; replaced if there.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's trials as a journal that optuna-dashboard opens.
+
+    Example: rheobase export-optuna runs/studies/quickstart --out quickstart.journal
+    """
+    from rheobase.study.journal import write_journal
+
+    spec, records = _stored(run_folder)
+    write_journal(spec, records, out)
+    if as_json:
+        _print_json({"journal": str(out), "num_trials": len(records)})
+    else:
+        typer.echo(str(out))
+
+
 @app.command()
 def score(
     a: Annotated[Path, typer.Argument(help="A.npy (samples, features): the student.")],

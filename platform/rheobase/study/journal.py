@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rheobase.core.artifacts import whole_file
 from rheobase.study.objectives import DIRECTIONS
 from rheobase.study.result import TrialRecord
+from rheobase.study.sampler import quiet
 from rheobase.study.space import Space
 from rheobase.study.spec import StudySpec
-from rheobase.study.told import Told, told_trials
+from rheobase.study.told import ENDED, told
 
 STATES = {
     "waiting": TrialState.WAITING,
@@ -42,12 +43,14 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
     Notes
     -----
     A copy to look at: nothing is read back from it. Optuna's study holds the trials of the
-    search, as its sampler is told them; their number is the ledger's, and the user attributes
-    `trial_id`, `stage`, `arm`, `seeds` and `error` say what Optuna has no place for. Trials on
-    report seeds and audits are studies of their own, ``NAME-report`` and ``NAME-audit``, for no
-    sampler has seen them and a best-of must not mix them in.
+    search: state, searched settings, values, constraints as the sampler is told them, and held-out
+    CCA at every report. What Optuna has no place for are user attributes: `trial_id`, `number`
+    in the ledger, `stage`, `arm`, `seeds`, every setting of the trial (`params`, also those
+    outside the space, which a distribution cannot hold) and `error`. Trials on report seeds and
+    audits are studies of their own, ``NAME-report`` and ``NAME-audit``, for no sampler has seen
+    them and a best-of must not mix them in.
     """
-    with whole_file(path) as partial:
+    with whole_file(path) as partial, quiet():
         storage = JournalStorage(JournalFileBackend(str(partial)))
         for stage in dict.fromkeys(record.request.stage for record in records):
             study = optuna.create_study(
@@ -58,3 +61,38 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
             study.set_metric_names(list(spec.search.objectives))
             study.set_user_attr("question", spec.question)
             study.add_trials([_frozen(spec, r) for r in records if r.request.stage == stage])
+
+
+def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
+    request, space = record.request, Space(spec)
+    searched = space.inside(request.params) or {}
+    seen = told(spec, searched, record) if record.status in ENDED else None
+    attributes = {
+        "trial_id": request.trial_id,
+        "number": request.number,
+        "stage": request.stage,
+        "arm": request.arm,
+        "seeds": list(request.seeds),
+        "params": dict(request.params),
+        "error": record.error,
+    }
+    trial = create_trial(
+        state=STATES[record.status],
+        params=searched,
+        distributions=space.active(searched),
+        values=seen.values if seen else None,
+        constraints=seen.constraints if seen else None,
+        intermediate_values={
+            step: values["cca_heldout"]
+            for step, values in record.progress
+            if "cca_heldout" in values
+        },
+        user_attrs={name: value for name, value in attributes.items() if value is not None},
+    )
+    trial.datetime_start = _moment(record.started_at)
+    trial.datetime_complete = _moment(record.ended_at)
+    return trial
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds)

@@ -91,7 +91,7 @@ def propose(
             num,
         )
     directions = [DIRECTIONS[name] for name in spec.search.objectives]
-    with _quiet():
+    with quiet():
         sampler = RandomSampler(seed=seed) if is_random else _sampler(spec, space, seed)
         study = optuna.create_study(directions=directions, sampler=sampler)
         if not is_random:
@@ -100,7 +100,8 @@ def propose(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep Optuna silent about studies in memory and interfaces that may change."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a study in memory is no news
     try:

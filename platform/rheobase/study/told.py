@@ -65,7 +65,7 @@ def told_trials(
         if request.stage == "select" and request.arm == BASELINE and record.status in ENDED:
             params = space.inside(request.params)
             if params is not None:
-                found.append(_told(spec, params, record))
+                found.append(told(spec, params, record))
     return found
 
 
@@ -89,7 +89,8 @@ def usable(spec: StudySpec, earlier: Sequence[TrialRecord]) -> list[TrialRecord]
     return found
 
 
-def _told(spec: StudySpec, params: dict[str, Any], record: TrialRecord) -> Told:
+def told(spec: StudySpec, params: dict[str, Any], record: TrialRecord) -> Told:
+    """Return what a sampler is told of a trial that has ended, under these searched settings."""
     result = record.result
     if result is not None:
         lines = sorted({line for one in result.replicates for line in one.violations})
