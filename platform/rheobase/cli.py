@@ -560,20 +560,17 @@ def _inputs(run_folder: Path) -> Iterator[tuple[list[Any], Any]]:
 
 @app.command()
 def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
-    """Run one trial again; exit 0 only where its numbers are bit-identical.
+    """Run one trial again; exit 0 only where it ends bit for bit as it did.
 
     Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
     """
     import tempfile
 
-    from rheobase.study.trial import run_trial
+    from rheobase.study.replay import replay_trial
 
     spec, record = _record(run_folder, trial)
-    if record.result is None:
-        raise StudyError(f"{trial}: a complete trial must be replayed, but it is {record.status}")
     with _inputs(run_folder) as (shards, latents), tempfile.TemporaryDirectory() as folder:
-        again = run_trial(record.request, spec, shards, latents, Path(folder))
-    was, now = (r.model_dump(mode="json", exclude={"wall_s"}) for r in (record.result, again))
+        was, now = replay_trial(record, spec, shards, latents, Path(folder))
     same = was == now
     if as_json:
         _print_json({"trial_id": trial, "identical": same, "stored": was, "replayed": now})
@@ -595,6 +592,8 @@ def trace(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
     found = {
         "trial": record.request.model_dump(mode="json"),
         "status": record.status,
+        "error": record.error,
+        "host": record.result.host if record.result else None,
         "inputs": inputs,
         "latents": read_json(Path(inputs["latents"]) / MANIFEST),
         "shards": {

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -80,10 +81,11 @@ def test_optuna_reads_back_what_the_ledger_holds_of_every_trial(
     assert confirmed.value == 0.8
 
 
-def test_a_run_is_exported_whole_and_its_best_trial_is_the_rankings(small_run, tmp_path):
+def test_a_run_is_exported_whole_and_its_best_trial_is_the_rankings(small_run, tmp_path, root):
     out = tmp_path / "small.journal"
     done = subprocess.run(
         [sys.executable, "-m", "rheobase", "export-optuna", small_run, "--out", out, "--json"],
+        env={**os.environ, "PYTHONPATH": str(root / "platform")},
         capture_output=True,
         text=True,
         check=True,

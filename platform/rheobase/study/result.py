@@ -103,7 +103,10 @@ class TrialResult(Settings):
     notes: tuple[str, ...] = ()
     """Why a number is missing."""
     wall_s: float
-    """Seconds the trial took; the one field that a replay may not reproduce."""
+    """Seconds the trial took, which a replay may not reproduce."""
+    host: Mapping[str, str | int] | None = None
+    """Class of the machine (`host_class`), `device` and `threads` of a trial; no number's digest
+    holds it. None in records from before it was kept."""
 
 
 class TrialStopped(Settings):

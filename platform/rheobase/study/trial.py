@@ -15,6 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rheobase.core.artifacts import whole_file
+from rheobase.core.host import host_class
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
@@ -161,6 +162,8 @@ def _outcomes(
     for trial in going_on(trials):
         with charged(trial):
             _write_students(trial)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    host = {**host_class(), "device": device, "threads": torch.get_num_threads()}
     for trial in trials:
         trial.forget()
         if trial.outcome is None:
@@ -169,6 +172,7 @@ def _outcomes(
                 replicates=tuple(trial.found),
                 notes=tuple(dict.fromkeys(trial.notes)),
                 wall_s=trial.wall_s,
+                host=host,
             )
     return {trial.request.trial_id: trial.outcome for trial in trials if trial.outcome}
 
