@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rheobase.study.front import bulges, non_dominated
@@ -12,6 +12,7 @@ points = st.integers(1, 4).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(points)
 def test_the_front_is_what_no_point_dominates(drawn):
     cost = np.array(drawn, float)
@@ -22,6 +23,7 @@ def test_the_front_is_what_no_point_dominates(drawn):
     assert kept.any()
 
 
+@settings(deadline=None)
 @given(points, st.floats(0.1, 10), st.floats(-5, 5))
 def test_the_knee_does_not_depend_on_units(drawn, scale, shift):
     cost = np.array(drawn, float)
