@@ -192,6 +192,9 @@ def test_a_killed_population_goes_on_in_any_packing(inputs, alone, tmp_path, at)
     before, heard[:] = set(heard), []
     found["free"] = "goes on"
     found |= run_population([REQUESTS[2], REQUESTS[0]], *inputs, tmp_path, report)
+    # Those behind caught up first, and then all went on together.
+    steps = [step for _, step in heard if step > at]
+    assert steps == sorted(steps)
     found |= run_population([REQUESTS[1]], *inputs, tmp_path, report)
     for name, (outcome, reports, folder) in alone.items():
         assert numbers(found[name]) == numbers(outcome)
