@@ -3,14 +3,20 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ALLEN := .venv-allen
+ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
+BENCH := .venv-bench
+ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help setup study dev test lint types imports bench-search clean
+.PHONY: help interpreter setup exporter study dev test lint types imports bench-data bench-search clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-$(VENV)/.setup: requirements.lock pyproject.toml
+interpreter:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 must be there as $(PYTHON); install it, or run make PYTHON=/its/path"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) must be Python 3.11; run make PYTHON=/its/path"; exit 2; }
+
+$(VENV)/.setup: requirements.lock pyproject.toml | interpreter
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r requirements.lock
 	$(PIP) install --no-deps -e .
@@ -20,14 +26,28 @@ $(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
 	$(PIP) install -r requirements-dev.lock
 	touch $@
 
+# Always a fresh one: pynwb keeps what it has read of older versions in site-packages.
+$(ALLEN)/.setup: platform/allen_export/requirements.lock platform/allen_export/pyproject.toml | interpreter
+	rm -rf $(ALLEN)
+	$(PYTHON) -m venv $(ALLEN)
+	$(ALLEN_PIP) install -r platform/allen_export/requirements.lock
+	$(ALLEN_PIP) install --no-deps --no-build-isolation -e platform/allen_export
+	touch $@
+
+$(ALLEN)/.dev: $(ALLEN)/.setup platform/allen_export/requirements-dev.lock
+	$(ALLEN_PIP) install -r platform/allen_export/requirements-dev.lock
+	touch $@
+
 setup: $(VENV)/.setup ## build .venv from exact pins
+
+exporter: $(ALLEN)/.setup ## build .venv-allen, in which the AllenSDK reads sessions
 
 study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; goes on if interrupted
 	$(BIN)/rheobase run studies/quickstart.toml --resume
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 
-test: $(VENV)/.dev ## run the tests
+test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
 	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
 
 lint: $(VENV)/.dev ## style
@@ -40,9 +60,22 @@ types: $(VENV)/.dev ## mypy, strict
 imports: $(VENV)/.dev ## the direction of imports
 	PYTHONPATH=platform $(BIN)/lint-imports
 
-bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draws; most of an hour
-	PYTHONPATH=platform OMP_NUM_THREADS=1 RAY_USAGE_STATS_ENABLED=0 $(BIN)/python benchmarks/search.py > benchmarks/search.partial
-	mv benchmarks/search.partial benchmarks/search.md
+$(BENCH)/.setup: benchmarks/requirements.lock | interpreter
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	touch $@
 
-clean: ## remove .venv and caches, keep runs/
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info
+bench-data: $(VENV)/.setup $(BENCH)/.setup ## sessions, shards, loader and plan beside their peers; writes benchmarks/data.md
+	$(ONE_THREAD) $(BENCH)/bin/python -W ignore benchmarks/data.py > benchmarks/.data.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/loader.py >> benchmarks/.data.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/plan.py >> benchmarks/.data.md
+	mv benchmarks/.data.md benchmarks/data.md
+	@cat benchmarks/data.md
+
+bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draws, most of an hour; writes benchmarks/search.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/search.py > benchmarks/.search.md
+	mv benchmarks/.search.md benchmarks/search.md
+	@cat benchmarks/search.md
+
+clean: ## remove environments and caches, keep runs/
+	rm -rf $(VENV) $(ALLEN) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

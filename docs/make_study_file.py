@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from rheobase.sessions.events import EventSettings
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
 from rheobase.study.search_settings import Choice, Range, SearchSettings, StopSettings
@@ -26,6 +27,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("top level", StudySpec),
     ("[data]", DataSettings),
     ("data.split", SplitSettings),
+    ("[data.events]", EventSettings),
     ("[teacher]", TeacherSettings),
     ("[student]", StudentSettings),
     ("[search]", SearchSettings),

@@ -27,9 +27,20 @@ def test_our_folder_does_not_hide_the_platform_module(root):
 
 
 def test_every_pin_is_exact(root):
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "benchmarks/requirements.lock"):
         lines = [line.split("#")[0].strip() for line in (root / name).read_text().splitlines()]
         assert all("==" in line for line in lines if line and not line.startswith("-"))
+
+
+def test_the_benchmarks_pin_what_the_package_pins(root):
+    def pins(name):
+        lines = (root / name).read_text().lower().replace("_", "-").splitlines()
+        return dict(line.split("==") for line in lines if "==" in line)
+
+    ours, peers = pins("requirements.lock"), pins("benchmarks/requirements.lock")
+    assert {"numpy", "h5py", "pyarrow", "scipy"} <= ours.keys() & peers.keys()
+    for name in ours.keys() & peers.keys():
+        assert peers[name] == ours[name], name
 
 
 def test_every_declared_dependency_is_pinned(root):

@@ -33,15 +33,16 @@ app = typer.Typer(
 )
 log = Console(stderr=True)
 
-FLOP_PER_S = 20e9
-"""Of packed students on one CPU core, to a factor of two; for estimates before a run."""
-
 ALPHA = 0.05
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
 Sessions = Annotated[
     list[str] | None,
     typer.Option("--sessions", help="Paths or globs that replace the study's sessions."),
+]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--events", help="KEY=VALUE of the study file's [data.events]; repeat it."),
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).")]
 RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]
@@ -56,8 +57,12 @@ def main() -> None:
     try:
         app()
     except RheobaseError as error:
-        log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        _print_error(error)
         sys.exit(2)
+
+
+def _print_error(error: RheobaseError) -> None:
+    log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
 
 
 def _print_json(value: Any) -> None:
@@ -113,11 +118,13 @@ class _Terminal:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check environment, versions, Ray and disk.
+    """Check environment, versions, Ray, exporter and disk.
 
     Example: rheobase doctor
     """
     from importlib.metadata import version
+
+    from rheobase.sessions.allen import exporter_python
 
     names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
@@ -128,10 +135,15 @@ def doctor(as_json: Json = False) -> None:
         problems.append(
             f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some"
         )
+    try:
+        exporter = str(exporter_python())
+    except RheobaseError as error:  # needed for allen-vbn: addresses alone
+        exporter = f"none: {error}"
     found = {
         "rheobase": __version__,
         "python": sys.version.split()[0],
         **{name: version(name) for name in names},
+        "exporter": exporter,
         "home": str(home()),
         "free_gib": round(free_gib, 1),
         "problems": problems,
@@ -168,31 +180,52 @@ def simulate(
 
 @app.command()
 def validate(
-    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or synthetic: addresses.")],
+    sessions: Annotated[
+        list[str], typer.Argument(help="Paths, globs, allen-vbn: or synthetic: addresses.")
+    ],
+    events: Events = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Hashes to hold files against: b2sum's lines, or JSON.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Folder for a page each.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check recordings; exit 1 on a fatal finding.
 
-    Example: rheobase validate session.nwb
+    Example: rheobase validate session.nwb --html quality
     """
-    from dataclasses import asdict
-
+    from rheobase.core.errors import SessionError
+    from rheobase.sessions.events import parse_events
     from rheobase.sessions.load import load_session, resolve_sessions
-    from rheobase.sessions.quality import check_session
+    from rheobase.sessions.manifest import check_file, read_hashes
+    from rheobase.sessions.profile import profile
+    from rheobase.sessions.quality import check_session, tally_of
 
+    meaning = parse_events(events or [])
+    hashes = read_hashes(manifest) if manifest else None
     reports: list[dict[str, Any]] = []
+    unreadable = False
     for address in resolve_sessions(sessions):
-        session = load_session(address)
-        reports.append(
-            {
-                "session": session.session_id,
-                "num_units": len(session.units),
-                "num_spikes": session.num_spikes,
-                "duration_s": session.duration_s,
-                "findings": [asdict(finding) for finding in check_session(session)],
-            }
-        )
-    if as_json:
+        try:
+            session = load_session(address, meaning)
+        except SessionError as error:  # the others are checked all the same
+            _print_error(error)
+            unreadable = True
+            continue
+        tally = tally_of(session)
+        findings = check_session(session, tally)
+        if hashes is not None:
+            findings = check_file(Path(session.source), hashes) + findings
+        reports.append(profile(session, findings))
+        if html:
+            from rheobase.report.quality import write_quality_page
+
+            reports[-1]["page"] = write_quality_page(session, reports[-1], tally, html).name
+    if html and reports:
+        from rheobase.report.quality import write_quality_index
+
+        log.print(f"report: {write_quality_index(reports, html)}", markup=False, soft_wrap=True)
+    if as_json and reports:
         _print_json(reports[0] if len(reports) == 1 else reports)
     else:
         for report in reports:
@@ -203,7 +236,7 @@ def validate(
             for one in report["findings"]:
                 typer.echo(f"  {one['severity']}: {one['check']} ({one['count']}) {one['detail']}")
     fatal = any(f["severity"] == "fatal" for r in reports for f in r["findings"])
-    raise typer.Exit(1 if fatal else 0)
+    raise typer.Exit(2 if unreadable else 1 if fatal else 0)
 
 
 def _data_settings(table: Mapping[str, Any]) -> DataSettings:
@@ -219,13 +252,19 @@ def _data_settings(table: Mapping[str, Any]) -> DataSettings:
 
 @app.command("bin")
 def bin_command(
-    sessions: Annotated[list[str], typer.Argument(help="Paths, globs or addresses.")],
+    sessions: Annotated[
+        list[str], typer.Argument(help="Paths, globs, allen-vbn: or synthetic: addresses.")
+    ],
     out: Annotated[str, typer.Option("--out", help="Folder of the shards, or a URL (s3://…).")],
     bin_ms: Annotated[float, typer.Option(help="Width of a bin.")] = 10.0,
     quality: Annotated[
         str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")
     ] = "allen",
     areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
+    nan_metrics: Annotated[
+        str, typer.Option(help="drop or keep units with a NaN metric of the preset.")
+    ] = "drop",
+    events: Events = None,
     split_by: Annotated[
         str, typer.Option(help="block, trial or session; auto takes what the recording allows.")
     ] = "auto",
@@ -237,6 +276,7 @@ def bin_command(
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
     from rheobase.core.storage import Location, located
+    from rheobase.sessions.events import parse_events
     from rheobase.sessions.load import resolve_sessions
     from rheobase.shards.store import read_shard
 
@@ -246,6 +286,8 @@ def bin_command(
         "quality": quality,
         "areas": areas or [],
         "window_ms": bin_ms,
+        "nan_metrics": nan_metrics,
+        "events": parse_events(events or []),
         "split": {"by": split_by},
     }
     settings = _data_settings(table)
@@ -285,50 +327,20 @@ def bin_command(
 
 
 @app.command()
-def plan(study: StudyFile, as_json: Json = False) -> None:
-    """Say what a study will run; touches no data.
+def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+    """Say what a study will run and need; reads no data.
 
-    Example: rheobase plan studies/quickstart.toml
+    Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
-    from rheobase.study.ablation import arms_of
-    from rheobase.study.statistics import least_p
+    from rheobase.report.plan import plan_view
+    from rheobase.study.plan import estimate, plan_table
 
-    spec = load_study(study)
-    arms = arms_of(spec)
-    num_pairs = len(spec.seeds.report)
-    num_audits = spec.search.stop.audit if spec.search.stop else 0
-    num_winners = min(spec.search.confirm, spec.search.trials)
-    num_replicates = (spec.search.trials + num_audits) * len(spec.seeds.select)
-    num_replicates += (num_winners + len(arms)) * num_pairs
-    student, num_bins = spec.student, spec.data.window_ms / spec.data.bin_ms
-    # Forward and backward of the recurrent matmul, and as much again for the input's.
-    flop = 12 * student.steps * student.batch_windows * num_bins * student.num_neurons**2
-    found = {
-        "study": spec.name,
-        "question": spec.question,
-        "search_trials": spec.search.trials,
-        "select_seeds": list(spec.seeds.select),
-        "report_seeds": list(spec.seeds.report),
-        "arms": arms,
-        "replicates_per_session": num_replicates,
-        "cpu_hours_per_session": num_replicates * flop / FLOP_PER_S / 3600,
-        "least_p": least_p(num_pairs),
-        "resolved": dump_study(spec),
-    }
+    spec = _study(study, sessions)
+    found = estimate(spec)
     if as_json:
-        _print_json(found)
-        return
-    typer.echo(f"{spec.name}: {spec.question}")
-    typer.echo(f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds")
-    typer.echo(f"report: best {num_winners} and {len(arms)} arms x {num_pairs} seeds")
-    for name, overrides in arms.items():
-        typer.echo(f"  {name}: {overrides}")
-    typer.echo(
-        f"student networks to train, a session: {num_replicates}, about "
-        f"{found['cpu_hours_per_session']:.2g} CPU-hours"
-    )
-    if num_pairs:
-        typer.echo(f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}")
+        _print_json(plan_table(spec, found))
+    else:
+        Console().print(plan_view(spec, found))
 
 
 @app.command()

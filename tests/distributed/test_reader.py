@@ -51,7 +51,7 @@ def test_every_window_comes_once_an_epoch_with_its_own_counts(ray_with_two_cpus,
         np.testing.assert_array_equal(np.sort(starts), np.repeat(expected, 2))
         dense = stacked_counts(shard)
         for found, counts in came[shard.session_id]:
-            assert counts.dtype == torch.uint8
+            assert counts.dtype == torch.float32
             for start, window in zip(found, counts.numpy(), strict=True):
                 np.testing.assert_array_equal(window, dense[start : start + 100])
 

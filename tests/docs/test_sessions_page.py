@@ -1,9 +1,49 @@
 import re
+import tomllib
+
+from rheobase.sessions.events import EventSettings, parse_events
+from rheobase.sessions.selection import PRESETS
+from rheobase.shards.settings import DataSettings
 
 
-def test_every_finding_is_on_the_page(root):
-    code = (root / "platform" / "rheobase" / "sessions" / "quality.py").read_text()
-    page = (root / "docs" / "sessions.md").read_text()
-    names = set(re.findall(r'Finding\(\s*"([a-z0-9-]+)"', code))
-    assert len(names) >= 20
-    assert names <= set(re.findall(r"`([a-z0-9-]+)`", page))
+def page_of(root) -> str:
+    return (root / "docs" / "sessions.md").read_text()
+
+
+def test_every_finding_is_on_the_page_with_its_severity(root):
+    rooms = root / "platform" / "rheobase" / "sessions"
+    code = "".join(path.read_text() for path in rooms.glob("*.py"))
+    made = re.findall(r'Finding\(\s*"([a-z0-9-]+)",\s*"(fatal|warning)"', code)
+    assert len(set(made)) >= 29
+    listed = set()
+    for severity in ("fatal", "warning"):
+        table = page_of(root).split(f"| {severity} | means |")[1].split("\n\n")[0]
+        for row in table.splitlines()[2:]:
+            names = re.findall(r"`([a-z0-9-]+)`", row.split("|")[1])
+            listed |= {(name, severity) for name in names}
+    assert listed == set(made)
+
+
+def test_every_threshold_of_a_preset_is_on_the_page(root):
+    rows = {row.split("`")[1]: row for row in page_of(root).splitlines() if row.startswith("| `")}
+    for preset, thresholds in PRESETS.items():
+        for threshold in thresholds:
+            assert f"{threshold.limit:g}" in rows[preset], (preset, threshold)
+
+
+def test_the_python_of_the_page_runs(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", page_of(root), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "docs/sessions.md", "exec"), {})
+    assert (tmp_path / "mine.npz").exists()
+
+
+def test_the_events_of_the_page_are_settings(root):
+    (block,) = re.findall(r"```toml\n(.*?)```", page_of(root), re.DOTALL)
+    events = tomllib.loads(block)["data"]["events"]
+    read = DataSettings(sessions=("a.nwb",), events=events).events
+    assert read == EventSettings(**events)
+    (command,) = re.findall(r"rheobase validate lab\.nwb (.*)", page_of(root))
+    assert parse_events(re.findall(r"--events (\S+)", command)).states == {"task": "active"}

@@ -173,3 +173,23 @@ def test_what_early_stopping_saved_and_cost_is_shown(page_of, of_size):
     text = " ".join(page_of([of_size(0, 0.95, 8), stopped, audit], stop={}).split())
     assert "ended 1 trials and saved 38 % of the search's training steps" in text
     assert "Of 1 drawn at random and run to their end, 1 would have been best" in text
+
+
+def test_a_winner_that_fails_on_the_report_seeds_is_not_called_a_search_without_one(
+    trial_of, replicate_of, spec_of
+):
+    good = tuple(replicate_of(seed, 0.9 + seed / 1000) for seed in range(3))
+    bad = tuple(replicate_of(10 + seed, 0.9, violation=0.2) for seed in range(3))
+    also = tuple(replicate_of(10 + seed, 0.88 + seed / 1000) for seed in range(3))
+    records = [
+        trial_of(0, good),
+        trial_of(1, bad, stage="report"),
+        trial_of(2, also, stage="report", arm="top-2"),
+    ]
+    ranking = rank_study(spec_of, records)
+    told = verdict(spec_of, ranking["confirmed"][0], ranking)
+    assert told[0].startswith("The search's winner does not hold")
+    assert "active: silent" in told[0]
+    assert told[1] == "Also run again, and through the gate on the same seeds: top-2."
+    unlucky = rank_study(spec_of, [trial_of(0, bad[:1])])
+    assert verdict(spec_of, unlucky["trials"][0], unlucky)[0].startswith("No trial was feasible")

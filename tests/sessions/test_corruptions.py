@@ -1,6 +1,5 @@
 """Good files made bad in one way each: every kind is found by name, and none by another's."""
 
-import h5py
 import numpy as np
 import pytest
 
@@ -128,6 +127,64 @@ def flag(name):
     return corrupt
 
 
+def left_in_the_replay(file):
+    """Unit 1 fires as before in the first block, and stops half-way through the second."""
+    times, ends = spikes(file)
+    values = times[:]
+    train = values[: ends[0]]
+    train[train > 100] = np.linspace(100.0, 100.5, int((train > 100).sum()))
+    times[: ends[0]] = train
+
+
+def half_silent(file):
+    """One of two probes is silent for 8 s."""
+    electrodes = file["general/extracellular_ephys/electrodes"]
+    group = electrodes["group_name"].asstr()[:].astype(object)
+    group[20:] = "probeB"
+    replaced(electrodes, "group_name", group)
+    times, ends = spikes(file)
+    values = times[:]
+    late = np.arange(len(values)) >= ends[19]
+    values[late & (values > 20) & (values < 28)] = 28.0
+    times[:] = values
+
+
+def in_samples(file):
+    times, ends = spikes(file)
+    times[: ends[0]] = times[: ends[0]] * 30_000
+
+
+def signal(where, name, index, value):
+    def corrupt(file):
+        series = file[where]
+        values = series[name][:]
+        values[index] = value
+        series[name][:] = values
+
+    return corrupt
+
+
+RUNNING, EYE = "processing/running/speed", "acquisition/EyeTracking"
+
+
+def dropped_samples(file):
+    series = file[RUNNING]
+    kept = ~((series["timestamps"][:] > 30) & (series["timestamps"][:] < 32))
+    for name in ("data", "timestamps"):
+        replaced(series, name, series[name][:][kept])
+
+
+def closed_eye(file):
+    blink = file[f"{EYE}/likely_blink/data"]
+    blink[900:1200] = True  # 10 s at 30 Hz
+
+
+def short_recording_of_the_wheel(file):
+    series = file[RUNNING]
+    for name in ("data", "timestamps"):
+        replaced(series, name, series[name][:3000])
+
+
 FOUND = {
     "spike-not-finite": (spike(5, np.nan), "spikes-not-finite", "fatal"),
     "spike-infinite": (spike(5, np.inf), "spikes-not-finite", "fatal"),
@@ -157,6 +214,14 @@ FOUND = {
     "other-images": (other_images, "replay-differs", "warning"),
     "change-flag-wrong": (flag("is_change"), "change-disagrees", "warning"),
     "omission-flag-wrong": (flag("omitted"), "omission-disagrees", "warning"),
+    "presence-half-of-a-block": (left_in_the_replay, "presence-disagrees", "warning"),
+    "one-probe-silent": (half_silent, "probe-silent", "warning"),
+    "spikes-in-samples": (in_samples, "spikes-outside-session", "warning"),
+    "wheel-samples-dropped": (dropped_samples, "signal-gap", "warning"),
+    "wheel-lost": (signal(RUNNING, "data", slice(600, 720), np.nan), "signal-gap", "warning"),
+    "wheel-ends-early": (short_recording_of_the_wheel, "signal-gap", "warning"),
+    "wheel-clock-back": (signal(RUNNING, "timestamps", 99, 0.0), "signal-unsorted", "warning"),
+    "eye-closed": (closed_eye, "signal-gap", "warning"),
 }  # fmt: skip
 
 
@@ -170,6 +235,20 @@ def test_each_kind_of_corruption_is_found_by_name(edited, kind):
     if severity == "warning":
         # A recording that can be used must not be called unusable.
         assert all(finding.severity == "warning" for finding in found.values()), found
+
+
+def test_the_silent_probe_is_named(edited):
+    found = {f.check: f for f in check_session(read_nwb(edited(half_silent)))}
+    assert "no spike of any unit of probeB for 8 s at 20 s" in found["probe-silent"].detail
+
+
+def test_a_blink_is_no_gap_and_no_sample(edited):
+    def blink(file):
+        file[f"{EYE}/likely_blink/data"][900:930] = True
+
+    session = read_nwb(edited(blink))
+    assert np.isnan(session.signals["pupil"].value[900:930]).all()
+    assert check_session(session) == []
 
 
 def test_a_good_file_has_no_finding(edited):
@@ -192,24 +271,39 @@ def text_for_times(file):
     replaced(file["units"], "spike_times", np.array([b"a", b"b"]))
 
 
-@pytest.mark.parametrize("corrupt", [index_too_far, no_index, short_column, text_for_times])
+def table_of_another_kind(file):
+    del file["units"]
+    file["units"] = np.zeros(3)
+
+
+def column_of_another_kind(file):
+    del file["units/id"]
+    file["units/id"] = np.dtype("f8")
+
+
+def group_for_a_column(file):
+    del file["units/spike_times"]
+    file.create_group("units/spike_times")
+
+
+def no_times_of_the_wheel(file):
+    del file[f"{RUNNING}/timestamps"]
+
+
+def short_wheel(file):
+    replaced(file[RUNNING], "data", np.zeros(3))
+
+
+REFUSED = [
+    index_too_far, no_index, short_column, text_for_times, table_of_another_kind,
+    column_of_another_kind, group_for_a_column, no_times_of_the_wheel, short_wheel,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("corrupt", REFUSED)
 def test_a_file_whose_tables_do_not_fit_is_refused_in_one_line(edited, corrupt):
     path = edited(corrupt)
     with pytest.raises(SessionError) as told:
         read_nwb(path)
     assert str(path) in str(told.value)
     assert "\n" not in str(told.value)
-
-
-def test_areas_of_a_general_nwb_come_from_its_electrodes(edited):
-    def general(file):
-        table = file["units"]
-        num = len(table["id"])
-        del table["peak_channel_id"]
-        table["electrodes"] = np.arange(num)[::-1]
-        table["electrodes_index"] = np.arange(1, num + 1)
-
-    path = edited(general)
-    with h5py.File(path) as file:
-        location = file["general/extracellular_ephys/electrodes/location"].asstr()[:]
-    assert list(read_nwb(path).units.area) == list(location[::-1])

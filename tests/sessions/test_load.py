@@ -3,7 +3,8 @@ import pytest
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session, resolve_sessions
-from rheobase.sessions.quality import check_session, select_units
+from rheobase.sessions.quality import check_session
+from rheobase.sessions.selection import select_units
 
 SMALL = "synthetic:planted?seed=4&minutes=0.4&units=6"
 
@@ -40,7 +41,7 @@ def test_a_planted_session_is_simulated_once(tmp_path, monkeypatch):
         ("synthetic:planted?minutes=nan", "minutes must be a number"),
         ("synthetic:planted?minutes=0", "minutes of a planted session must be from"),
         ("synthetic:plantid?seed=0", "Did you mean 'synthetic:planted'"),
-        ("allen-vbn:1064400234", "pass its path"),
+        ("allen-vbn:session", "must stand a session's id"),
         ("recording.mat", "must be .nwb or .npz"),
         ("nowhere.nwb", "there is none"),
     ],

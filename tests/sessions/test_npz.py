@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.npz import read_npz, write_npz
+from rheobase.sessions.quality import check_session
 
 
 def test_spikes_lie_unit_after_unit(npz):
@@ -32,12 +33,14 @@ def test_presentations_take_their_state_from_the_epoch_they_start_in(npz):
             epoch_start_s=np.array([0.0, 5.0]),
             epoch_stop_s=np.array([5.0, 10.0]),
             epoch_tag=np.array(["active", "passive"]),
-            presentation_start_s=np.array([1.0, 6.0]),
-            presentation_image=np.array(["a", "b"]),
+            presentation_start_s=np.array([1.0, 2.0, 3.0, 4.0, 6.0, 20.0]),
+            presentation_image=np.array(["a", "b", "omitted", "b", "c", "a"]),
         )
     )
-    assert list(session.presentations.active) == [True, False]
-    assert list(session.presentations.is_change) == [False, True]
+    assert list(session.presentations.active) == [True] * 4 + [False] * 2
+    assert list(session.presentations.block) == [0, 0, 0, 0, 1, -1]
+    assert list(session.presentations.is_change) == [False, True] + [False] * 4
+    assert check_session(session) == []
 
 
 def test_counts_by_trial_keep_their_labels(npz):
@@ -91,6 +94,7 @@ def test_a_truncated_archive_is_refused(npz):
         read_npz(path)
 
 
+@settings(deadline=None)  # each example writes and reads a file
 @given(
     trains=st.lists(
         st.lists(st.floats(0, 99, allow_nan=False, width=32), max_size=20), min_size=1, max_size=6
@@ -117,4 +121,35 @@ def test_what_is_written_is_read_back(tmp_path_factory, trains):
 def test_a_recording_that_could_not_be_read_back_is_not_written(tmp_path):
     with pytest.raises(SessionError, match=r"mine\.npz: duration_s must reach the last spike"):
         write_npz(tmp_path / "mine.npz", [[5.0]], duration_s=1.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_probes_and_signals_are_written_and_read_back(tmp_path):
+    path = tmp_path / "mine.npz"
+    write_npz(
+        path,
+        [[1.0], [2.0]],
+        duration_s=10.0,
+        probe=["A", "B"],
+        signals={"running": ([0.0, 5.0, 10.0], [1.0, np.nan, 3.0])},
+    )
+    session = read_npz(path)
+    assert list(session.units.probe) == ["A", "B"]
+    np.testing.assert_array_equal(session.signals["running"].time_s, [0, 5, 10])
+    np.testing.assert_array_equal(session.signals["running"].value, [1, np.nan, 3])
+    # Samples 5 s apart are not a wheel read at 60 Hz.
+    assert [f.check for f in check_session(session)] == ["signal-gap"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"signals": {"wheel": ([0.0], [1.0])}}, "a signal must be running or pupil"),
+        ({"signals": {"pupil": ([0.0, 1.0], [1.0])}}, "pupil must have a number for each of 2"),
+        ({"probe": ["A"]}, "probe must name a probe for each of 2 units"),
+    ],
+)
+def test_signals_and_probes_that_do_not_fit_are_not_written(tmp_path, changes, told):
+    with pytest.raises(SessionError, match=told):
+        write_npz(tmp_path / "mine.npz", [[1.0], [2.0]], duration_s=10.0, **changes)
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import pytest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.nwb import read_nwb
 from rheobase.sessions.planted import NAMES, simulate
+from rheobase.sessions.quality import check_session
 
 
 def test_the_same_arguments_write_the_same_bytes(tmp_path):
@@ -120,3 +121,35 @@ def test_the_file_is_in_the_layout_of_the_release(planted_file):
         (table,) = (g for n, g in file["intervals"].items() if n.endswith("_presentations"))
         assert {"image_name", "is_change", "omitted", "active", "stimulus_block"} <= set(table)
         assert set(np.unique(table["stimulus_block"])) == {0, 5}
+
+
+def test_the_mouse_runs_and_dilates_more_while_active(tmp_path):
+    simulate(tmp_path / "long.nwb", minutes=10, num_units=1)
+    session = read_nwb(tmp_path / "long.nwb")
+    for name in ("running", "pupil"):
+        signal = session.signals[name]
+        active, passive = (
+            np.nanmean(signal.value[(signal.time_s >= start) & (signal.time_s < stop)])
+            for start, stop in zip(session.intervals.start_s, session.intervals.stop_s, strict=True)
+        )
+        assert active > passive
+    assert session.signals["running"].value.min() >= 0
+    assert 0.002 < np.isnan(session.signals["pupil"].value).mean() < 0.03
+
+
+def test_pynwb_reads_behaviour_where_the_sdk_writes_it(planted_file):
+    session = read_nwb(planted_file)
+    with pynwb.NWBHDF5IO(planted_file, "r") as io:
+        file = io.read()
+        speed = file.processing["running"]["speed"]
+        np.testing.assert_array_equal(speed.data[:], session.signals["running"].value)
+        np.testing.assert_array_equal(speed.timestamps[:], session.signals["running"].time_s)
+        eye = file.acquisition["EyeTracking"]
+        assert set(eye.spatial_series) == {"pupil_tracking"}
+
+
+@pytest.mark.parametrize("nuisance", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_planted_session_raises_a_finding(tmp_path, seed, nuisance):
+    simulate(tmp_path / "x.nwb", seed=seed, minutes=1.0, num_units=40, nuisance=nuisance)
+    assert check_session(read_nwb(tmp_path / "x.nwb")) == []

@@ -3,10 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rheobase.core.errors import SessionError
 from rheobase.sessions.npz import read_npz
 from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.quality import check_session, select_units
+from rheobase.sessions.quality import check_session
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +102,6 @@ def test_bad_presentations_are_found_by_name(session):
     image = flashes.image.copy()
     image[-1] = "another"
     assert found_by(with_flashes(session, image=image))["replay-differs"] == "warning"
-    always = np.ones(len(flashes), bool)
-    assert found_by(with_flashes(session, active=always)) == {"active-passive-missing": "warning"}
 
 
 def test_empty_recordings_are_fatal(session):
@@ -114,51 +111,3 @@ def test_empty_recordings_are_fatal(session):
         session, spike_times_s=np.zeros(0), spike_offsets=np.zeros_like(session.spike_offsets)
     )
     assert found_by(silent) == {"no-spikes": "fatal"}
-
-
-def test_the_allen_preset_keeps_exactly_the_units_within_its_thresholds(session):
-    metrics = session.units.metrics
-    good = (
-        (metrics["isi_violations"] < 0.5)
-        & (metrics["amplitude_cutoff"] < 0.1)
-        & (metrics["presence_ratio"] > 0.9)
-    )
-    selection = select_units(session, "allen", [])
-    np.testing.assert_array_equal(selection.session.units.unit_id, session.units.unit_id[good])
-    assert selection.num_kept + sum(selection.dropped.values()) == len(session.units)
-
-
-def test_a_unit_with_a_nan_metric_is_dropped_and_counted(session):
-    cutoff = session.units.metrics["amplitude_cutoff"].copy()
-    cutoff[:3] = np.nan
-    metrics = {**session.units.metrics, "amplitude_cutoff": cutoff}
-    selection = select_units(
-        replace(session, units=replace(session.units, metrics=metrics)), "allen", []
-    )
-    assert selection.dropped["nan-metric"] >= 2
-    assert not np.isin(selection.session.units.unit_id, session.units.unit_id[:3]).any()
-
-
-def test_a_metric_the_file_does_not_have_is_not_applied_and_said(session):
-    selection = select_units(session, "ibl", [])
-    assert selection.num_kept == len(session.units)
-    assert "noise_cutoff" in selection.not_applied
-
-
-def test_areas_are_matched_by_prefix(session):
-    selection = select_units(session, "none", ["VIS"])
-    assert all(area.startswith("VIS") for area in selection.session.units.area)
-    assert selection.num_kept < len(session.units)
-
-
-def test_an_area_that_matches_nothing_is_refused_with_the_areas_there_are(session):
-    with pytest.raises(SessionError, match=r"'MOp' matches none; it names .*VISp") as told:
-        select_units(session, "allen", ["VIS", "MOp"])
-    assert "\n" not in str(told.value)
-
-
-def test_no_unit_left_is_refused_with_what_dropped_them(session):
-    metrics = {**session.units.metrics, "presence_ratio": np.zeros(len(session.units))}
-    none = replace(session, units=replace(session.units, metrics=metrics))
-    with pytest.raises(SessionError, match=r"at least 1 unit must be left.*presence_ratio not >"):
-        select_units(none, "allen", [])

@@ -68,7 +68,7 @@ def test_counts_of_windows_are_the_bins_they_name(splits, num_bins):
     shard = shard_of(splits)
     starts = by_hand(splits, TRAIN, num_bins, 1)[::-1]
     dense = stacked_counts(shard)
-    counts = window_counts(shard, np.array(starts, np.int64), num_bins)
+    counts = window_counts(shard, np.array(starts, np.int64), num_bins, np.uint8)
     assert counts.shape == (len(starts), num_bins, 2)
     for start, window in zip(starts, counts, strict=True):
         np.testing.assert_array_equal(window, dense[start : start + num_bins])
@@ -76,4 +76,4 @@ def test_counts_of_windows_are_the_bins_they_name(splits, num_bins):
 
 def test_a_window_that_leaves_its_segment_is_refused():
     with pytest.raises(IndexError, match="must lie within 4"):
-        window_counts(shard_of([[TRAIN] * 4, [TRAIN] * 4]), np.array([2]), 3)
+        window_counts(shard_of([[TRAIN] * 4, [TRAIN] * 4]), np.array([2]), 3, np.uint8)

@@ -240,6 +240,6 @@ def test_the_report_stage_of_several_objectives_begins_with_the_knee(tmp_path):
         report = [r for r in requests_of(ledger) if r.stage == "report"]
     assert [(r.arm, r.student["num_neurons"]) for r in report] == [
         ("baseline", 16),
-        ("top-2", 128),
+        ("top-2", 32),
         ("no-dale", 16),
     ]

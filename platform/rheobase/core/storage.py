@@ -30,11 +30,6 @@ def child(folder: Location, name: str) -> Location:
     return f"{folder}/{name}" if isinstance(folder, str) else folder / name
 
 
-def parent(location: Location) -> Location:
-    """Return the folder of a location."""
-    return location.rpartition("/")[0] if isinstance(location, str) else location.parent
-
-
 def filesystem_of(location: Location) -> tuple[FileSystem, str]:
     """Return the file system of a location, and its path there.
 

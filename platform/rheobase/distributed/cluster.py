@@ -121,7 +121,8 @@ def _loopback() -> str:
 
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
-    variables = {name: os.environ[name] for name in (*QUIET, "RHEOBASE_HOME")}
+    ours = (*QUIET, *(name for name in os.environ if name.startswith("RHEOBASE_")))
+    variables = {name: os.environ[name] for name in ours}
     try:
         try:
             _knock(address)

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,10 @@ from ray.data import DataIterator, Dataset
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.core.storage import Location, located
+from rheobase.shards.references import batches_of_windows
 from rheobase.shards.shard import TRAIN, Shard
 from rheobase.shards.store import read_shard
-from rheobase.shards.timeline import timeline_of
-from rheobase.shards.windows import window_counts, window_starts
+from rheobase.shards.windows import window_counts
 
 MIXED_SESSIONS = 8
 """Sessions whose batches are mixed with each other, and shards that a reader keeps open."""
@@ -30,7 +29,7 @@ MIXED_SESSIONS = 8
 
 @dataclass(frozen=True, eq=False)
 class WindowBatch:
-    """Windows of one session: `starts` (W,) bins of its timeline, `counts` (W, T, N) uint8."""
+    """Windows of one session: `starts` (W,) bins of its timeline, `counts` (W, T, N) float32."""
 
     session_id: str
     starts: npt.NDArray[np.int64]
@@ -87,42 +86,22 @@ def window_references(
         )
     items = []
     for epoch in range(epochs):
-        order = generator(seed, "windows", "sessions", epoch).permutation(len(locations))
-        for rank, index in enumerate(order.tolist()):
-            round_ = epoch * len(locations) + rank // MIXED_SESSIONS
-            items.append({"location": str(locations[index]), "epoch": epoch, "round": round_})
+        order = generator(seed, "windows", "sessions", epoch).permutation(len(locations)).tolist()
+        for first in range(0, len(order), MIXED_SESSIONS):
+            mixed = [str(locations[index]) for index in order[first : first + MIXED_SESSIONS]]
+            items.append({"epoch": epoch, "first": first, "locations": mixed})
     refer = partial(
-        _references,
+        batches_of_windows,
         num_bins=num_bins,
         batch_windows=batch_windows,
         split=split,
         stride_bins=stride_bins,
         seed=seed,
     )
-    return ray.data.from_items(items).flat_map(refer).sort("order")
-
-
-def _references(
-    item: dict[str, Any],
-    num_bins: int,
-    batch_windows: int,
-    split: int,
-    stride_bins: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    shard = read_shard(located(item["location"]))
-    starts = window_starts(timeline_of(shard), split, num_bins, stride_bins)
-    draw = generator(seed, "windows", shard.session_id, item["epoch"])
-    draw.shuffle(starts)
-    return [
-        {
-            "order": item["round"] + float(draw.random()),
-            "location": item["location"],
-            "num_bins": num_bins,
-            "starts": starts[begin : begin + batch_windows].tobytes(),
-        }
-        for begin in range(0, len(starts), batch_windows)
-    ]
+    references = ray.data.from_items(items, override_num_blocks=len(items)).flat_map(refer)
+    # Of this dataset alone: its context is a copy.
+    references.context.execution_options.preserve_order = True
+    return references
 
 
 def read_windows(references: Dataset | DataIterator) -> Iterator[WindowBatch]:
@@ -146,5 +125,5 @@ def read_windows(references: Dataset | DataIterator) -> Iterator[WindowBatch]:
         shard = opened.pop(place) if place in opened else read_shard(located(place))
         opened[place] = shard  # the latest used is the last to go
         starts = np.frombuffer(row["starts"], np.int64)
-        counts = torch.from_numpy(window_counts(shard, starts, row["num_bins"]))
+        counts = torch.from_numpy(window_counts(shard, starts, row["num_bins"], np.float32))
         yield WindowBatch(shard.session_id, starts, counts)

@@ -17,7 +17,7 @@ from rheobase.report import figures
 from rheobase.report.tables import number
 from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
-from rheobase.study.result import BASELINE
+from rheobase.study.result import BASELINE, TOP
 from rheobase.study.search_settings import Range
 from rheobase.study.spec import StudySpec, parse_study
 from rheobase.study.statistics import Comparison, compare_arms
@@ -66,7 +66,7 @@ def write_report(run: Path) -> Path:
         spec=spec,
         ranking=ranking,
         winner=winner,
-        verdict=verdict(spec, winner),
+        verdict=verdict(spec, winner, ranking),
         labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),
@@ -93,7 +93,9 @@ def _winner(ranking: Mapping[str, Any]) -> Row | None:
     return next(iter([*best, *complete]), None)
 
 
-def verdict(spec: StudySpec, row: Row | None) -> list[str]:
+def verdict(
+    spec: StudySpec, row: Row | None, ranking: Mapping[str, Any] | None = None
+) -> list[str]:
     """Return what the study found, in sentences, the answer first.
 
     Parameters
@@ -102,6 +104,8 @@ def verdict(spec: StudySpec, row: Row | None) -> list[str]:
         The study.
     row
         A row of the ranking, or None where no trial gave numbers.
+    ranking
+        The whole, to tell a winner that fails on the report seeds from a search without one.
     """
     if row is None:
         return ["No trial gave numbers; the notes below say why."]
@@ -122,7 +126,21 @@ def verdict(spec: StudySpec, row: Row | None) -> list[str]:
         "infeasible": f"No trial was feasible: the one nearest to it reaches held-out CCA {told} "
         f"{where}, and breaks {_broken(row)}.",
     }
+    if row["tier"] == "infeasible" and ranking and ranking["best"] is not None:
+        answers["infeasible"] = (
+            f"The search's winner does not hold: it was feasible on the search's seeds, reaches "
+            f"held-out CCA {told} {where}, and there breaks {_broken(row)}."
+        )
     sentences = [answers[row["tier"]]]
+    others = [
+        one["arm"]
+        for one in (ranking["confirmed"] if ranking else [])
+        if one["arm"].startswith(TOP) and one["tier"] == "passed"
+    ]
+    if others:
+        sentences.append(
+            f"Also run again, and through the gate on the same seeds: {', '.join(others)}."
+        )
     if row["tier"] == "feasible":
         gain = gate["gain_ci95"]
         reasons = [

@@ -10,26 +10,30 @@ from urllib.parse import parse_qsl
 from rheobase.core.artifacts import home, is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.sessions.allen import ALLEN, expand, read_allen
+from rheobase.sessions.events import EventSettings
 from rheobase.sessions.npz import read_npz
 from rheobase.sessions.nwb import read_nwb
 from rheobase.sessions.planted import simulate
 from rheobase.sessions.session import Session, TrialSession
 
 PLANTED = "synthetic:planted"
-ALLEN = "allen-vbn:"
 PLANTED_DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}
 
 
 def resolve_sessions(addresses: Sequence[str]) -> list[str]:
-    """Return the addresses with globs expanded, sorted, each once.
+    """Return the addresses with globs and ``allen-vbn:all`` expanded, sorted, each once.
 
     Raises
     ------
     SessionError
-        A path or glob matches nothing, or no address is given.
+        A path, glob or filter matches nothing, or no address is given.
     """
     found: set[str] = set()
     for address in addresses:
+        if address.startswith(ALLEN):
+            found.update(expand(address))
+            continue
         if ":" in address.split("/")[0]:
             found.add(address)
             continue
@@ -45,36 +49,41 @@ def resolve_sessions(addresses: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def load_session(address: str) -> Session | TrialSession:
+def load_session(address: str, events: EventSettings | None = None) -> Session | TrialSession:
     """Load the recording at an address.
 
     Parameters
     ----------
     address
-        Path of an ``.nwb`` or ``.npz`` file, or
+        Path of an ``.nwb`` or ``.npz`` file, ``allen-vbn:<session id>``, or
         ``synthetic:planted?seed=0&minutes=20&units=200&nuisance=1``, which is simulated once,
         kept below the home of artifacts and read as any NWB file.
+    events
+        What the interval tables of an NWB file mean.
 
     Raises
     ------
     SessionError
         There is no such recording, or it cannot be read.
     """
-    if address.startswith(ALLEN):
-        raise SessionError(
-            f"{address}: recordings must be files here, but this version fetches none; download "
-            "the session's NWB and pass its path"
-        )
-    if address.startswith("synthetic:"):
-        return read_nwb(_planted(address))
     path = Path(address)
-    readers = {".nwb": read_nwb, ".npz": read_npz}
-    if path.suffix not in readers:
+    if events is not None and (address.startswith(ALLEN) or path.suffix == ".npz"):
+        raise SessionError(
+            f"{address}: data.events must be left out for a session of the Allen release and for "
+            "an .npz, which say themselves what their events mean; see docs/sessions.md"
+        )
+    if address.startswith(ALLEN):
+        return read_allen(address)
+    if address.startswith("synthetic:"):
+        return read_nwb(_planted(address), events)
+    if path.suffix == ".nwb":
+        return read_nwb(path, events)
+    if path.suffix != ".npz":
         raise SessionError(
             f"{address}: a recording must be .nwb or .npz, but this is "
             f"'{path.suffix or 'a name without a suffix'}'; convert it"
         )
-    return readers[path.suffix](path)
+    return read_npz(path)
 
 
 def _planted(address: str) -> Path:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rheobase.core.artifacts import whole_file
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import SessionError
+from rheobase.sessions.events import image_changes
 from rheobase.sessions.nwb import intervals_of
 from rheobase.sessions.session import (
     ACTIVE,
@@ -22,6 +23,7 @@ from rheobase.sessions.session import (
     Intervals,
     Presentations,
     Session,
+    Signal,
     Strings,
     TrialSession,
     Units,
@@ -30,6 +32,7 @@ from rheobase.sessions.session import (
 Arrays = dict[str, npt.NDArray[np.generic]]
 CONTINUOUS = ("spike_times_s", "unit_index")
 TRIALS = ("counts", "bin_s", "trial_start_s")
+SIGNALS = ("running", "pupil")
 
 
 def read_npz(path: Path) -> Session | TrialSession:
@@ -37,8 +40,9 @@ def read_npz(path: Path) -> Session | TrialSession:
 
     Continuous: ``spike_times_s`` (S,) seconds, unit after unit; ``unit_index`` (N + 1,)
     offsets into it; optional ``duration_s``, ``brain_area`` or ``location`` (N,),
-    ``epoch_start_s``, ``epoch_stop_s``, ``epoch_tag`` (K,) stretches of one brain state, and
-    ``presentation_start_s``, ``presentation_stop_s``, ``presentation_image`` (P,).
+    ``probe`` (N,), ``epoch_start_s``, ``epoch_stop_s``, ``epoch_tag`` (K,) stretches of one brain
+    state, ``presentation_start_s``, ``presentation_stop_s``, ``presentation_image`` (P,), and
+    ``running_time_s``, ``running`` in cm/s, ``pupil_time_s``, ``pupil`` (L,), NaN where lost.
 
     By trial: ``counts`` (P, N, T) spikes a bin, ``bin_s`` width of a bin in seconds,
     ``trial_start_s`` (P,); optional ``brain_area`` or ``location`` (N,); every other numeric
@@ -78,8 +82,10 @@ def write_npz(
     *,
     duration_s: float,
     area: Sequence[str] = (),
+    probe: Sequence[str] = (),
     epochs: Sequence[tuple[float, float, str]] = (),
     presentations: Sequence[tuple[float, float, str]] = (),
+    signals: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
 ) -> None:
     """Write a continuous recording in the form `read_npz` reads, whole or not at all.
 
@@ -97,11 +103,15 @@ def write_npz(
         Length of the recording.
     area
         N structure acronyms, or none.
+    probe
+        N names of probes, or none.
     epochs
         (start, stop, state) in seconds, in order; states ``active`` and ``passive`` are those
         that CCA is compared across.
     presentations
         (onset, offset, image) in seconds, in order; an image ``omitted`` is an omission.
+    signals
+        Times in seconds and values of ``running`` in cm/s and ``pupil`` area.
 
     Raises
     ------
@@ -124,8 +134,15 @@ def write_npz(
         ),
         "duration_s": np.array(float(duration_s)),
     }
-    if area:
-        arrays["brain_area"] = np.array(list(area), np.str_)
+    for key, names in (("brain_area", area), ("probe", probe)):
+        if names:
+            arrays[key] = np.array(list(names), np.str_)
+    for name, (time_s, value) in (signals or {}).items():
+        _require(
+            name in SIGNALS, path, f"a signal must be {' or '.join(SIGNALS)}", f"got '{name}'",
+            "leave it out",
+        )  # fmt: skip
+        arrays[f"{name}_time_s"], arrays[name] = np.asarray(time_s), np.asarray(value)
     if epochs:
         for index, name in enumerate(("epoch_start_s", "epoch_stop_s", "epoch_tag")):
             arrays[name] = np.array([epoch[index] for epoch in epochs])
@@ -176,24 +193,25 @@ def _times(path: Path, arrays: Arrays, name: str) -> Floats:
     return times
 
 
-def _areas(path: Path, arrays: Arrays, num_units: int) -> Strings:
-    for name in ("brain_area", "location"):
+def _named(path: Path, arrays: Arrays, num_units: int, what: str, *keys: str) -> Strings:
+    for name in keys:
         if name in arrays:
-            area = arrays[name]
+            names = arrays[name]
             _require(
-                area.shape == (num_units,),
+                names.shape == (num_units,),
                 path,
-                f"{name} must name an area for each of {num_units} units",
-                f"its shape is {area.shape}",
+                f"{name} must name {what} for each of {num_units} units",
+                f"its shape is {names.shape}",
                 "write one entry a unit",
             )
-            return area.astype(np.str_)
+            return names.astype(np.str_)
     return np.full(num_units, "")
 
 
 def _units(path: Path, arrays: Arrays, num_units: int) -> Units:
-    area = _areas(path, arrays, num_units)
-    return Units(np.arange(num_units), area, np.full(num_units, ""))
+    area = _named(path, arrays, num_units, "an area", "brain_area", "location")
+    probe = _named(path, arrays, num_units, "a probe", "probe")
+    return Units(np.arange(num_units), area, probe)
 
 
 def _continuous(path: Path, arrays: Arrays) -> Session:
@@ -227,7 +245,25 @@ def _continuous(path: Path, arrays: Arrays) -> Session:
         offsets,
         intervals,
         _presentations(path, arrays, intervals),
+        _signals(path, arrays),
     )
+
+
+def _signals(path: Path, arrays: Arrays) -> dict[str, Signal]:
+    signals = {}
+    for name in SIGNALS:
+        if name not in arrays or f"{name}_time_s" not in arrays:
+            continue
+        time_s, value = _times(path, arrays, f"{name}_time_s"), arrays[name]
+        _require(
+            value.shape == time_s.shape and value.dtype.kind in "fiu",
+            path,
+            f"{name} must have a number for each of {len(time_s)} entries of {name}_time_s",
+            f"it is {value.dtype} of shape {value.shape}",
+            "write one value a time",
+        )
+        signals[name] = Signal(time_s, value.astype(np.float64))
+    return signals
 
 
 def _epochs(path: Path, arrays: Arrays, spikes_s: Floats) -> Intervals:
@@ -278,20 +314,16 @@ def _presentations(path: Path, arrays: Arrays, intervals: Intervals) -> Presenta
         "one has another length",
         "write one entry a presentation",
     )
-    is_change = np.concatenate([[False], image[1:] != image[:-1]])[:num]
-    active = np.zeros(num, bool)
-    for begin_s, end_s, state in zip(
-        intervals.start_s, intervals.stop_s, intervals.state, strict=True
-    ):
-        active |= (start_s >= begin_s) & (start_s < end_s) & (state == ACTIVE)
+    omitted = image == "omitted"
+    block = intervals.index_at(start_s)
     return Presentations(
         start_s,
         stop_s,
         image,
-        is_change,
-        image == "omitted",
-        np.zeros(num, np.int64),
-        active,
+        image_changes(image, omitted, block),
+        omitted,
+        block,
+        (block >= 0) & (intervals.state[block] == ACTIVE),
     )
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import SessionError
 from rheobase.core.seeds import generator
 from rheobase.sessions.nwb import STRIDE_S
+from rheobase.sessions.planted_file import FLASH_S, IMAGES, Behaviour, Plan, write_planted
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,13 +30,8 @@ NAMES = (
     "drift",
     "state",
 )
-IMAGES = tuple(
-    f"{name}_r" for name in ("im005", "im024", "im034", "im083", "im087", "im104", "im111", "im114")
-)
-STIMULUS = "Natural_Images_Lum_Matched_set_ophys_G_2019"
-BIN_S, FLASH_S = 0.01, 0.25
+BIN_S = 0.01
 LEAD_S, PAUSE_S = 5.0, 10.0
-ACTIVE_BLOCK, PASSIVE_BLOCK = 0, 5
 REPEATS = 8  # flashes of an image before it may change
 OMITTED_SHARE = 0.05
 
@@ -47,19 +42,10 @@ GAIN = 0.7
 """Standard deviation of the latents' part of a unit's log rate."""
 NUM_NUISANCE, NUISANCE_TAU_S, NUISANCE_GAIN = 8, 0.03, 1.2
 REFRACTORY_S = 0.0015
+WHEEL_HZ, CAMERA_HZ = 60.0, 30.0
+RUNNING_CM_S, PUPIL_AREA = 20.0, 2000.0
+BLINKS_HZ, BLINK_S = 0.05, 0.2
 CHUNK_BINS = 20_000
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Presentations in order of time, each (P,), and the recording's length in seconds."""
-
-    start_s: Floats
-    image: npt.NDArray[np.int64]
-    is_change: npt.NDArray[np.bool_]
-    omitted: npt.NDArray[np.bool_]
-    active: npt.NDArray[np.bool_]
-    duration_s: float
 
 
 def simulate(
@@ -104,9 +90,10 @@ def simulate(
     units = _units(seed, num_units)
     spikes, offsets = _spikes(seed, latents, units["rate_hz"], nuisance)
     metrics = _metrics(seed, offsets, plan.duration_s)
+    behaviour = _behaviour(seed, latents)
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
         name = f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}"
-        _write_nwb(file, name, plan, units["area"], metrics, spikes, offsets)
+        write_planted(file, name, plan, units["area"], metrics, spikes, offsets, behaviour)
     with whole_file(path.with_suffix(".latents.npz")) as partial, partial.open("wb") as beside:
         np.savez(
             beside,
@@ -129,7 +116,7 @@ def _refuse(path: Path, minutes: float, num_units: int, nuisance: float) -> None
             )
 
 
-def _plan(seed: int, minutes: float) -> _Plan:
+def _plan(seed: int, minutes: float) -> Plan:
     draw = generator(seed, "planted", "plan")
     num_flashes = int(minutes * 60 / 2 / STRIDE_S)
     index = np.arange(num_flashes)
@@ -143,7 +130,7 @@ def _plan(seed: int, minutes: float) -> _Plan:
     block_s = num_flashes * STRIDE_S
     start_s = LEAD_S + index * STRIDE_S
     replay_s = LEAD_S + block_s + PAUSE_S + index * STRIDE_S
-    return _Plan(
+    return Plan(
         np.concatenate([start_s, replay_s]),
         np.tile(image, 2),
         np.tile(is_change, 2),
@@ -161,7 +148,7 @@ def _ornstein_uhlenbeck(draw: np.random.Generator, num_bins: int, num: int, tau_
     return np.asarray(lfilter([1.0], [1.0, -decay], noise, axis=0))
 
 
-def _latents(seed: int, plan: _Plan) -> Floats:
+def _latents(seed: int, plan: Plan) -> Floats:
     """Return the standardised latents (T, 8), in the order of `NAMES`."""
     draw = generator(seed, "planted", "latents")
     num_bins = round(plan.duration_s / BIN_S)
@@ -276,130 +263,24 @@ def _metrics(
     }
 
 
-def _write_nwb(
-    file: h5py.File,
-    name: str,
-    plan: _Plan,
-    area: npt.NDArray[np.str_],
-    metrics: dict[str, npt.NDArray[Any]],
-    spikes_s: Floats,
-    offsets: npt.NDArray[np.int64],
-) -> None:
-    """Write NWB 2.6 with h5py: unlike pynwb's, these bytes depend on the arguments alone."""
-    text = h5py.string_dtype()
-    moment = "2020-01-01T00:00:00+00:00"
-    file.attrs.update({"nwb_version": "2.6.0", "neurodata_type": "NWBFile", "namespace": "core"})
-    file.attrs["object_id"] = name
-    for key, value in (
-        ("identifier", name),
-        ("session_description", "simulated by rheobase; true latents lie beside this file"),
-        ("session_start_time", moment),
-        ("timestamps_reference_time", moment),
-    ):
-        file.create_dataset(key, data=value, dtype=text)
-    file.create_dataset("file_create_date", data=[moment], dtype=text)
-    for key in ("acquisition", "analysis", "processing", "stimulus/presentation", "general"):
-        file.create_group(key)
-    file.create_group("stimulus/templates")
-
-    def table(
-        where: str,
-        kind: str,
-        namespace: str,
-        about: str,
-        ids: npt.NDArray[np.int64],
-        columns: dict[str, Any],
-    ) -> h5py.Group:
-        group = file.create_group(where)
-        group.attrs.update(
-            {
-                "neurodata_type": kind,
-                "namespace": namespace,
-                "description": about,
-                "object_id": f"{name}/{where}",
-            }
-        )
-        own = [key for key in columns if not key.endswith("_index")]
-        group.attrs.create("colnames", own, dtype=text)
-        typed(group.create_dataset("id", data=ids), "ElementIdentifiers", f"{where}/id")
-        for key, values in columns.items():
-            if np.asarray(values).dtype.kind == "U":
-                made = group.create_dataset(key, data=np.asarray(values, object), dtype=text)
-            else:
-                made = group.create_dataset(key, data=values)
-            if key.endswith("_index"):
-                typed(made, "VectorIndex", f"{where}/{key}")
-                made.attrs["description"] = f"index of {key.removesuffix('_index')}"
-                made.attrs["target"] = group[key.removesuffix("_index")].ref
-            else:
-                typed(made, "VectorData", f"{where}/{key}")
-                made.attrs["description"] = key.replace("_", " ")
-        return group
-
-    def typed(made: h5py.Dataset, kind: str, where: str) -> None:
-        made.attrs.update(
-            {
-                "neurodata_type": kind,
-                "namespace": "hdmf-common",
-                "object_id": f"{name}/{where}",
-            }
-        )
-
-    for where, kind, about in (
-        ("general/devices/probe", "Device", {"description": "simulated probe"}),
-        (
-            "general/extracellular_ephys/probeA",
-            "ElectrodeGroup",
-            {"description": "simulated channels", "location": "mouse visual system"},
-        ),
-    ):
-        made = file.create_group(where)
-        made.attrs.update({"neurodata_type": kind, "namespace": "core", **about})
-        made.attrs["object_id"] = f"{name}/{where}"
-    probe = file["general/extracellular_ephys/probeA"]
-    probe["device"] = h5py.SoftLink("/general/devices/probe")
-    channels = np.arange(len(area)) + 1000
-    table(
-        "general/extracellular_ephys/electrodes",
-        "DynamicTable",
-        "hdmf-common",
-        "one channel a unit",
-        channels,
-        {
-            "location": area,
-            "group": np.full(len(area), probe.ref, dtype=h5py.ref_dtype),
-            "group_name": np.full(len(area), "probeA"),
-        },
-    )
-    table(
-        "units",
-        "Units",
-        "core",
-        "simulated units",
-        np.arange(len(area)) + 1,
-        {
-            "spike_times": spikes_s,
-            "spike_times_index": offsets[1:].astype(np.uint64),
-            "peak_channel_id": channels,
-            "quality": np.full(len(area), "good"),
-            **metrics,
-        },
-    )
-    num = len(plan.start_s)
-    table(
-        f"intervals/{STIMULUS}_presentations",
-        "TimeIntervals",
-        "core",
-        "flashes and omissions",
-        np.arange(num),
-        {
-            "start_time": plan.start_s,
-            "stop_time": plan.start_s + FLASH_S,
-            "stimulus_name": np.full(num, STIMULUS),
-            "stimulus_block": np.where(plan.active, ACTIVE_BLOCK, PASSIVE_BLOCK),
-            "image_name": np.where(plan.omitted, "omitted", np.array(IMAGES)[plan.image]),
-            "is_change": plan.is_change.astype(np.uint8),
-            "omitted": plan.omitted.astype(np.uint8),
-            "active": plan.active.astype(np.uint8),
-        },
+def _behaviour(seed: int, latents: Floats) -> Behaviour:
+    """Return a mouse that runs and opens its pupil with the slow state, and blinks."""
+    draw = generator(seed, "planted", "behaviour")
+    num_bins = len(latents)
+    bin_s = np.arange(num_bins) * BIN_S
+    state = latents[:, NAMES.index("state")]
+    stride = _ornstein_uhlenbeck(draw, num_bins, 1, 2.0)[:, 0]
+    width = _ornstein_uhlenbeck(draw, num_bins, 1, 5.0)[:, 0]
+    wheel_s = np.arange(0, num_bins * BIN_S, 1 / WHEEL_HZ)
+    camera_s = np.arange(0, num_bins * BIN_S, 1 / CAMERA_HZ)
+    speed = RUNNING_CM_S * np.maximum(0, 1 + 0.5 * state + 0.5 * stride)
+    area = PUPIL_AREA * np.exp(0.1 * state + 0.1 * width)
+    blinks_s = np.cumsum(draw.exponential(1 / BLINKS_HZ, size=1 + num_bins // 100))
+    last = np.searchsorted(blinks_s, camera_s, side="right") - 1
+    return Behaviour(
+        wheel_s,
+        np.interp(wheel_s, bin_s, speed),
+        camera_s,
+        np.interp(camera_s, bin_s, area),
+        (last >= 0) & (camera_s - blinks_s[last] < BLINK_S),
     )

@@ -50,7 +50,9 @@ class Units:
 class Presentations:
     """Stimulus flashes and omissions in order of time, each (P,).
 
-    `image` is ``"omitted"`` for an omission and ``""`` where the file names none.
+    `image` is ``"omitted"`` for an omission and ``""`` where the file names none. `stride_s` is
+    the time from onset to onset that the layout promises, the passive block replaying the
+    active one; None where none is promised.
     """
 
     start_s: Floats
@@ -60,6 +62,7 @@ class Presentations:
     omitted: Bools
     block: Ints
     active: Bools
+    stride_s: float | None = None
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -81,6 +84,12 @@ class Intervals:
 
     def __len__(self) -> int:
         return len(self.start_s)
+
+    def index_at(self, time_s: Floats) -> Ints:
+        """Return the interval that holds each time, -1 where none does; intervals in order."""
+        index = np.searchsorted(self.start_s, time_s, side="right") - 1
+        inside = (index >= 0) & (time_s < np.append(self.stop_s, -np.inf)[index])
+        return np.where(inside, index, -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ CHUNK_BINS = 6000
 2,000 units."""
 MAX_UNITS = np.iinfo(np.uint16).max + 1
 
-Dense = npt.NDArray[np.uint8]
+Number = TypeVar("Number", np.uint8, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +79,11 @@ class Counts:
         return cls(tuple(chunks), num_units)
 
     @classmethod
-    def of_dense(cls, dense: Dense) -> Counts:
+    def of_dense(cls, dense: npt.NDArray[np.uint8]) -> Counts:
         """Return the counts of a dense (T, N) uint8 array."""
         return cls.of_rows(csr_array(dense))
 
-    def dense(self, begin: int = 0, end: int | None = None) -> Dense:
+    def dense(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.uint8]:
         """Return bins `begin` to `end`, all by default, as a dense (T, N) uint8 array.
 
         Examples
@@ -91,7 +92,8 @@ class Counts:
         array([[0, 0],
                [1, 0]], dtype=uint8)
         """
-        return dense_rows(self.pieces(begin, len(self) if end is None else end), self.num_units)
+        pieces = self.pieces(begin, len(self) if end is None else end)
+        return dense_rows(pieces, self.num_units, np.uint8)
 
     def pieces(self, begin: int, end: int) -> Iterator[Chunk]:
         """Return bins `begin` to `end` as views of the chunks they lie in.
@@ -113,19 +115,19 @@ class Counts:
             begin += stop - first
 
 
-def dense_rows(pieces: Iterable[Chunk], num_units: int) -> Dense:
-    """Return the bins of all pieces, one after another, as a dense (T, N) uint8 array."""
+def dense_rows(pieces: Iterable[Chunk], num_units: int, kind: type[Number]) -> npt.NDArray[Number]:
+    """Return the bins of all pieces, one after another, as a dense (T, N) array of `kind`."""
     parts = list(pieces)
     if not parts:
-        return np.zeros((0, num_units), np.uint8)
+        return np.zeros((0, num_units), kind)
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     rows = csr_array(
         (
-            np.concatenate([part.count for part in parts]),
+            np.concatenate([part.count for part in parts]).astype(kind, copy=False),
             np.concatenate([part.unit for part in parts]).astype(np.int32),
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         ),
         shape=(len(lengths), num_units),
     )
-    dense: Dense = rows.toarray()
+    dense: npt.NDArray[Number] = rows.toarray()
     return dense

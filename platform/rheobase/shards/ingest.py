@@ -10,7 +10,8 @@ from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError
 from rheobase.core.storage import Location, child
 from rheobase.sessions.load import load_session
-from rheobase.sessions.quality import check_session, select_units
+from rheobase.sessions.quality import check_session
+from rheobase.sessions.selection import select_units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import write_shard
@@ -46,7 +47,7 @@ def bin_session(
     ArtifactError
         `folder` cannot be read or written.
     """
-    session = load_session(address)
+    session = load_session(address, settings.events)
     resolved = settings.model_dump(mode="json", exclude={"sessions"})
     made_of: dict[str, Any] = {
         "session": session.session_id,
@@ -67,7 +68,7 @@ def bin_session(
                 f"{address}: {finding.check} ({finding.count}): {finding.detail}; "
                 "'rheobase validate' lists every finding"
             )
-    selection = select_units(session, settings.quality, settings.areas)
+    selection = select_units(session, settings.quality, settings.areas, settings.nan_metrics)
     shard = make_shard(selection.session, settings, held_out)
     manifest = {
         **made_of,
@@ -76,6 +77,7 @@ def bin_session(
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
         "dropped_units": selection.dropped,
+        "units_kept_with_nan_metric": selection.num_nan_kept,
         "findings": [asdict(finding) for finding in findings],
     }
     with whole_folder(target, manifest) as partial:

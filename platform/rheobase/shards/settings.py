@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rheobase.core.settings import Settings
+from rheobase.sessions.events import EventSettings
 
 
 class SplitSettings(Settings):
@@ -30,7 +31,8 @@ class DataSettings(Settings):
     """Which recordings, which units, which bins."""
 
     sessions: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Paths or globs to .nwb or .npz, or `synthetic:planted?seed=0&minutes=20`."""
+    """Paths or globs to .nwb or .npz, `allen-vbn:all?area=VISp` or a session's id in place of all,
+    or `synthetic:planted?seed=0&minutes=20`."""
     areas: tuple[str, ...] = ()
     """Prefixes of structure acronyms; empty keeps every area."""
     bin_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
@@ -39,5 +41,9 @@ class DataSettings(Settings):
     """Length of a training window."""
     quality: Literal["allen", "bombcell", "ibl", "none"] = "allen"
     """Preset of unit quality thresholds."""
+    nan_metrics: Literal["drop", "keep"] = "drop"
+    """Whether a unit is dropped where a metric of the preset is NaN; counted either way."""
+    events: EventSettings | None = None
+    """What the interval tables of an NWB file mean; none: the Visual Behavior layout's own."""
     split: SplitSettings = SplitSettings()
     """How train and test are divided."""

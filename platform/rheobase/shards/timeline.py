@@ -68,4 +68,4 @@ def timeline_of(shard: Shard) -> Timeline:
 def stacked_counts(shard: Shard) -> npt.NDArray[np.uint8]:
     """Return the counts of all segments as dense (T, N), in the order of the timeline."""
     pieces = (chunk for segment in shard.segments for chunk in segment.counts.chunks)
-    return dense_rows(pieces, shard.num_units)
+    return dense_rows(pieces, shard.num_units, np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.shards.counts import Dense, dense_rows
+from rheobase.shards.counts import Number, dense_rows
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 
@@ -54,8 +54,10 @@ def window_starts(
     return ends - num_bins + 1
 
 
-def window_counts(shard: Shard, starts: npt.NDArray[np.int64], num_bins: int) -> Dense:
-    """Return the counts of windows, (W, num_bins, N) uint8.
+def window_counts(
+    shard: Shard, starts: npt.NDArray[np.int64], num_bins: int, kind: type[Number]
+) -> npt.NDArray[Number]:
+    """Return the counts of windows, (W, num_bins, N).
 
     Parameters
     ----------
@@ -65,6 +67,8 @@ def window_counts(shard: Shard, starts: npt.NDArray[np.int64], num_bins: int) ->
         (W,) first bin of each window, as `window_starts` gives them, in any order.
     num_bins
         Length of a window in bins.
+    kind
+        Of the numbers: ``np.uint8``, or ``np.float32`` for a network, which costs no more.
 
     Raises
     ------
@@ -79,4 +83,5 @@ def window_counts(shard: Shard, starts: npt.NDArray[np.int64], num_bins: int) ->
         for segment, begin in zip(which.tolist(), (starts - first).tolist(), strict=True)
         for piece in shard.segments[segment].counts.pieces(begin, begin + num_bins)
     ]
-    return dense_rows(pieces, shard.num_units).reshape(len(starts), num_bins, shard.num_units)
+    dense = dense_rows(pieces, shard.num_units, kind)
+    return dense.reshape(len(starts), num_bins, shard.num_units)

@@ -24,12 +24,13 @@ def top_trials(ranking: Mapping[str, Any], num: int) -> dict[str, str]:
     Notes
     -----
     The first is the ranking's `best`. With several objectives the rest of the front comes before
-    trials that it dominates.
+    trials that it dominates, that with the larger bulge first.
     """
     best = ranking["best"]
     if best is None:
         return {}
     front = ranking["pareto"]["trials"] if ranking["pareto"] else []
+    front = sorted(front, key=lambda row: -row["bulge"])
     feasible = [row for row in ranking["trials"] if row["tier"] in ("passed", "feasible")]
     ids = dict.fromkeys([best, *(row["trial_id"] for row in [*front, *feasible])])
     names = [BASELINE, *(f"{TOP}{rank}" for rank in range(2, num + 1))]

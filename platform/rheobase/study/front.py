@@ -37,7 +37,8 @@ def pareto_front(
     -------
     ``objectives``: the direction of each; ``trials``: those through the gate that no other of
     them dominates, in the order of the ranking, each with mean and 95 % Student t interval of
-    every objective; ``knee``: the id of one of them, or None where there is none.
+    every objective and its ``bulge`` (`bulges`); ``knee``: the id of one of them, or None where
+    there is none.
     """
     names = spec.search.objectives
     if len(names) < 2:
@@ -60,10 +61,14 @@ def pareto_front(
             }
     cost = np.array(points).reshape(-1, len(names))
     kept = np.flatnonzero(non_dominated(cost)).tolist()
+    bulge = bulges(cost[kept])
+    front = [found[index] | {"bulge": one} for index, one in zip(kept, bulge, strict=True)]
+    # Of trials level with each other the first.
+    most = front[bulge.index(max(bulge))] if front else None
     return {
         "objectives": {name: DIRECTIONS[name] for name in names},
-        "trials": [found[index] for index in kept],
-        "knee": found[kept[knee(cost[kept])]]["trial_id"] if kept else None,
+        "trials": front,
+        "knee": most["trial_id"] if most else None,
     }
 
 
@@ -80,24 +85,26 @@ def non_dominated(cost: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(~(no_worse & better).any(axis=0))
 
 
-def knee(cost: Floats) -> int:
-    """Return the index of the point of a front (n, k) that bulges most towards the ideal.
+def bulges(cost: Floats) -> list[float]:
+    """Return how far each point of a front (n, k) bulges towards the ideal; the most is the knee.
 
     Notes
     -----
     Every objective is scaled to 0 at the front's best value and 1 at its worst; one that does
-    not vary is left out. The knee is the point farthest on the ideal's side from the plane
-    ``sum(x) = 1``, which with two objectives is the chord between the front's ends: the point of
-    the least sum, and of points level with each other the first. After Das 1999, *On
-    characterizing the "knee" of the Pareto curve based on Normal-Boundary Intersection*.
+    not vary is left out. The bulge is ``1 - sum(x)``: the signed distance, times sqrt(k), from the
+    plane ``sum(x) = 1``, which with two objectives is the chord between the front's ends. After
+    Das 1999, *On characterizing the "knee" of the Pareto curve based on Normal-Boundary
+    Intersection*.
 
     Examples
     --------
-    >>> knee(np.array([[0.0, 1.0], [0.1, 0.2], [1.0, 0.0]]))
-    1
+    >>> bulges(np.array([[0.0, 1.0], [0.1, 0.2], [1.0, 0.0]]))
+    [0.0, 0.7, 0.0]
     """
+    if not len(cost):
+        return []
     low, width = cost.min(axis=0), np.ptp(cost, axis=0)
     varies = width > 0
     scaled = (cost[:, varies] - low[varies]) / width[varies]
     # Rounded, so that points level but for the last bit are level.
-    return int(np.argmin(np.round(scaled.sum(axis=1), 12)))
+    return [float(one) for one in np.round(1 - scaled.sum(axis=1), 12)]

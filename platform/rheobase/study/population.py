@@ -139,9 +139,9 @@ class SessionTraining:
             until = next(at for at in self._steps if at > step)
             reports = self._train_guarded(group, until)
             for trial in going_on(group):
+                # Kept first: a trial that goes on from here is heard and judged here again.
+                self._keep(trial, reports[trial.request.trial_id])
                 self._report(trial, until, reports[trial.request.trial_id])
-                if trial.outcome is None:
-                    self._keep(trial, reports[trial.request.trial_id])
 
     def _train_guarded(self, group: Sequence[Trial], until: int) -> dict[str, dict[str, float]]:
         """Train together; where that raises, each alone, to find whose error it is."""

@@ -1,0 +1,101 @@
+"""A study's plan for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from rheobase.study.ablation import arms_of
+from rheobase.study.plan import Estimate, num_replicates, num_winners
+from rheobase.study.spec import StudySpec
+from rheobase.study.statistics import least_p
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def plan_view(spec: StudySpec, found: Estimate) -> Group:
+    """Return what will run and what it needs, for a terminal of 80 columns."""
+    arms, num_pairs = arms_of(spec), len(spec.seeds.report)
+    lines = [
+        f"{spec.name}: {spec.question}",
+        f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds",
+        f"report: best {num_winners(spec)} and {len(arms)} arms x {num_pairs} seeds",
+        *(f"  {name}: {overrides}" for name, overrides in arms.items()),
+    ]
+    if num_pairs:
+        lines.append(
+            f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}"
+        )
+    lines.append(
+        f"{found.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
+        f"{duration(found.cpu_hours_per_session)} of CPU a session"
+    )
+    unknown = [f"not counted, nothing is known before it is read: {one}" for one in found.unknown]
+    parts: list[Table | Text] = [_sessions(found), Text(), _needs(found)] if found.sessions else []
+    return Group(*map(Text, lines), Text(), *parts, *(Text(one, style="dim") for one in unknown))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index else "left", overflow="fold")
+    return table
+
+
+def _sessions(found: Estimate) -> Table:
+    table = _table("one recording of", "units", "good", "spikes", "bins", "windows", "shard")
+    for row in found.sessions:
+        table.add_row(
+            f"{row.num_sessions} x {row.address} ({row.basis})",
+            str(row.num_units),
+            str(row.num_kept_units),
+            f"{row.num_spikes / 1e6:.1f} M",
+            f"{row.num_bins:,}",
+            f"{row.train_windows + row.test_windows:,}",
+            size(row.shard_bytes),
+        )
+    return table
+
+
+def _needs(found: Estimate) -> Table:
+    table = _table("all of them", "estimate", "")
+    for name, num in found.bytes.items():
+        table.add_row(f"disk, {name}", size(num), "")
+    for name, hours in found.cpu_hours.items():
+        memory = f"{size(found.memory_bytes[name])} in a process"
+        table.add_row(f"{name}, CPU and memory", duration(hours), memory)
+    table.add_row(
+        "windows", f"{found.train_windows + found.test_windows:,}", f"{found.test_windows:,} test"
+    )
+    return table
+
+
+def size(num_bytes: float) -> str:
+    """Return bytes for people, in powers of 1000.
+
+    Examples
+    --------
+    >>> size(999), size(28_700_000_000)
+    ('999 B', '28.7 GB')
+    """
+    power = 0
+    while num_bytes >= 999.5 and power < len(UNITS) - 1:
+        num_bytes /= 1000
+        power += 1
+    return f"{num_bytes:.{0 if power == 0 else 1}f} {UNITS[power]}"
+
+
+def duration(hours: float) -> str:
+    """Return hours for people.
+
+    Examples
+    --------
+    >>> duration(0.0005), duration(0.2), duration(148.3)
+    ('1.8 s', '12 min', '148 h')
+    """
+    seconds = hours * 3600
+    length, unit = (1, "s") if seconds < 90 else (60, "min") if seconds < 5400 else (3600, "h")
+    value = seconds / length
+    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"

@@ -1,0 +1,52 @@
+"""Shards in an S3 bucket; here because the server lives in the exporter's environment."""
+
+import json
+
+import numpy as np
+import pytest
+from pyarrow.fs import S3FileSystem
+
+from rheobase.core.errors import ArtifactError
+from rheobase.shards.ingest import bin_session
+from rheobase.shards.settings import DataSettings
+from rheobase.shards.store import read_shard
+from rheobase.shards.timeline import stacked_counts
+
+pytestmark = [pytest.mark.exporter, pytest.mark.timeout(240)]
+PLANTED = "synthetic:planted?seed=0&minutes=1&units=12"
+SETTINGS = DataSettings(sessions=("x",), quality="none")
+
+
+@pytest.fixture
+def lab(bucket, monkeypatch):
+    """Return the file system of the server, on which a bucket `lab` exists."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    system = S3FileSystem(endpoint_override=bucket, allow_bucket_creation=True)
+    system.create_dir("lab")
+    return system
+
+
+def test_a_shard_in_a_bucket_is_the_one_of_a_folder(lab, tmp_path):
+    here = read_shard(bin_session(PLANTED, SETTINGS, tmp_path))
+    location = bin_session(PLANTED, SETTINGS, "s3://lab/shards")
+    there = read_shard(location)
+    np.testing.assert_array_equal(stacked_counts(there), stacked_counts(here))
+    before = lab.get_file_info(str(location).removeprefix("s3://")).mtime
+    assert bin_session(PLANTED, SETTINGS, "s3://lab/shards") == location
+    assert lab.get_file_info(str(location).removeprefix("s3://")).mtime == before
+
+
+def test_the_command_bins_into_a_bucket(lab, cli):
+    done = cli("bin", PLANTED, "--quality", "none", "--out", "s3://lab/by-command", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["num_spikes"] == stacked_counts(read_shard(row["shard"])).sum() > 0
+
+
+def test_a_bucket_that_is_not_there_is_told_in_one_line(lab):
+    with pytest.raises(ArtifactError, match="s3://nowhere/shards") as caught:
+        bin_session(PLANTED, SETTINGS, "s3://nowhere/shards")
+    assert "\n" not in str(caught.value)
