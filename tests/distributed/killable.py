@@ -2,11 +2,13 @@
 
 ``python killable.py forks SPEC RUN SHARD LATENTS`` goes on with the study once for each line of
 stdin, in a fork of itself: ``seconds 0.3`` kills it after that time, ``write 7`` before the
-seventh call that writes to disk, ``never`` not at all. Each answer is ``killed``, ``ended`` or the
+seventh call that writes to disk, ``memory 8000000000`` gives it so many bytes of address
+space, ``never`` leaves it alone. Each answer is ``killed``, ``ended`` or the
 number of the system's error that ended it.
 """
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -57,6 +59,8 @@ def in_forks(spec, run, shard, latents):
                 threading.Timer(float(at[0]), die).start()
             elif kind == "write":
                 die_before_write(int(at[0]))
+            elif kind == "memory":
+                resource.setrlimit(resource.RLIMIT_AS, (int(at[0]), int(at[0])))
             try:
                 go_on(spec, run, shards, read)
             except OSError as error:

@@ -143,3 +143,20 @@ def test_a_study_whose_driver_is_killed_four_times_among_two_workers_loses_and_r
     ]
     assert ranking_after == ranking
     assert files_of(run) == files_of(whole)
+
+
+def test_a_trial_that_runs_out_of_memory_fails_alone(root, stored, tiny, tmp_path):
+    table = dump_study(tiny)
+    table["ablation"]["arms"] = {
+        "huge": {"student.num_neurons": 60_000},  # 14 GB of recurrent weights
+        "small": {"student.num_neurons": 8},
+    }
+    spec, run = parse_study(table), tmp_path / "run"
+    with process(root, tmp_path, stored, spec, run, "forks") as started:
+        assert told(started, f"memory {12 * 10**9}")[0] == "ended"
+    _, records = found_in(spec, run)
+    status = {r.request.arm: r.status for r in records if r.request.stage == "report"}
+    assert status == {"baseline": "complete", "huge": "failed", "small": "complete"}
+    (huge,) = (r for r in records if r.request.arm == "huge")
+    assert "memory" in huge.error
+    assert "\n" not in huge.error
