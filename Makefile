@@ -8,7 +8,7 @@ ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 BENCH := .venv-bench
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter setup exporter study dev test lint types imports bench-data clean
+.PHONY: help interpreter setup exporter study dev test lint types imports bench-data bench-search clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -71,6 +71,11 @@ bench-data: $(VENV)/.setup $(BENCH)/.setup ## sessions, shards, loader and plan 
 	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/plan.py >> benchmarks/.data.md
 	mv benchmarks/.data.md benchmarks/data.md
 	@cat benchmarks/data.md
+
+bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draws, most of an hour; writes benchmarks/search.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/search.py > benchmarks/.search.md
+	mv benchmarks/.search.md benchmarks/search.md
+	@cat benchmarks/search.md
 
 clean: ## remove environments and caches, keep runs/
 	rm -rf $(VENV) $(ALLEN) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

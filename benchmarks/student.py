@@ -17,7 +17,7 @@ import snntorch
 import torch
 from snntorch import surrogate
 
-from rheobase.student.network import Students, spikes_of
+from rheobase.student.network import Replicate, Students, spikes_of
 from rheobase.student.settings import StudentSettings
 
 UNITS, BINS, WINDOWS = 200, 100, 32
@@ -33,12 +33,13 @@ def students(replicates: int, neurons: int, seed: int) -> Students:
     bias = torch.full((replicates, neurons), 0.1)
     for tensor in (weights, recurrent, bias):
         tensor.requires_grad_(True)
-    return Students(weights, recurrent, bias, torch.ones(neurons))
+    return Students(weights, recurrent, bias, torch.ones(replicates, neurons))
 
 
 def packed(networks: Students, counts: torch.Tensor) -> torch.Tensor:
     """Return spikes (T, R, B, M) by this package."""
-    return spikes_of(networks, counts, SETTINGS, 10.0)
+    replicates = [Replicate(seed, SETTINGS) for seed in range(len(networks.bias))]
+    return spikes_of(networks, counts, replicates, 10.0)
 
 
 def plain(networks: Students, counts: torch.Tensor) -> torch.Tensor:

@@ -13,13 +13,11 @@ from pydantic import BaseModel
 from rheobase.sessions.events import EventSettings
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
+from rheobase.study.search_settings import Choice, Range, SearchSettings, StopSettings
 from rheobase.study.spec import (
     AblationSettings,
-    Choice,
-    Range,
     Require,
     ResourceSettings,
-    SearchSettings,
     SeedSettings,
     StudySpec,
 )
@@ -33,6 +31,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[teacher]", TeacherSettings),
     ("[student]", StudentSettings),
     ("[search]", SearchSettings),
+    ("[search.stop]", StopSettings),
     ("an entry of [search.space], numeric", Range),
     ("an entry of [search.space], categorical", Choice),
     ("[ablation]", AblationSettings),

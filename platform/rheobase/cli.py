@@ -419,6 +419,10 @@ def run(
     sessions: Sessions = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
+    fork: Annotated[
+        Path | None,
+        typer.Option("--fork", help="Folder of a run whose finished trials are taken over."),
+    ] = None,
     address: RayAddress = "local",
     underpowered: Annotated[
         bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
@@ -445,6 +449,7 @@ def run(
             resume=resume,
             address=address,
             listener=_Terminal([TensorBoardLog(folder, spec)]),
+            fork=fork,
         )
     except KeyboardInterrupt:
         log.print("interrupted; the same command with --resume goes on", style="yellow")
@@ -567,20 +572,17 @@ def _inputs(run_folder: Path) -> Iterator[tuple[list[Any], Any]]:
 
 @app.command()
 def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
-    """Run one trial again; exit 0 only where its numbers are bit-identical.
+    """Run one trial again; exit 0 only where it ends bit for bit as it did.
 
     Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
     """
     import tempfile
 
-    from rheobase.study.trial import run_trial
+    from rheobase.study.replay import replay_trial
 
     spec, record = _record(run_folder, trial)
-    if record.result is None:
-        raise StudyError(f"{trial}: a complete trial must be replayed, but it is {record.status}")
     with _inputs(run_folder) as (shards, latents), tempfile.TemporaryDirectory() as folder:
-        again = run_trial(record.request, spec, shards, latents, Path(folder))
-    was, now = (r.model_dump(mode="json", exclude={"wall_s"}) for r in (record.result, again))
+        was, now = replay_trial(record, spec, shards, latents, Path(folder))
     same = was == now
     if as_json:
         _print_json({"trial_id": trial, "identical": same, "stored": was, "replayed": now})
@@ -602,6 +604,8 @@ def trace(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
     found = {
         "trial": record.request.model_dump(mode="json"),
         "status": record.status,
+        "error": record.error,
+        "host": record.result.host if record.result else None,
         "inputs": inputs,
         "latents": read_json(Path(inputs["latents"]) / MANIFEST),
         "shards": {
@@ -636,6 +640,26 @@ def export(
     else:
         for path in files:
             typer.echo(str(path))
+
+
+@app.command("export-optuna")
+def export_optuna(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="The journal; replaced if there.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's trials as a journal that optuna-dashboard opens.
+
+    Example: rheobase export-optuna runs/studies/quickstart --out quickstart.journal
+    """
+    from rheobase.study.journal import write_journal
+
+    spec, records = _stored(run_folder)
+    write_journal(spec, records, out)
+    if as_json:
+        _print_json({"journal": str(out), "num_trials": len(records)})
+    else:
+        typer.echo(str(out))
 
 
 @app.command()

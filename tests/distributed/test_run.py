@@ -66,6 +66,25 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     other = parse_study({**dump_study(study), "student": {"num_neurons": 13}})
     with pytest.raises(StudyError, match=r"student\.num_neurons 12 -> 13"):
         run_study(other, run, resume=True, address="local", listener=Silent())
+    longer = parse_study(
+        {**dump_study(study), "search": dump_study(study)["search"] | {"trials": 4}}
+    )
+    with pytest.raises(StudyError, match=r"search\.trials 3 -> 4; use another --out, and --fork"):
+        run_study(longer, run, resume=True, address="local", listener=Silent())
+    new = tmp_path / "new"
+    run_study(longer, new, resume=False, address="local", listener=Silent(), fork=run)
+    with (
+        Ledger.open_existing(run / "ledger.sqlite") as old,
+        Ledger(new / "ledger.sqlite") as forked,
+    ):
+        ended = {r.request.trial_id: r.ended_at for r in old.records()}
+        records = forked.records()
+    searched = [r for r in records if r.request.stage == "select"]
+    taken_over = [r for r in searched if r.request.trial_id in ended]
+    assert [len(searched), len(taken_over)] == [4, 3]
+    assert all(r.ended_at == ended[r.request.trial_id] for r in taken_over)
+    assert all((new / "trials" / r.request.trial_id / "students.npz").exists() for r in searched)
+
     inputs["digests"]["latents"] = "another"
     (run / "inputs.json").write_text(json.dumps(inputs))
     with pytest.raises(ArtifactError, match="latents another -> "):

@@ -67,6 +67,25 @@ def test_ray_gives_the_numbers_of_one_process_and_a_failed_trial_costs_no_other(
     assert {path.name for path in tmp_path.iterdir()} == {"ledger.sqlite", "trials"}
 
 
+def test_neither_packs_nor_workers_change_a_number(
+    ray_with_two_cpus, stored, tiny, expected, tmp_path
+):
+    table = dump_study(tiny)
+    table["search"] |= {"trials": 8, "generation": 4}
+    table["search"]["stop"] = {"rungs": [0.5], "min_trials": 4, "audit": 1}
+    alone = expected(parse_study(table))
+    assert [status for _, status, *_ in alone].count("pruned") >= 1
+    for pack, most in ((4, 1), (3, 0)):
+        table["search"]["pack"] = pack
+        table["resources"] = {"max_concurrent": most}
+        spec = parse_study(table)
+        assert expected(spec) == alone
+        run = tmp_path / str(pack)
+        with Ledger(run / "ledger.sqlite") as ledger:
+            search(spec, run, inputs_of(stored), Bookkeeper(ledger, Silent()))
+            assert numbers(ledger) == alone
+
+
 def workers_of_tune():
     """Return the process ids of this process's trial workers."""
     found, parents = [], [os.getpid()]

@@ -7,7 +7,7 @@ BAND = (5.0, 20.0)
 
 
 def broken(rates):
-    found = violations({"active": np.array(rates, float)}, BAND, 0, True)
+    found = violations({"active": np.array(rates, float)}, BAND, 0, 9, True)
     return {name for name, value in found.items() if value > 0}
 
 
@@ -43,5 +43,6 @@ def test_each_line_is_broken_by_its_own_fault(rates, line):
 
 def test_one_wrong_sign_or_one_nan_is_infeasible():
     rates = {"active": np.full(10, 10.0)}
-    assert violations(rates, BAND, 1, True)["dale"] > 0
-    assert violations(rates, BAND, 0, False)["finite"] > 0
+    assert violations(rates, BAND, 1, 4000, True)["dale"] == 1 / 4000
+    assert violations(rates, BAND, 0, 0, True)["dale"] == 0
+    assert violations(rates, BAND, 0, 9, False)["finite"] > 0

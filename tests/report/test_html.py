@@ -7,6 +7,7 @@ import pytest
 from rheobase.cli import _ranking
 from rheobase.core.errors import ArtifactError
 from rheobase.report.html import verdict, write_report
+from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 
 
@@ -77,8 +78,6 @@ def test_the_same_ledger_gives_the_same_page(small_run, text):
 
 
 def test_a_run_without_an_ended_trial_is_refused(small_run, tmp_path):
-    from rheobase.study.ledger import Ledger
-
     for name in ("study.json", "inputs.json"):
         (tmp_path / name).write_text((small_run / name).read_text())
     with Ledger(tmp_path / "ledger.sqlite"):
@@ -113,3 +112,84 @@ def test_a_feasible_winner_below_the_gate_says_why(trial_of, replicate_of, spec_
 
 def test_the_ranking_is_plain_json(small_run):
     json.dumps(_ranking(small_run), allow_nan=False)
+
+
+@pytest.fixture
+def page_of(small_run, tmp_path):
+    """Write the report of made-up trials in a study whose [search] is changed."""
+
+    def build(records, **search):
+        study = json.loads((small_run / "study.json").read_text())
+        study["search"] |= search
+        (tmp_path / "study.json").write_text(json.dumps(study))
+        (tmp_path / "inputs.json").write_text((small_run / "inputs.json").read_text())
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            for record in records:
+                ledger.add(record.request)
+                ledger.adopt(record.request.trial_id, record)
+        return write_report(tmp_path).read_text()
+
+    return build
+
+
+@pytest.fixture
+def of_size(trial_of, replicate_of):
+    def build(number, cca, num_neurons, stage="select", **changes):
+        seeds = (0, 1, 2) if stage == "select" else (10, 11, 12)
+        found = tuple(replicate_of(s, cca + s % 10 / 1000, connections=50) for s in seeds)
+        record = trial_of(number, found, stage=stage, **changes)
+        student = {"num_neurons": num_neurons, "steps": 80}
+        request = record.request.model_copy(update={"student": student})
+        return record.model_copy(update={"request": request})
+
+    return build
+
+
+def test_a_front_is_drawn_and_listed_with_its_knee(page_of, of_size):
+    records = [of_size(0, 0.95, 64), of_size(1, 0.93, 16), of_size(2, 0.75, 8), of_size(3, 0.5, 4)]
+    text = page_of(records, sampler="nsga2", objectives=["cca_heldout", "num_neurons"])
+    assert "pareto" in Page(text).ids
+    assert "<code>t1</code> knee" in text
+    assert "<div><b>0.931</b><span>held-out CCA</span></div>" in text
+    rows = re.findall(r"<code>(t\d)</code>(?: knee)?</td><td>(0\.\d+)", text)
+    assert rows == [("t0", "0.951"), ("t1", "0.931"), ("t2", "0.751")]
+
+
+def test_a_search_without_a_front_says_so(page_of, of_size):
+    text = page_of([of_size(0, 0.4, 8)], sampler="nsga2", objectives=["cca_heldout", "num_neurons"])
+    assert "No trial of the search passes the gate, so there is no front." in text
+
+
+def test_optimism_is_shown_with_its_interval(page_of, of_size):
+    text = page_of([of_size(0, 0.95, 8), of_size(1, 0.93, 8, stage="report")])
+    assert "optimism" in Page(text).ids
+    assert "<td>0.951</td><td>0.931</td><td>+0.020</td><td>+0.018 – +0.022</td>" in text
+
+
+def test_what_early_stopping_saved_and_cost_is_shown(page_of, of_size):
+    stopped = of_size(1, 0.9, 8, status="pruned")
+    stopped = stopped.model_copy(update={"progress": ((20, {"cca_heldout": 0.1}),)})
+    audit = of_size(2, 0.99, 8, stage="audit", arm="t1")
+    text = " ".join(page_of([of_size(0, 0.95, 8), stopped, audit], stop={}).split())
+    assert "ended 1 trials and saved 38 % of the search's training steps" in text
+    assert "Of 1 drawn at random and run to their end, 1 would have been best" in text
+
+
+def test_a_winner_that_fails_on_the_report_seeds_is_not_called_a_search_without_one(
+    trial_of, replicate_of, spec_of
+):
+    good = tuple(replicate_of(seed, 0.9 + seed / 1000) for seed in range(3))
+    bad = tuple(replicate_of(10 + seed, 0.9, violation=0.2) for seed in range(3))
+    also = tuple(replicate_of(10 + seed, 0.88 + seed / 1000) for seed in range(3))
+    records = [
+        trial_of(0, good),
+        trial_of(1, bad, stage="report"),
+        trial_of(2, also, stage="report", arm="top-2"),
+    ]
+    ranking = rank_study(spec_of, records)
+    told = verdict(spec_of, ranking["confirmed"][0], ranking)
+    assert told[0].startswith("The search's winner does not hold")
+    assert "active: silent" in told[0]
+    assert told[1] == "Also run again, and through the gate on the same seeds: top-2."
+    unlucky = rank_study(spec_of, [trial_of(0, bad[:1])])
+    assert verdict(spec_of, unlucky["trials"][0], unlucky)[0].startswith("No trial was feasible")

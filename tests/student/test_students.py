@@ -1,17 +1,26 @@
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import snntorch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from snntorch import surrogate
 
 from rheobase.shards.timeline import Timeline
+from rheobase.student.adam import adam_step_
 from rheobase.student.dale import dale_violations
 from rheobase.student.distill import squared_canonical_correlation
-from rheobase.student.fit import fit_students
+from rheobase.student.fit import TrainingData, advance, begun, joined, restored
 from rheobase.student.lif import recurrent_lif
-from rheobase.student.network import initial_students, simulate_session
+from rheobase.student.memory import step_bytes
+from rheobase.student.network import Replicate, initial_students, simulate_session
 from rheobase.student.rates import rate_penalty
-from rheobase.student.settings import StudentSettings
+from rheobase.student.settings import PER_REPLICATE, StudentSettings, population_key
 
 SETTINGS = StudentSettings(num_neurons=20, steps=6, batch_windows=4)
 
@@ -19,6 +28,7 @@ SETTINGS = StudentSettings(num_neurons=20, steps=6, batch_windows=4)
 @pytest.fixture(scope="module")
 def session():
     draw = np.random.default_rng(0)
+    torch.set_num_threads(1)  # as in a trial
     counts = draw.poisson(0.1, (2000, 12)).astype(np.uint8)
     zeros = np.zeros(2000, np.int32)
     line = Timeline(
@@ -32,7 +42,13 @@ def session():
         zeros,
         zeros,
     )
-    return counts, draw.standard_normal((2000, 3)).astype(np.float32), line
+    return TrainingData(
+        "s", counts, draw.standard_normal((2000, 3)).astype(np.float32), line, 500.0
+    )
+
+
+def trained(session, replicates, until=6):
+    return advance(begun(replicates, session), session, until).training
 
 
 @pytest.mark.parametrize(
@@ -70,39 +86,145 @@ def test_spikes_and_gradients_equal_a_plain_snntorch_loop(name, reference):
     torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-5, atol=1e-5)
 
 
-def test_a_packed_replicate_trains_as_it_would_alone(session):
-    counts, latents, line = session
-    fitted = [
-        fit_students(counts, latents, line, SETTINGS, 500.0, seeds, "s") for seeds in ((4, 7), (7,))
-    ]
-    assert torch.equal(fitted[0].recurrent[1], fitted[1].recurrent[0])
-    assert torch.equal(fitted[0].input_weights[1], fitted[1].input_weights[0])
+NUMBERS = {
+    "dale": st.booleans(),
+    "excitatory_fraction": st.floats(0.3, 0.9),
+    "inhibitory_gain": st.floats(0.0, 3.0),
+    "recurrent_gain": st.floats(0.0, 3.0),
+    "tau_mem_ms": st.floats(5.0, 60.0),
+    "threshold": st.floats(0.3, 3.0),
+    "surrogate_slope": st.floats(1.0, 50.0),
+    "rate_weight": st.floats(0.0, 1.0),
+    "rate_band_hz": st.tuples(st.floats(0.0, 8.0), st.floats(9.0, 40.0)),
+    "tau_readout_ms": st.floats(20.0, 200.0),
+    "distill_shrinkage": st.floats(1e-3, 0.5),
+    "learning_rate": st.floats(1e-4, 0.1),
+}
+
+
+def test_every_setting_is_either_each_replicates_own_or_in_the_key():
+    assert set(NUMBERS) == PER_REPLICATE
+    shared = set(StudentSettings.model_fields) - PER_REPLICATE
+    assert set(json.loads(population_key(SETTINGS))) == shared
+    assert shared == {"num_neurons", "surrogate", "steps", "batch_windows"}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(data=st.data(), num_neurons=st.sampled_from([13, 20, 24]))
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan"])
+def test_a_packed_replicate_trains_as_it_would_alone(session, surrogate, data, num_neurons):
+    base = {"num_neurons": num_neurons, "surrogate": surrogate, "steps": 4, "batch_windows": 3}
+    # Some settings differ and some do not: both must leave each network its own numbers.
+    drawn = data.draw(st.lists(st.fixed_dictionaries({}, optional=NUMBERS), min_size=2, max_size=5))
+    pack = [Replicate(i, StudentSettings(**base, **own)) for i, own in enumerate(drawn)]
+    together = trained(session, pack, 4)
+    spikes, features = simulate_session(together.students, session.counts, session.timeline, pack)
+    index = data.draw(st.integers(0, len(pack) - 1))
+    alone = trained(session, [pack[index]], 4)
+    assert_same(together.chosen([index]), alone)
+    own = simulate_session(alone.students, session.counts, session.timeline, [pack[index]])
+    np.testing.assert_array_equal(spikes[index], own[0][0])
+    np.testing.assert_array_equal(features[index], own[1][0])
+
+
+def assert_same(one, other):
+    left, right = one.state(), other.state()
+    assert left.pop("step") == right.pop("step")
+    torch.testing.assert_close(left, right, rtol=0, atol=0)
+
+
+def test_a_setting_of_each_replicate_changes_its_numbers(session):
+    fast = SETTINGS.model_copy(update={"learning_rate": 0.1})
+    usual = trained(session, [Replicate(0, fast)])
+    changed = {
+        "dale": False,
+        "excitatory_fraction": 0.5,
+        "inhibitory_gain": 2.0,
+        "recurrent_gain": 2.0,
+        "tau_mem_ms": 30.0,
+        "threshold": 2.0,
+        "surrogate_slope": 3.0,
+        "rate_weight": 0.5,
+        "rate_band_hz": (1.0, 3.0),
+        "tau_readout_ms": 40.0,
+        "distill_shrinkage": 0.3,
+        "learning_rate": 0.02,
+    }
+    assert set(changed) == PER_REPLICATE
+    for name, value in changed.items():
+        pack = [Replicate(0, fast), Replicate(0, fast.model_copy(update={name: value}))]
+        students = trained(session, pack).students
+        assert torch.equal(students.recurrent[0], usual.students.recurrent[0]), name
+        assert not torch.equal(students.recurrent[1], usual.students.recurrent[0]), name
+
+
+def test_a_replicate_that_leaves_changes_nothing_for_the_others(session):
+    pack = [Replicate(seed, SETTINGS) for seed in (0, 1, 2)]
+    whole = trained(session, pack)
+    first = trained(session, pack, 3)
+    left = advance(first.chosen([0, 2]), session, 6).training
+    assert_same(left, whole.chosen([0, 2]))
+    late = joined([first.chosen([1]), trained(session, [Replicate(9, SETTINGS)], 3)])
+    assert_same(advance(late, session, 6).training.chosen([0]), whole.chosen([1]))
+
+
+def test_a_network_that_blows_up_leaves_and_the_others_go_on(session):
+    wild = SETTINGS.model_copy(update={"learning_rate": 1e38, "dale": False})
+    pack = [Replicate(0, SETTINGS), Replicate(5, wild), Replicate(1, SETTINGS)]
+    found = advance(begun(pack, session), session, 6)
+    assert list(found.failed) == [1]
+    assert (
+        "s: the loss and its gradient must stay finite, but seed 5 failed at step"
+        in (found.failed[1])
+    )
+    assert [one.seed for one in found.training.replicates] == [0, 1]
+    assert_same(found.training, trained(session, [pack[0], pack[2]]))
+    assert np.isfinite([list(scalars.values()) for scalars in found.scalars]).all()
+
+
+def test_a_covariance_that_cannot_be_factored_costs_only_its_own_network():
+    draw = torch.Generator().manual_seed(0)
+    features, latents = torch.randn(2, 50, 4, generator=draw), torch.randn(2, 50, 2, generator=draw)
+    whole = squared_canonical_correlation(features, latents, torch.tensor([0.1, 0.1]).double())
+    features[0, 0, 0] = torch.nan
+    found = squared_canonical_correlation(features, latents, torch.tensor([0.1, 0.1]).double())
+    assert torch.isnan(found[0])
+    assert torch.equal(found[1], whole[1])
+
+
+def test_adam_with_equal_learning_rates_is_torchs():
+    draw = torch.Generator().manual_seed(0)
+    ours = torch.randn(3, 7, 5, generator=draw)
+    theirs = ours.clone().requires_grad_()
+    first, second = torch.zeros_like(ours), torch.zeros_like(ours)
+    reference = torch.optim.Adam([theirs], lr=0.01)
+    for step in range(1, 20):
+        gradient = torch.randn(3, 7, 5, generator=draw)
+        theirs.grad = gradient.clone()
+        reference.step()
+        rates = torch.full((3,), 0.01, dtype=torch.float64)
+        adam_step_([ours], [gradient], [first], [second], rates, step)
+        assert torch.equal(ours, theirs)
 
 
 def test_dale_holds_exactly_after_training_and_can_be_lifted(session):
-    counts, latents, line = session
-    obeyed = fit_students(counts, latents, line, SETTINGS, 500.0, (0,), "s")
-    assert dale_violations(obeyed.recurrent, obeyed.signs).tolist() == [0]
     free = SETTINGS.model_copy(update={"dale": False, "learning_rate": 0.1})
-    lifted = fit_students(counts, latents, line, free, 500.0, (0,), "s")
-    assert dale_violations(lifted.recurrent, lifted.signs).item() > 0
+    students = trained(session, [Replicate(0, SETTINGS), Replicate(0, free)]).students
+    obeyed, lifted = dale_violations(students.recurrent, students.signs).tolist()
+    assert obeyed == 0
+    assert lifted > 0
 
 
-def test_training_resumed_from_a_report_ends_as_if_never_stopped(session):
-    counts, latents, line = session
-    states = {}
-    whole = fit_students(
-        counts, latents, line, SETTINGS, 500.0, (0,), "s",
-        on_report=lambda step, _, state: states.setdefault(step, state()),
-    )  # fmt: skip
-    again = fit_students(counts, latents, line, SETTINGS, 500.0, (0,), "s", resume=states[1])
-    assert torch.equal(whole.recurrent, again.recurrent)
+def test_training_resumed_from_its_state_ends_as_if_never_stopped(session):
+    pack = [Replicate(0, SETTINGS)]
+    again = restored(pack, trained(session, pack, 2).state())
+    assert_same(advance(again, session, 6).training, trained(session, pack))
 
 
 def test_simulation_in_pieces_gives_every_bin_a_value(session):
-    counts, _, line = session
-    students = initial_students(SETTINGS, counts, line.train, (0, 1), "s")
-    spikes, features = simulate_session(students, counts, line, SETTINGS)
+    pack = [Replicate(0, SETTINGS), Replicate(1, SETTINGS)]
+    students = initial_students(pack, session.counts, session.timeline.train, "s")
+    spikes, features = simulate_session(students, session.counts, session.timeline, pack)
     assert spikes.shape == features.shape == (2, 2000, 20)
     assert set(np.unique(spikes)) == {0, 1}
     assert np.isfinite(features).all()
@@ -112,12 +234,58 @@ def test_half_silent_and_half_at_40_hz_pays_though_its_mean_is_in_the_band():
     spikes = torch.zeros(100, 1, 1, 2)
     spikes[::5, :, :, 1] = 1
     assert float(spikes.mean() * 1000 / 5) == pytest.approx(20.0)
-    assert float(rate_penalty(spikes, 5.0, (5.0, 20.0))) == pytest.approx((25 + 400) / 2)
+    low, high = torch.tensor([5.0]), torch.tensor([20.0])
+    assert float(rate_penalty(spikes, 5.0, low, high)) == pytest.approx((25 + 400) / 2)
 
 
 def test_a_linear_map_of_the_latents_has_correlation_one():
     draw = torch.Generator().manual_seed(0)
     latents = torch.randn(1, 500, 3, generator=draw)
     features = latents @ torch.randn(3, 3, generator=draw)
-    found = float(squared_canonical_correlation(features, latents, 1e-6))
+    found = float(squared_canonical_correlation(features, latents, torch.tensor([1e-6]).double()))
     assert found == pytest.approx(1, abs=1e-3)
+
+
+# Linux's own peak of this process; `ru_maxrss` would begin at that of pytest, which forked it.
+STEP_OF_EIGHT = """
+import re
+from pathlib import Path
+import numpy as np
+import torch
+from rheobase.shards.timeline import Timeline
+from rheobase.student.fit import TrainingData, advance, begun
+from rheobase.student.network import Replicate
+from rheobase.student.settings import StudentSettings
+
+def peak_kb():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+torch.set_num_threads(1)
+draw, zeros = np.random.default_rng(0), np.zeros(3000, np.int32)
+line = Timeline("continuous", 10.0, np.arange(3000) / 100, zeros, np.zeros(3000, np.int8), zeros,
+                np.full(3000, ""), zeros, zeros)
+counts = draw.poisson(0.1, (3000, {units})).astype(np.uint8)
+data = TrainingData("s", counts, draw.standard_normal((3000, 8)).astype(np.float32), line, 1000.0)
+settings = StudentSettings(num_neurons={neurons}, batch_windows=16)
+start = begun([Replicate(seed, settings) for seed in range(8)], data)
+before = peak_kb()
+advance(start, data, 2)
+print(peak_kb() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
+@pytest.mark.parametrize(("units", "neurons"), [(120, 256), (200, 128)])
+def test_a_step_takes_the_memory_that_was_estimated(units, neurons, root):
+    code = STEP_OF_EIGHT.format(units=units, neurons=neurons)
+    path = {"PYTHONPATH": str(root / "platform")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    settings = StudentSettings(num_neurons=neurons, batch_windows=16)
+    estimate = 8 * step_bytes(settings, units, 100)
+    assert 0.7 < int(done.stdout) * 1024 / estimate < 1.2

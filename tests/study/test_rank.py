@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rheobase.study.rank import TIERS, rank_study, winner_of
+from rheobase.study.rank import TIERS, rank_study
 from rheobase.study.result import Null
 from rheobase.study.spec import parse_study
 
@@ -45,7 +45,6 @@ def test_tiers_come_in_order_and_the_best_is_named(simple_of, trial_of):
     assert [row["tier"] for row in ranking["trials"]] == tiers
     assert [row["status"] for row in ranking["trials"][-2:]] == ["pruned", "failed"]
     assert ranking["best"] == "t6"
-    assert winner_of(SPEC, records) == records[6]
     assert any("1 trials that have not ended" in note for note in ranking["notes"])
     assert json.loads(json.dumps(ranking, allow_nan=False)) == ranking
 
@@ -188,4 +187,4 @@ def test_report_trials_are_confirmed_and_never_chosen(trial_of, replicate_of, si
         ("baseline", 2),
         ("no-dale", 1),
     ]
-    assert winner_of(SPEC, records) == records[0]
+    assert ranking["best"] == "t0"

@@ -2,7 +2,7 @@ import pytest
 
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Silent
-from rheobase.study.result import RateSummary, ReplicateResult, TrialResult
+from rheobase.study.result import Null, RateSummary, ReplicateResult, TrialResult
 from rheobase.study.schedule import Bookkeeper, next_requests
 from rheobase.study.spec import dump_study, parse_study
 
@@ -189,3 +189,57 @@ def test_the_listener_hears_each_stage_once_and_each_end(tmp_path):
                 fails = request.arm == "no-dale"
                 bookkeeper.ended(request.trial_id, "x" if fails else result(request))
     assert ear.heard == ["search", "complete", "report", "complete", "failed"]
+
+
+def test_the_baseline_leaves_out_a_setting_whose_condition_does_not_hold():
+    slope = {"low": 2.0, "high": 50.0, "when": {"student.surrogate": "atan"}}
+    space = {
+        "student.surrogate_slope": slope,
+        "student.surrogate": {"choices": ["atan", "fast_sigmoid"]},
+    }
+    first, *_ = next_requests(spec_of(search={"trials": 4, "space": space}), [], "d")
+    assert first.params == {"student.surrogate": "fast_sigmoid"}
+    assert first.student == dump_study(spec_of())["student"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "cmaes"])
+def test_no_configuration_comes_twice_and_a_small_space_is_searched_to_its_end(tmp_path, sampler):
+    space = {"student.num_neurons": {"low": 8, "high": 30}}
+    search = {"trials": 23, "generation": 4, "sampler": sampler, "space": space}
+    spec = spec_of(search=search, student={"num_neurons": 10})
+    with Ledger(tmp_path / "l") as ledger:
+        played(ledger, spec)
+        searched = [r for r in requests_of(ledger) if r.stage == "select"]
+    sizes = [request.student["num_neurons"] for request in searched]
+    assert sizes[0] == 10
+    assert len(set(sizes)) == len(sizes)
+    assert len(sizes) >= 20
+
+
+def test_the_report_stage_of_several_objectives_begins_with_the_knee(tmp_path):
+    space = {"student.num_neurons": {"choices": [8, 16, 32, 64, 128]}}
+    search = {
+        "trials": 5,
+        "generation": 5,
+        "sampler": "nsga2",
+        "objectives": ["cca_heldout", "num_neurons"],
+        "confirm": 2,
+        "space": space,
+    }
+    cca = {8: 0.75, 16: 0.93, 32: 0.94, 64: 0.945, 128: 0.95}
+    spec = spec_of(search=search)
+    with Ledger(tmp_path / "l") as ledger:
+        while requests := next_requests(spec, ledger.records(), "d"):
+            for request in requests:
+                ledger.add(request)
+                ledger.start(request.trial_id)
+                found = result(request, cca[request.student["num_neurons"]])
+                drawn = {"null_shift": Null(mean=0.0, q95=0.1, num_draws=100)}
+                each = tuple(one.model_copy(update=drawn) for one in found.replicates)
+                ledger.complete(found.model_copy(update={"replicates": each}))
+        report = [r for r in requests_of(ledger) if r.stage == "report"]
+    assert [(r.arm, r.student["num_neurons"]) for r in report] == [
+        ("baseline", 16),
+        ("top-2", 32),
+        ("no-dale", 16),
+    ]

@@ -4,6 +4,17 @@ from rheobase.core.errors import StudyError
 from rheobase.study.spec import dump_study, load_study, parse_study
 
 LEAST = {"name": "x", "data": {"sessions": ["a.nwb"]}}
+CHOICE = "student.surrogate"
+
+
+def slope_when(condition):
+    return {"student.surrogate_slope": {"low": 1.0, "high": 9.0, "when": condition}}
+
+
+CIRCLE = {
+    "student.surrogate": {"choices": ["atan", "fast_sigmoid"], "when": {"student.dale": True}},
+    "student.dale": {"choices": [True, False], "when": {"student.surrogate": "atan"}},
+}
 
 
 def test_a_study_survives_being_written_and_read():
@@ -23,6 +34,38 @@ def test_a_study_survives_being_written_and_read():
         ({"seeds": {"select": [1], "report": [1]}}, "must all differ"),
         ({"teacher": {"horizons_ms": [2000.0]}}, "must fit a window"),
         ({"student": {"num_neurons": 8}}, "num_neurons >= teacher.latent_dim"),
+        ({"search": {"space": {"student.num": {"low": 1, "high": 2}}}}, "unknown key"),
+        ({"require": {"rate_hz": [100.0, 200.0]}}, "no rate meets a band from 100 Hz"),
+        ({"student": {"rate_band_hz": [150.0, 200.0]}}, "no rate meets a band from 150 Hz"),
+        ({"search": {"objectives": ["num_neurons"]}}, "hold 'cca_heldout'"),
+        ({"search": {"objectives": ["cca_heldout", "speed"]}}, "'rate_error'"),
+        (
+            {"search": {"sampler": "cmaes", "objectives": ["cca_heldout", "num_neurons"]}},
+            "follows one objective",
+        ),
+        (
+            {
+                "search": {
+                    "sampler": "cmaes",
+                    "space": {CHOICE: {"choices": ["atan", "fast_sigmoid"]}},
+                }
+            },
+            "choices",
+        ),
+        ({"search": {"space": {CHOICE: {"choices": ["atan", "atan"]}}}}, "choices must differ"),
+        ({"search": {"sampler": "random", "warm_start": "x"}}, "random draws learn from no trial"),
+        ({"search": {"space": slope_when({"student.dalle": True})}}, "unknown key"),
+        ({"search": {"space": slope_when({"student.dale": False})}}, "must be able to be False"),
+        (
+            {
+                "search": {
+                    "space": {CHOICE: {"choices": ["atan", "fast_sigmoid"]}}
+                    | slope_when({CHOICE: "x"})
+                }
+            },
+            "'atan'",
+        ),
+        ({"search": {"space": CIRCLE}}, "must not go round in a circle"),
     ],
 )
 def test_a_wrong_study_is_told_in_one_line(table, said):
@@ -35,3 +78,12 @@ def test_a_wrong_study_is_told_in_one_line(table, said):
 def test_a_missing_study_file_is_named(tmp_path):
     with pytest.raises(StudyError, match="no such study file"):
         load_study(tmp_path / "none.toml")
+
+
+def test_a_study_with_every_table_survives_being_written_and_read():
+    space = {CHOICE: {"choices": ["atan", "fast_sigmoid"]}} | slope_when({CHOICE: "atan"})
+    search = {"space": space, "pack": 4, "confirm": 3, "stop": {"audit": 2}, "warm_start": "x"}
+    spec = parse_study({**LEAST, "search": search})
+    assert parse_study(dump_study(spec)) == spec
+    assert spec.search.stop is not None
+    assert parse_study(LEAST).search.stop is None

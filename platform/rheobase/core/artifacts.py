@@ -17,6 +17,8 @@ from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, child, filesystem_of, is_url
 
 MANIFEST = "manifest.json"
+PARTIALS = ".*.*"
+"""Names of the files that `whole_file` has not finished, or never will: its process was killed."""
 
 
 def home() -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from rheobase import __version__
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
+from rheobase.core.changes import changes
 from rheobase.core.digest import code_digest, digest, file_digest
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.cluster import ray_session
@@ -18,7 +18,8 @@ from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
 from rheobase.shards.store import read_shard
-from rheobase.study import trial
+from rheobase.study import measure, population, probe, trial
+from rheobase.study.earlier import Fork, refuse_what_is_no_run, warm_start
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Listener
 from rheobase.study.schedule import Bookkeeper
@@ -30,7 +31,13 @@ LEDGER = "ledger.sqlite"
 
 
 def run_study(
-    spec: StudySpec, run: Path, *, resume: bool, address: str, listener: Listener
+    spec: StudySpec,
+    run: Path,
+    *,
+    resume: bool,
+    address: str,
+    listener: Listener,
+    fork: Path | None = None,
 ) -> None:
     """Run a study, or what is left of it.
 
@@ -47,13 +54,17 @@ def run_study(
         As `ray_session` takes it.
     listener
         Hears of stages and trials, in this process.
+    fork
+        Folder of another run whose finished trials are taken over where they are the same.
 
     Raises
     ------
     StudyError
-        The folder holds another study, or trials of this one and `resume` is false.
+        The folder holds another study, or trials of this one and `resume` is false; or an
+        earlier run to be told or forked from read something else.
     ArtifactError
-        Another process runs in the folder, or data or code changed since the run began.
+        Another process runs in the folder, data or code changed since the run began, or the
+        disk is full.
     RheobaseError
         Whatever reading a session, training the teacher or starting Ray raises.
     KeyboardInterrupt
@@ -61,6 +72,7 @@ def run_study(
     """
     began = time.monotonic()
     with sole_use(run / ".lock"):
+        refuse_what_is_no_run(spec, run, fork)
         _claim(spec, run, resume)
         listener.stage("ingest", f"{len(spec.data.sessions)} addresses")
         with ray_session(address):
@@ -68,20 +80,29 @@ def run_study(
             listener.stage("pretrain", f"{len(shards)} sessions")
             latents = pretrain(spec, shards)
             inputs = _recorded_inputs(spec, run, shards, latents)
+            digests = read_json(run / INPUTS)["digests"]
+            taken = Fork(fork, run, digests) if fork else None
+            told = warm_start(spec, run, digests)
             with Ledger(run / LEDGER) as ledger:
-                bookkeeper = Bookkeeper(ledger, listener)
-                search(spec, run, inputs, bookkeeper, lambda: time.monotonic() - began)
+                bookkeeper = Bookkeeper(ledger, listener, taken)
+                try:
+                    search(spec, run, inputs, bookkeeper, lambda: time.monotonic() - began, told)
+                except OSError as error:
+                    raise ArtifactError(
+                        f"{run}: a trial's files must be read and written, but: {error}; see to "
+                        "it, then go on with --resume"
+                    ) from error
 
 
 def _claim(spec: StudySpec, run: Path, resume: bool) -> None:
     """Write the study into its folder, unless that holds another study or trials."""
     study = dump_study(spec)
     if (run / STUDY).exists():
-        changes = _changes(_flat(read_json(run / STUDY)), _flat(study))
-        if changes:
+        found = changes(read_json(run / STUDY), study)
+        if found:
             raise StudyError(
-                f"{run}: a folder holds one study, but this one differs: {'; '.join(changes)}; "
-                "use another --out"
+                f"{run}: a folder holds one study, but this one differs: {'; '.join(found)}; "
+                f"use another --out, and --fork {run} to take over its finished trials"
             )
         if (run / LEDGER).exists() and not resume:
             with Ledger.open_existing(run / LEDGER) as ledger:
@@ -107,16 +128,19 @@ def _recorded_inputs(spec: StudySpec, run: Path, shards: Sequence[Path], latents
         "code": digest(
             [
                 code_digest("student", "measures", "shards", "core"),
-                file_digest(Path(trial.__file__)),
+                *(
+                    file_digest(Path(str(one.__file__)))
+                    for one in (measure, population, probe, trial)
+                ),
             ]
         ),
     }
     if (run / INPUTS).exists():
-        changes = _changes(_flat(read_json(run / INPUTS)["digests"]), _flat(digests))
-        if changes:
+        found = changes(read_json(run / INPUTS)["digests"], digests)
+        if found:
             raise ArtifactError(
                 f"{run}: data and code must stay what the run began with, but differ: "
-                f"{'; '.join(changes)}; use another --out"
+                f"{'; '.join(found)}; use another --out"
             )
     packages = ("ray", "torch", "snntorch", "optuna", "numpy", "scipy")
     write_json(
@@ -129,21 +153,3 @@ def _recorded_inputs(spec: StudySpec, run: Path, shards: Sequence[Path], latents
         },
     )
     return Inputs(tuple(shards), latents, digest(digests))
-
-
-def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        inner = value if isinstance(value, Mapping) else None
-        found |= _flat(inner, f"{path}{key}.") if inner else {f"{path}{key}": value}
-    return found
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return dotted keys that differ, each with its old and new value."""
-    absent = "(absent)"
-    return [
-        f"{key} {old.get(key, absent)} -> {new.get(key, absent)}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key, absent) != new.get(key, absent)
-    ]

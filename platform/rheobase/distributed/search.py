@@ -1,11 +1,13 @@
-"""Ray Tune runs the trials that the study's schedule asks for."""
+"""Ray Tune runs the trials that the study's schedule asks for, several in a pack."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import math
+import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from ray.tune.search import Searcher
 from rheobase.core.errors import StudyError
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
-from rheobase.study.result import TrialRequest, TrialResult
-from rheobase.study.schedule import Bookkeeper, next_requests, outcome_of
+from rheobase.study.population import Outcome
+from rheobase.study.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
+from rheobase.study.schedule import Bookkeeper, next_requests, packs
 from rheobase.study.spec import StudySpec
+from rheobase.study.trial import run_population
 
 MAX_DEATHS = 2  # of a trial's worker, after which the trial is tried again
-TUNE_FOLDER = ".tune"
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ def search(
     inputs: Inputs,
     bookkeeper: Bookkeeper,
     elapsed_s: Callable[[], float] = lambda: 0.0,
+    earlier: Sequence[TrialRecord] = (),
 ) -> None:
-    """Run what is left of a study, as many trials at once as Ray has room for.
+    """Run what is left of a study, as many packs of trials at once as Ray has room for.
 
     Parameters
     ----------
@@ -65,45 +69,50 @@ def search(
         Of the run's ledger; used in this process alone.
     elapsed_s
         Says how long the study has run.
+    earlier
+        Trials of another run that the sampler is told.
 
     Raises
     ------
     StudyError
         No node of the Ray session has what one trial may use.
+    OSError
+        A file cannot be read or written, here or in a worker; no trial is failed for it.
 
     Notes
     -----
-    A trial whose worker dies goes on from its own checkpoint in a new one. Nothing is read
+    A pack whose worker dies goes on from its own checkpoint in a new one; one that keeps dying
+    is tried again trial by trial, for one of them may need too much. Nothing is read
     back from Tune: a study that was interrupted is resumed from its ledger.
     """
     resources = {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial}
     _refuse_what_never_fits(resources)
     trainable = tune.with_parameters(
-        _run_trial,
+        _run_pack,
         spec=spec,
         shards=inputs.shards,
         latents=inputs.latents,
         run=run.absolute(),
     )
-    folder = run.absolute() / TUNE_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
+    generations = Generations(spec, inputs.digest, bookkeeper, elapsed_s, earlier)
+    # What Tune writes is never read, and must not fill the run's disk.
+    with tempfile.TemporaryDirectory(prefix="rheobase-tune-") as folder:
         tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
-                search_alg=_Generations(spec, inputs.digest, bookkeeper, elapsed_s),
+                search_alg=generations,
                 num_samples=-1,
                 reuse_actors=True,  # a new process for each trial would cost seconds
             ),
             run_config=tune.RunConfig(
                 name="study",
-                storage_path=str(folder),
+                storage_path=folder,
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS),
                 verbose=0,
             ),
         ).fit()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    if generations.halted:
+        raise generations.halted
 
 
 def _refuse_what_never_fits(resources: Mapping[str, float]) -> None:
@@ -117,39 +126,55 @@ def _refuse_what_never_fits(resources: Mapping[str, float]) -> None:
             )
 
 
-def _run_trial(
-    config: Mapping[str, str],
+def _run_pack(
+    config: Mapping[str, Sequence[str]],
     spec: StudySpec,
     shards: Sequence[Path],
     latents: Path,
     run: Path,
 ) -> None:
-    """Run one trial in a worker of Tune, and tell the driver of it in messages."""
+    """Run trials in a worker of Tune, and tell the driver of them in messages."""
 
     def tell(kind: str, content: Any = None) -> None:
         tune.report({"kind": kind, "content": json.dumps(content)})
 
-    request = TrialRequest.model_validate_json(config["request"])
+    requests = [TrialRequest.model_validate_json(text) for text in config["requests"]]
     tell("started")
-    outcome = outcome_of(
-        request,
-        spec,
-        [read_shard(path) for path in shards],
-        read_latents(latents),
-        run,
-        lambda step, values: tell("progress", [step, dict(values)]),
-    )
-    if isinstance(outcome, TrialResult):
-        tell("complete", outcome.model_dump(mode="json"))
-    else:
-        tell("failed", outcome)
+    try:
+        found = run_population(
+            requests,
+            spec,
+            [read_shard(path) for path in shards],
+            read_latents(latents),
+            run,
+            lambda trial_id, step, values: tell("progress", [trial_id, step, dict(values)]),
+        )
+    except OSError as error:
+        # Trying again, as Tune would, makes no room.
+        tell("halted", str(error))
+        return
+    tell("ended", {trial_id: _packed(outcome) for trial_id, outcome in found.items()})
 
 
-class _Generations(Searcher):
+def _packed(outcome: Outcome) -> list[Any]:
+    if isinstance(outcome, str):
+        return ["failed", outcome]
+    kind = "complete" if isinstance(outcome, TrialResult) else "stopped"
+    return [kind, outcome.model_dump(mode="json")]
+
+
+def _unpacked(message: Sequence[Any]) -> Outcome:
+    kind, content = message
+    if kind == "complete":
+        return TrialResult.model_validate(content)
+    return TrialStopped.model_validate(content) if kind == "stopped" else str(content)
+
+
+class Generations(Searcher):
     """Hands the schedule's requests to Tune, and what its workers tell to the bookkeeper.
 
     A generation is planned when the one before has ended: what is asked for next depends on
-    the ledger alone, never on the number of workers or their speed.
+    the ledger alone, never on the number of workers, their speed or the size of packs.
     """
 
     def __init__(
@@ -158,52 +183,82 @@ class _Generations(Searcher):
         inputs_digest: str,
         bookkeeper: Bookkeeper,
         elapsed_s: Callable[[], float],
+        earlier: Sequence[TrialRecord] = (),
     ) -> None:
         super().__init__()
         self._spec = spec
         self._inputs_digest = inputs_digest
         self._bookkeeper = bookkeeper
         self._elapsed_s = elapsed_s
-        self._waiting: deque[TrialRequest] = deque()
-        self._handed_out: dict[str, TrialRequest] = {}
+        self._earlier = earlier
+        self._waiting: deque[list[TrialRequest]] = deque()
+        self._handed_out: dict[str, list[TrialRequest]] = {}
+        self.halted: OSError | None = None
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Keep an error that ends the study: Tune would log one of its searcher and go on."""
+        try:
+            yield
+        except OSError as error:
+            self.halted = error
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next trial; None while the others of its generation run."""
-        if not self._waiting and not self._handed_out:
-            records = self._bookkeeper.ledger.records()
-            requests = next_requests(self._spec, records, self._inputs_digest, self._elapsed_s())
-            if not requests:
-                return str(Searcher.FINISHED)
-            self._bookkeeper.planned(requests)
-            self._waiting.extend(requests)
-        if not self._waiting:
+        """Return the next pack; None while the others of its generation run."""
+        with self._halting():
+            while not self.halted and not self._waiting and not self._handed_out:
+                records = self._bookkeeper.ledger.records()
+                requests = next_requests(
+                    self._spec, records, self._inputs_digest, self._elapsed_s(), self._earlier
+                )
+                if not requests:
+                    return str(Searcher.FINISHED)
+                self._waiting.extend(packs(self._spec, self._bookkeeper.planned(requests)))
+        if self.halted:
+            return str(Searcher.FINISHED)
+        most = self._spec.resources.max_concurrent or math.inf
+        if not self._waiting or len(self._handed_out) >= most:
             return None
-        request = self._handed_out[trial_id] = self._waiting.popleft()
-        return {"request": request.model_dump_json()}
+        pack = self._handed_out[trial_id] = self._waiting.popleft()
+        return {"requests": [request.model_dump_json() for request in pack]}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Take in a message of a running trial."""
-        request = self._handed_out[trial_id]
-        if result["kind"] == "started":
-            self._bookkeeper.started(request)
-        elif result["kind"] == "progress":
-            step, values = json.loads(result["content"])
-            self._bookkeeper.progressed(request.trial_id, step, values)
+        """Take in a message of a running pack."""
+        if self.halted:
+            return
+        with self._halting():
+            if result["kind"] == "started":
+                for request in self._handed_out[trial_id]:
+                    self._bookkeeper.started(request)
+            elif result["kind"] == "progress":
+                self._bookkeeper.progressed(*json.loads(result["content"]))
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Take in a trial's end; its last message holds the outcome."""
-        request = self._handed_out.pop(trial_id)
-        if error or result is None:
-            outcome: TrialResult | str = (
-                f"its worker must live, but died {MAX_DEATHS + 1} times; is there enough memory?"
-            )
-        elif result["kind"] == "complete":
-            outcome = TrialResult.model_validate_json(result["content"])
+        """Take in a pack's end; its last message holds every trial's outcome."""
+        pack = self._handed_out.pop(trial_id)
+        if self.halted:
+            return
+        with self._halting():
+            self._take_end(pack, result, error)
+
+    def _take_end(
+        self, pack: list[TrialRequest], result: Mapping[str, Any] | None, error: bool
+    ) -> None:
+        if result is not None and result["kind"] == "halted":
+            raise OSError(json.loads(result["content"]))
+        if not error and result is not None:
+            found = json.loads(result["content"])
+            for request in pack:
+                self._bookkeeper.ended(request.trial_id, _unpacked(found[request.trial_id]))
+        elif len(pack) > 1:
+            self._waiting.extend([request] for request in pack)
         else:
-            outcome = json.loads(result["content"])
-        self._bookkeeper.ended(request.trial_id, outcome)
+            self._bookkeeper.ended(
+                pack[0].trial_id,
+                f"its worker must live, but died {MAX_DEATHS + 1} times; is there enough memory?",
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle empty: Tune writes its searcher down for a restore, which is never done."""

@@ -47,6 +47,7 @@ def violations(
     rates_by_state: Mapping[str, Floats],
     band_hz: tuple[float, float],
     num_dale_violations: int,
+    num_connections: int,
     is_finite: bool,
 ) -> dict[str, float]:
     """Return the signed violation of each feasibility line; a line holds where it is <= 0.
@@ -59,23 +60,27 @@ def violations(
         Band of the mean rate and of each neuron's.
     num_dale_violations
         Weights of the wrong sign.
+    num_connections
+        Weights that are not 0.
     is_finite
         Whether every number of the network is.
 
     Notes
     -----
     Free of units, so that lines can be added: the mean rate's distance from the band is in
-    widths of the band, the others are differences of shares. Half silent and half at 40 Hz has
+    widths of the band, `dale` is the share of connections of the wrong sign, the others are
+    differences of shares of neurons. Half silent and half at 40 Hz has
     a mean inside the band and breaks the lines `silent` and `in_band`.
 
     Examples
     --------
-    >>> found = violations({"all": np.repeat([0.0, 40.0], 50)}, (5.0, 20.0), 0, True)
+    >>> found = violations({"all": np.repeat([0.0, 40.0], 50)}, (5.0, 20.0), 0, 9, True)
     >>> sorted(line for line, value in found.items() if value > 0)
     ['all:in_band', 'all:silent']
     """
     low, high = band_hz
-    found = {"dale": float(num_dale_violations), "finite": 0.0 if is_finite else 1.0}
+    wrong = num_dale_violations / max(1, num_connections)
+    found = {"dale": wrong, "finite": 0.0 if is_finite else 1.0}
     for state, rates_hz in rates_by_state.items():
         seen = rate_summary(rates_hz, band_hz)
         found[f"{state}:rate_low"] = (low - seen.mean) / (high - low)

@@ -118,6 +118,49 @@ def cca_against_rate(rows: Sequence[Row], band_hz: tuple[float, float], required
         return _svg(figure)
 
 
+LABELS = {
+    "cca_heldout": "held-out CCA",
+    "num_neurons": "neurons",
+    "spikes_per_s": "spikes a second",
+    "connections": "recurrent weights that are not 0",
+    "rate_error": "share of neurons out of band",
+}
+
+
+def pareto_front(front: Mapping[str, Any] | None, rows: Sequence[Row]) -> str | None:
+    """Draw CCA against each other objective: the front with its intervals, the knee as a ring.
+
+    None where the search had one objective, or nothing passed the gate.
+    """
+    if front is None or not front["trials"]:
+        return None
+    names = [name for name in front["objectives"] if name != "cca_heldout"]
+    sizes = {row["trial_id"]: {**row, "rate_error": 1 - row["rate_hz"]["in_band"]} for row in rows}
+    on_front = {row["trial_id"] for row in front["trials"]}
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(min(3.4 * len(names), 11.5), 3.2, len(names))
+        for axes, name in zip(panels, names, strict=True):
+            for trial_id, row in sizes.items():
+                if trial_id not in on_front:
+                    axes.plot(row[name], row["cca_heldout"]["mean"], "o", ms=3.5, alpha=0.5,
+                              color=TIERS[row["tier"]])  # fmt: skip
+            for row in front["trials"]:
+                x, y = row[name], row["cca_heldout"]
+                axes.plot([x["mean"]] * 2, y["ci95"] or [y["mean"]] * 2, color=BLUE, lw=1.2)
+                axes.plot(x["ci95"] or [x["mean"]] * 2, [y["mean"]] * 2, color=BLUE, lw=1.2)
+                axes.plot(x["mean"], y["mean"], "o", ms=6, color=BLUE)
+                if row["trial_id"] == front["knee"]:
+                    axes.plot(x["mean"], y["mean"], "o", ms=13, mfc="none", mec=INK, mew=1.4)
+            axes.set_xlabel(LABELS[name])
+            axes.grid(color=FAINT, lw=0.6)
+            axes.set_axisbelow(True)
+        panels[0].set_ylabel("held-out CCA")
+        panels[-1].plot([], [], "o", ms=11, mfc="none", mec=INK, label="knee")
+        panels[-1].plot([], [], "o", color=BLUE, label="front")
+        _tier_legend(panels[-1], [row for row in rows if row["trial_id"] not in on_front])
+        return _svg(figure)
+
+
 def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
     """Draw CCA against each searched setting; None where nothing was searched."""
     names = sorted({name for row in rows for name in row["params"]})

@@ -17,8 +17,9 @@ from rheobase.report import figures
 from rheobase.report.tables import number
 from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
-from rheobase.study.result import BASELINE
-from rheobase.study.spec import Range, StudySpec, parse_study
+from rheobase.study.result import BASELINE, TOP
+from rheobase.study.search_settings import Range
+from rheobase.study.spec import StudySpec, parse_study
 from rheobase.study.statistics import Comparison, compare_arms
 
 PAGE = "report/index.html"
@@ -65,8 +66,8 @@ def write_report(run: Path) -> Path:
         spec=spec,
         ranking=ranking,
         winner=winner,
-        verdict=verdict(spec, winner),
-        optimism=_optimism(ranking, winner),
+        verdict=verdict(spec, winner, ranking),
+        labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),
         teacher=teacher,
@@ -88,10 +89,13 @@ def _winner(ranking: Mapping[str, Any]) -> Row | None:
         if row["arm"] == BASELINE and row["status"] == "complete":
             return dict(row)
     complete = [row for row in ranking["trials"] if row["status"] == "complete"]
-    return complete[0] if complete else None
+    best = [row for row in complete if row["trial_id"] == ranking["best"]]
+    return next(iter([*best, *complete]), None)
 
 
-def verdict(spec: StudySpec, row: Row | None) -> list[str]:
+def verdict(
+    spec: StudySpec, row: Row | None, ranking: Mapping[str, Any] | None = None
+) -> list[str]:
     """Return what the study found, in sentences, the answer first.
 
     Parameters
@@ -100,6 +104,8 @@ def verdict(spec: StudySpec, row: Row | None) -> list[str]:
         The study.
     row
         A row of the ranking, or None where no trial gave numbers.
+    ranking
+        The whole, to tell a winner that fails on the report seeds from a search without one.
     """
     if row is None:
         return ["No trial gave numbers; the notes below say why."]
@@ -120,7 +126,21 @@ def verdict(spec: StudySpec, row: Row | None) -> list[str]:
         "infeasible": f"No trial was feasible: the one nearest to it reaches held-out CCA {told} "
         f"{where}, and breaks {_broken(row)}.",
     }
+    if row["tier"] == "infeasible" and ranking and ranking["best"] is not None:
+        answers["infeasible"] = (
+            f"The search's winner does not hold: it was feasible on the search's seeds, reaches "
+            f"held-out CCA {told} {where}, and there breaks {_broken(row)}."
+        )
     sentences = [answers[row["tier"]]]
+    others = [
+        one["arm"]
+        for one in (ranking["confirmed"] if ranking else [])
+        if one["arm"].startswith(TOP) and one["tier"] == "passed"
+    ]
+    if others:
+        sentences.append(
+            f"Also run again, and through the gate on the same seeds: {', '.join(others)}."
+        )
     if row["tier"] == "feasible":
         gain = gate["gain_ci95"]
         reasons = [
@@ -154,14 +174,6 @@ def _broken(row: Row) -> str:
     return ", ".join(lines)
 
 
-def _optimism(ranking: Mapping[str, Any], winner: Row | None) -> float | None:
-    """Return the winner's CCA on the search's seeds minus that on the report's."""
-    if winner is None or winner["stage"] != "report" or ranking["best"] is None:
-        return None
-    best = ranking["trials"][0]
-    return float(best["cca_heldout"]["mean"] - winner["cca_heldout"]["mean"])
-
-
 def _notes(rows: Sequence[Row]) -> list[str]:
     """Return every reason for a missing number once, with how many trials it concerns."""
     notes = [note for row in rows for note in row["notes"]]
@@ -184,6 +196,7 @@ def _figures(
         "forest": figures.ablation_forest(comparisons),
         "leaderboard": figures.leaderboard(searched, required) if searched else None,
         "rate": figures.cca_against_rate(searched, band_hz, required) if searched else None,
+        "pareto": figures.pareto_front(ranking["pareto"], searched),
         "parameters": figures.parameter_effects(searched, logged) if searched else None,
     }
     sample = _sample(run, winner)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rheobase.study.ablation import arms_of
-from rheobase.study.plan import Estimate, num_replicates
+from rheobase.study.plan import Estimate, num_replicates, num_winners
 from rheobase.study.spec import StudySpec
 from rheobase.study.statistics import least_p
 
@@ -21,7 +21,7 @@ def plan_view(spec: StudySpec, found: Estimate) -> Group:
     lines = [
         f"{spec.name}: {spec.question}",
         f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds",
-        f"report: winner and {len(arms)} arms x {num_pairs} seeds",
+        f"report: best {num_winners(spec)} and {len(arms)} arms x {num_pairs} seeds",
         *(f"  {name}: {overrides}" for name, overrides in arms.items()),
     ]
     if num_pairs:

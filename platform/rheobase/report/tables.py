@@ -81,13 +81,26 @@ def ranking_table(ranking: Mapping[str, Any]) -> Group:
         _table(f"{ranking['study']}: search", ranking["trials"], "rank"),
         _table("winner and arms on the report seeds", ranking["confirmed"], "arm"),
     ]
+    if ranking["pareto"]:
+        tables.append(_front_table(ranking["pareto"]))
+    if ranking["optimism"]:
+        tables.append(_optimism_table(ranking["optimism"]))
     notes = [Text(note, style="dim") for note in ranking["notes"]]
+    if stopped := ranking["stopped"]:
+        saved = f", {stopped['steps_saved']:.0%} of steps saved" if stopped["steps_saved"] else ""
+        notes.append(
+            Text(
+                f"stopped early: {stopped['num_stopped']} trials{saved}; of "
+                f"{stopped['num_audited']} run to their end {stopped['num_would_be_best']} would "
+                f"have been best, {stopped['num_would_pass']} would have passed"
+            )
+        )
     shown = [part for table in tables if table.row_count for part in (table, Text())]
     return Group(*shown, *notes)
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
-    table = Table(
+def _empty_table(title: str) -> Table:
+    return Table(
         title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -95,6 +108,36 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
         show_edge=False,
         pad_edge=False,
     )
+
+
+def _front_table(front: Mapping[str, Any]) -> Table:
+    table = _empty_table("front of trials through the gate; * is its knee")
+    table.add_column("trial", no_wrap=True)
+    for name in front["objectives"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in front["trials"]:
+        mark = "*" if row["trial_id"] == front["knee"] else ""
+        digits = {"cca_heldout": 3, "rate_error": 3}
+        means = [number(row[name]["mean"], digits.get(name, 0)) for name in front["objectives"]]
+        table.add_row(row["trial_id"] + mark, *means)
+    return table
+
+
+def _optimism_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _empty_table("optimism: CCA on the search's seeds minus the report's")
+    table.add_column("arm", no_wrap=True)
+    for name in ("search", "report", "optimism", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        low, high = row["ci95"] or (None, None)
+        interval = "-" if low is None else f"{low:+.3f} to {high:+.3f}"
+        means = (number(row["select"]), number(row["report"]), f"{row['mean']:+.3f}")
+        table.add_row(row["arm"], *means, interval)
+    return table
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
+    table = _empty_table(title)
     table.add_column(first, no_wrap=True)
     table.add_column("tier", no_wrap=True)
     table.add_column("trial", no_wrap=True)

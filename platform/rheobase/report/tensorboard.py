@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from rheobase.study.rank import rank_study
+from rheobase.study.rank import trial_row
 from rheobase.study.result import TrialRecord, TrialRequest
 from rheobase.study.spec import StudySpec
 
@@ -81,8 +81,7 @@ class TensorBoardLog:
         """Write a trial's measures and how it ended."""
         trial_id = record.request.trial_id
         writer = self._writers.pop(trial_id)
-        ranking = rank_study(self._spec, [record])
-        row = (ranking["trials"] or ranking["confirmed"])[0]
+        row = trial_row(self._spec, record)
         measured = {
             **{name: row[name] for name in METRICS if name in row},
             "cca_heldout": row["cca_heldout"]["mean"],

@@ -30,19 +30,21 @@ def neuron_signs(num_neurons: int, excitatory_fraction: float) -> Tensor:
     return signs
 
 
-def project_to_signs_(recurrent: Tensor, signs: Tensor) -> None:
-    """Set every weight of the wrong sign to zero, in place.
+def project_to_signs_(recurrent: Tensor, signs: Tensor, dale: Tensor) -> None:
+    """Set every weight of the wrong sign to zero, in place, in the networks that `dale` names.
 
-    `recurrent` is (R, M, M) [pre, post]; `signs` (M,) belongs to the presynaptic neuron. This
-    is the nearest point that obeys Dale's principle, and it obeys it exactly.
+    `recurrent` is (R, M, M) [pre, post]; `signs` (R, M) belong to the presynaptic neuron;
+    `dale` (R,) is bool. This is the nearest point that obeys Dale's principle, and it obeys it
+    exactly.
     """
-    excitatory = (signs > 0)[:, None]
-    recurrent.copy_(torch.where(excitatory, recurrent.clamp(min=0), recurrent.clamp(max=0)))
+    excitatory = (signs > 0)[:, :, None]
+    obeying = torch.where(excitatory, recurrent.clamp(min=0), recurrent.clamp(max=0))
+    recurrent.copy_(torch.where(dale[:, None, None], obeying, recurrent))
 
 
 def dale_violations(recurrent: Tensor, signs: Tensor) -> Tensor:
     """Return how many weights of each replicate (R,) have the wrong sign for their neuron."""
-    return ((recurrent * signs[:, None]) < 0).sum(dim=(1, 2))
+    return ((recurrent * signs[:, :, None]) < 0).sum(dim=(1, 2))
 
 
 def without_autapses_(recurrent: Tensor) -> None:

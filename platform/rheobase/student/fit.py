@@ -1,190 +1,269 @@
-"""Training of packed students: many seeds at once, each as if alone."""
+"""Training of packed students: networks of many seeds and settings at once, each as if alone."""
 
 # Shape legend: T bins, R replicates, B windows, N units, M neurons, D teacher dimensions.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from rheobase.core.errors import RheobaseError
 from rheobase.core.seeds import generator
 from rheobase.shards.shard import TRAIN
 from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
+from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_, without_autapses_
 from rheobase.student.distill import squared_canonical_correlation
-from rheobase.student.lif import smoothing_kernel
-from rheobase.student.network import Students, initial_students, spikes_of
+from rheobase.student.network import (
+    Replicate,
+    Students,
+    features_of,
+    initial_students,
+    of_each,
+    readout_kernels,
+    spikes_of,
+)
 from rheobase.student.rates import rate_penalty
-from rheobase.student.settings import StudentSettings
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data
 NUM_REPORTS = 8
-OnReport = Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None]
+MOST_GRADIENT = 1.0  # norm to which each replicate's gradient is clipped
+SCALARS = ("loss", "train_cca2", "rate_penalty", "rate_hz")
 
 
-class TrainingFailed(RheobaseError):
-    """A replicate's loss became NaN or infinite."""
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What students of one session learn from.
+
+    `session` names the child generators; `counts` (T, N) are all that a student is given,
+    `latents` (T, D) the target only; `timeline` labels (T,); `window_ms` is the length of a
+    training window.
+    """
+
+    session: str
+    counts: npt.NDArray[np.uint8]
+    latents: npt.NDArray[np.float32]
+    timeline: Timeline
+    window_ms: float
+
+    @property
+    def num_bins(self) -> int:
+        """Bins of a training window."""
+        return round(self.window_ms / self.timeline.bin_ms)
+
+    def warm_up(self, num_bins: int) -> int:
+        """Return how many bins at the start of a window of `num_bins` are not scored."""
+        # A trial-binned window begins where the recording does, for student and teacher alike.
+        if self.timeline.kind != "continuous":
+            return 0
+        return min(round(WARM_UP_MS / self.timeline.bin_ms), num_bins // 2)
 
 
-def fit_students(
-    counts: npt.NDArray[np.uint8],
-    latents: npt.NDArray[np.float32],
-    timeline: Timeline,
-    settings: StudentSettings,
-    window_ms: float,
-    seeds: Sequence[int],
-    session: str,
-    *,
-    resume: Mapping[str, Any] | None = None,
-    on_report: OnReport | None = None,
-) -> Students:
-    """Distil a teacher into spiking networks, one a seed, on train bins only.
+@dataclass(frozen=True, eq=False)
+class Training:
+    """R networks after `step` steps: all that the next step depends on.
 
-    Parameters
-    ----------
-    counts
-        (T, N) spike counts: all that a student is given.
-    latents
-        (T, D) teacher latents: the target only.
-    timeline
-        Labels (T,).
-    settings
-        The [student] table.
-    window_ms
-        Length of a training window.
-    seeds
-        Root seed of each replicate.
-    session
-        Names the child generators.
-    resume
-        What a report's `state()` returned.
-    on_report
-        Called about eight times with step, mean values since the last report, and `state`.
+    `first` and `second` are Adam's moments of each trainable array.
+    """
 
-    Returns
-    -------
-    The trained networks.
+    replicates: tuple[Replicate, ...]
+    step: int
+    students: Students
+    first: tuple[Tensor, ...]
+    second: tuple[Tensor, ...]
 
-    Raises
-    ------
-    TrainingFailed
-        A loss is not finite; the seed and step are named.
+    def chosen(self, index: Sequence[int]) -> Training:
+        """Return a copy of some of the networks."""
+        rows = torch.as_tensor(index, dtype=torch.long, device=self.students.bias.device)
+        return Training(
+            tuple(self.replicates[i] for i in index),
+            self.step,
+            Students(*(tensor[rows] for tensor in vars(self.students).values())),
+            tuple(tensor[rows] for tensor in self.first),
+            tuple(tensor[rows] for tensor in self.second),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restored` takes."""
+        return {
+            "step": self.step,
+            "students": dict(vars(self.students)),
+            "first": list(self.first),
+            "second": list(self.second),
+        }
+
+
+def begun(replicates: Sequence[Replicate], data: TrainingData) -> Training:
+    """Return untrained networks, none of which has made a step."""
+    students = initial_students(replicates, data.counts, data.timeline.train, data.session)
+    state = {
+        "step": 0,
+        "students": vars(students),
+        "first": [torch.zeros_like(tensor) for tensor in students.trainable],
+        "second": [torch.zeros_like(tensor) for tensor in students.trainable],
+    }
+    return restored(replicates, state)
+
+
+def restored(replicates: Sequence[Replicate], state: Mapping[str, Any]) -> Training:
+    """Return networks as `Training.state` described them."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Training(
+        tuple(replicates),
+        int(state["step"]),
+        Students(**{name: tensor.to(device) for name, tensor in state["students"].items()}),
+        tuple(tensor.to(device) for tensor in state["first"]),
+        tuple(tensor.to(device) for tensor in state["second"]),
+    )
+
+
+def joined(parts: Sequence[Training]) -> Training:
+    """Return networks of the same `population_key` and step as one population, copied."""
+    names = [field.name for field in fields(Students)]
+    of_students = [[getattr(part.students, name) for part in parts] for name in names]
+    return Training(
+        tuple(replicate for part in parts for replicate in part.replicates),
+        parts[0].step,
+        Students(*(torch.cat(tensors) for tensors in of_students)),
+        tuple(map(torch.cat, zip(*(part.first for part in parts), strict=True))),
+        tuple(map(torch.cat, zip(*(part.second for part in parts), strict=True))),
+    )
+
+
+def report_steps(steps: int) -> list[int]:
+    """Return the steps at which a training of `steps` reports: about eight, the last included."""
+    every = max(1, math.ceil(steps / NUM_REPORTS))
+    return [*range(every, steps, every), steps]
+
+
+class Advance(NamedTuple):
+    """What came of training on.
+
+    `training` holds the networks that are still finite, `scalars` the mean over steps of each
+    one's `SCALARS`, `failed` says of each other network, by its index, why it was left out.
+    """
+
+    training: Training
+    scalars: list[dict[str, float]]
+    failed: dict[int, str]
+
+
+def advance(training: Training, data: TrainingData, until: int) -> Advance:
+    """Distil the teacher into networks up to step `until`, on train bins only.
 
     Notes
     -----
     The loss of a replicate is ``1 - mean squared canonical correlation + rate_weight *
-    penalty``. Replicates share no number: each has its own generators, batches, reductions
-    and gradient norm, so that a packed replicate trains as it would alone.
+    penalty``. Replicates share no number: each has its own settings, generators, batches,
+    reductions and gradient norm, so that a packed replicate trains as it would alone. One whose
+    loss or gradient is not finite leaves at once, and the others go on.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    students = initial_students(settings, counts, timeline.train, seeds, session)
-    for name, tensor in vars(students).items():
-        setattr(students, name, tensor.to(device))
-    for tensor in students.trainable:
-        tensor.requires_grad_(True)
-    num_bins = round(window_ms / timeline.bin_ms)
-    # A trial-binned window begins where the recording does, for student and teacher alike.
-    is_continuous = timeline.kind == "continuous"
-    warm_up = min(round(WARM_UP_MS / timeline.bin_ms), num_bins // 2) if is_continuous else 0
-    starts = window_starts(timeline, TRAIN, num_bins)
-    kernel = smoothing_kernel(num_bins, timeline.bin_ms, settings.tau_readout_ms)[warm_up:]
-    kernel = kernel.to(device)
-    optimiser = torch.optim.Adam(students.trainable, lr=settings.learning_rate)
-    first = 0
-    if resume is not None:
-        with torch.no_grad():
-            for tensor, saved in zip(students.trainable, resume["weights"], strict=True):
-                tensor.copy_(saved)
-        optimiser.load_state_dict(resume["optimiser"])
-        first = int(resume["step"])
-    every = max(1, math.ceil(settings.steps / NUM_REPORTS))
-    sums = dict.fromkeys(("loss", "train_cca2", "rate_penalty", "rate_hz"), 0.0)
-    since = 0
-    for step in range(first, settings.steps):
-        # Named by step, so that a resumed run draws what an uninterrupted one does.
-        drawn = np.stack(
-            [
-                generator(seed, "student", "batch", session, step).choice(
-                    starts, settings.batch_windows
-                )
-                for seed in seeds
-            ]
-        )
-        rows = drawn[:, :, None] + np.arange(num_bins)
-        fed = torch.from_numpy(counts[rows]).to(device).float()
-        target = torch.from_numpy(latents[rows[:, :, warm_up:]]).to(device)
-        spikes = spikes_of(students, fed, settings, timeline.bin_ms)
-        features = (kernel @ spikes.flatten(1)).view(-1, *spikes.shape[1:])
+    starts = window_starts(data.timeline, TRAIN, data.num_bins)
+    # A copy: what is trained here must not change what the caller may keep.
+    training = training.chosen(range(len(training.replicates)))
+    names = list(range(len(training.replicates)))
+    sums = torch.zeros(len(names), len(SCALARS), dtype=torch.float64)
+    failed: dict[int, str] = {}
+    num_steps = until - training.step
+    while names and training.step < until:
+        training, scalars, finite = _trained_until_one_fails(training, data, starts, until)
+        sums += scalars
+        if not all(finite):
+            for index, fine in zip(names, finite, strict=True):
+                if not fine:
+                    failed[index] = (
+                        f"{data.session}: the loss and its gradient must stay finite, but seed "
+                        f"{training.replicates[names.index(index)].seed} failed at step "
+                        f"{training.step - 1}; use a smaller student.learning_rate or rate_weight"
+                    )
+            kept = [row for row, fine in enumerate(finite) if fine]
+            training, sums = training.chosen(kept), sums[kept]
+            names = [names[row] for row in kept]
+    means = (sums / max(1, num_steps)).tolist()
+    return Advance(training, [dict(zip(SCALARS, row, strict=True)) for row in means], failed)
+
+
+def _trained_until_one_fails(
+    training: Training, data: TrainingData, starts: npt.NDArray[np.int64], until: int
+) -> tuple[Training, Tensor, list[bool]]:
+    """Train in place; return also the sums (R, 4) of `SCALARS` and which networks are finite."""
+    replicates, students, step = training.replicates, training.students, training.step
+    settings = replicates[0].settings
+    device = students.bias.device
+    num_bins, bin_ms = data.num_bins, data.timeline.bin_ms
+    warm_up = data.warm_up(num_bins)
+    kernels = readout_kernels(replicates, num_bins, bin_ms)[:, warm_up:].to(device)
+    shrinkage = of_each(replicates, "distill_shrinkage").to(device)
+    rate_weight = of_each(replicates, "rate_weight").float().to(device)
+    low_hz, high_hz = of_each(replicates, "rate_band_hz").float().to(device).unbind(dim=1)
+    learning_rate = of_each(replicates, "learning_rate").to(device)
+    dale = of_each(replicates, "dale").to(device)
+    sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
+    finite = torch.ones(len(replicates), dtype=torch.bool)
+    while step < until and bool(finite.all()):
+        fed, target = _batches(replicates, data, starts, step, warm_up)
+        for tensor in students.trainable:
+            tensor.requires_grad_(True)
+        spikes = spikes_of(students, fed.to(device), replicates, bin_ms)
+        features = features_of(spikes, kernels)
         cca2 = squared_canonical_correlation(
-            features.permute(1, 2, 0, 3).flatten(1, 2),
-            target.flatten(1, 2),
-            settings.distill_shrinkage,
+            features.flatten(1, 2), target.to(device).flatten(1, 2), shrinkage
         )
         scored = spikes[warm_up:]
-        penalty = rate_penalty(scored, timeline.bin_ms, settings.rate_band_hz)
-        loss = 1 - cca2 + settings.rate_weight * penalty
-        _refuse_non_finite(loss, seeds, session, step)
-        optimiser.zero_grad()
-        loss.sum().backward()
-        _clip_each_replicate(students)
-        _set_learning_rate(optimiser, settings, step)
-        optimiser.step()
-        with torch.no_grad():
-            without_autapses_(students.recurrent)
-            if settings.dale:
-                project_to_signs_(students.recurrent, students.signs)
-        since += 1
-        values = (loss, cca2, penalty, scored.mean() * (1000 / timeline.bin_ms))
-        for name, value in zip(sums, values, strict=True):
-            sums[name] += float(value.detach().mean())
-        done = step + 1
-        if on_report and (done % every == 0 or done == settings.steps):
-            means = {name: total / since for name, total in sums.items()}
-            on_report(done, means, partial(_snapshot, students, optimiser, done))
-            sums, since = dict.fromkeys(sums, 0.0), 0
-    for tensor in students.trainable:
-        tensor.requires_grad_(False)
-    return students
+        penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
+        loss = 1 - cca2 + rate_weight * penalty
+        gradients = torch.autograd.grad(loss.sum(), students.trainable)
+        for tensor in students.trainable:
+            tensor.requires_grad_(False)
+        norms = _clip_each_replicate(gradients)
+        cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        rates = learning_rate * (0.1 + 0.9 * cosine)
+        step += 1
+        adam_step_(students.trainable, gradients, training.first, training.second, rates, step)
+        without_autapses_(students.recurrent)
+        if dale.any():
+            project_to_signs_(students.recurrent, students.signs, dale)
+        rate_hz = scored.detach().mean(dim=(0, 2, 3)) * (1000 / bin_ms)
+        sums += torch.stack([loss, cca2, penalty, rate_hz], dim=1).detach().double()
+        finite = torch.isfinite(loss.detach() + norms).cpu()
+    trained = Training(replicates, step, students, training.first, training.second)
+    return trained, sums.cpu(), finite.tolist()
 
 
-def _refuse_non_finite(loss: torch.Tensor, seeds: Sequence[int], session: str, step: int) -> None:
-    finite = torch.isfinite(loss).tolist()
-    if not all(finite):
-        bad = [seed for seed, fine in zip(seeds, finite, strict=True) if not fine]
-        raise TrainingFailed(
-            f"{session}: the student's loss must stay finite, but seeds {bad} failed at step "
-            f"{step}; use a smaller student.learning_rate or rate_weight"
-        )
+def _batches(
+    replicates: Sequence[Replicate],
+    data: TrainingData,
+    starts: npt.NDArray[np.int64],
+    step: int,
+    warm_up: int,
+) -> tuple[Tensor, Tensor]:
+    """Return each replicate's own counts (R, B, T, N) and latents (R, B, T - warm-up, D)."""
+    # Named by step, so that a resumed run draws what an uninterrupted one does.
+    drawn = np.stack(
+        [
+            generator(seed, "student", "batch", data.session, step).choice(
+                starts, settings.batch_windows
+            )
+            for seed, settings in replicates
+        ]
+    )
+    rows = drawn[:, :, None] + np.arange(data.num_bins)
+    fed = torch.from_numpy(data.counts[rows]).float()
+    return fed, torch.from_numpy(data.latents[rows[:, :, warm_up:]])
 
 
-def _clip_each_replicate(students: Students, most: float = 1.0) -> None:
-    gradients = [tensor.grad for tensor in students.trainable if tensor.grad is not None]
+def _clip_each_replicate(gradients: Sequence[Tensor]) -> Tensor:
+    """Scale gradients in place; return the norms (R,) they had."""
     squares = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients])
-    scale = (most / squares.sum(dim=0).sqrt().clamp(min=1e-12)).clamp(max=1.0)
+    norms = squares.sum(dim=0).sqrt()
+    scale = (MOST_GRADIENT / norms.clamp(min=1e-12)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
-
-
-def _set_learning_rate(
-    optimiser: torch.optim.Optimizer, settings: StudentSettings, step: int
-) -> None:
-    cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-    for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * (0.1 + 0.9 * cosine)
-
-
-def _snapshot(students: Students, optimiser: torch.optim.Optimizer, step: int) -> dict[str, Any]:
-    return {
-        "step": step,
-        "weights": [tensor.detach().clone() for tensor in students.trainable],
-        "optimiser": copy.deepcopy(optimiser.state_dict()),
-    }
+    return norms

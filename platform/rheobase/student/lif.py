@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 
-def surrogate_gradient(distance: Tensor, surrogate: str, slope: float) -> Tensor:
-    """Return dS/dU at `distance` = U - threshold.
+def surrogate_gradient(distance: Tensor, surrogate: str, slope: Tensor) -> Tensor:
+    """Return dS/dU at `distance` = U - threshold; `slope` is float64 and broadcasts to it.
 
     Notes
     -----
@@ -21,8 +21,10 @@ def surrogate_gradient(distance: Tensor, surrogate: str, slope: float) -> Tensor
     2021). Both as in snntorch 1.0.
     """
     if surrogate == "fast_sigmoid":
-        return (distance.abs().mul_(slope).add_(1)).square_().reciprocal_()
-    return slope / 2 / (1 + (math.pi / 2 * slope * distance).square_())
+        steepness = slope.to(distance)
+        return (distance.abs().mul_(steepness).add_(1)).square_().reciprocal_()
+    width, height = (math.pi / 2 * slope).to(distance), (slope / 2).to(distance)
+    return (1 + (width * distance).square_()).reciprocal_().mul_(height)
 
 
 class _RecurrentLIF(torch.autograd.Function):
@@ -31,11 +33,12 @@ class _RecurrentLIF(torch.autograd.Function):
         ctx: Any,
         currents: Tensor,
         recurrent: Tensor,
-        beta: float,
-        threshold: float,
+        beta: Tensor,
+        threshold: Tensor,
         surrogate: str,
-        slope: float,
+        slope: Tensor,
     ) -> Tensor:
+        beta, threshold = beta.to(currents), threshold.to(currents)
         potentials = torch.empty_like(currents)
         spikes = torch.empty_like(currents)
         # The reset, one step after a spike, is a self-connection of weight -threshold.
@@ -43,7 +46,7 @@ class _RecurrentLIF(torch.autograd.Function):
         potential, spike = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
         for t in range(len(currents)):
             torch.baddbmm(currents[t], spike, feedback, out=potentials[t])
-            potential = potentials[t].add_(potential, alpha=beta)
+            potential = potentials[t].addcmul_(potential, beta)
             spike = torch.gt(potential, threshold, out=spikes[t])
         ctx.save_for_backward(potentials, spikes, recurrent)
         ctx.constants = beta, threshold, surrogate, slope
@@ -62,7 +65,7 @@ class _RecurrentLIF(torch.autograd.Function):
         after = torch.zeros_like(potentials[0])
         for t in range(len(potentials) - 1, -1, -1):
             torch.baddbmm(grad_spikes[t], after, backwards, out=adjoint[t])
-            after = adjoint[t].mul_(gate[t]).add_(after, alpha=beta)
+            after = adjoint[t].mul_(gate[t]).addcmul_(after, beta)
         num_replicates, neurons = recurrent.shape[0], recurrent.shape[-1]
         before = spikes[:-1].transpose(0, 1).reshape(num_replicates, -1, neurons)
         later = adjoint[1:].transpose(0, 1).reshape(num_replicates, -1, neurons)
@@ -73,10 +76,10 @@ def recurrent_lif(
     currents: Tensor,
     recurrent: Tensor,
     *,
-    beta: float,
-    threshold: float,
+    beta: Tensor | float,
+    threshold: Tensor | float,
     surrogate: str = "fast_sigmoid",
-    slope: float = 25.0,
+    slope: Tensor | float = 25.0,
 ) -> Tensor:
     r"""Return the spikes of recurrent LIF networks that start at rest.
 
@@ -87,11 +90,12 @@ def recurrent_lif(
     recurrent
         (R, M, M) weights, [pre, post].
     beta
-        Decay of the membrane in one bin, ``exp(-bin / tau_mem)``.
+        Decay of the membrane in one bin, ``exp(-bin / tau_mem)``, of each network (R,) or of
+        all.
     threshold
-        Potential that must be exceeded to fire.
+        Potential that must be exceeded to fire, (R,) or of all.
     surrogate, slope
-        Shape and slope of dS/dU in the backward pass.
+        Shape and slope of dS/dU in the backward pass; the slope is (R,) or of all.
 
     Returns
     -------
@@ -116,8 +120,13 @@ def recurrent_lif(
     >>> spikes.sum(0).flatten() > 0
     tensor([False,  True])
     """
+    of_each = [
+        torch.as_tensor(value, dtype=torch.float64, device=currents.device).expand(len(recurrent))
+        for value in (beta, threshold, slope)
+    ]
+    decay, level, steepness = (value[:, None, None] for value in of_each)
     spikes: Tensor = _RecurrentLIF.apply(  # type: ignore[no-untyped-call]
-        currents.contiguous(), recurrent, beta, threshold, surrogate, slope
+        currents.contiguous(), recurrent, decay, level, surrogate, steepness
     )
     return spikes
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def rate_penalty(spikes: Tensor, bin_ms: float, band_hz: tuple[float, float]) -> Tensor:
+def rate_penalty(spikes: Tensor, bin_ms: float, low_hz: Tensor, high_hz: Tensor) -> Tensor:
     r"""Return each replicate's mean squared distance of its neurons' rates from a band.
 
     Parameters
@@ -16,8 +16,8 @@ def rate_penalty(spikes: Tensor, bin_ms: float, band_hz: tuple[float, float]) ->
         (T, R, B, M).
     bin_ms
         Width of a bin.
-    band_hz
-        Rates that cost nothing.
+    low_hz, high_hz
+        (R,) ends of the band of rates that cost nothing.
 
     Returns
     -------
@@ -29,6 +29,6 @@ def rate_penalty(spikes: Tensor, bin_ms: float, band_hz: tuple[float, float]) ->
     over neurons, of each neuron's own cost: half silent and half at 40 Hz costs much, though
     the population's mean rate is inside the band.
     """
-    low, high = band_hz
+    low, high = low_hz[:, None], high_hz[:, None]
     rates = spikes.mean(dim=(0, 2)) * (1000 / bin_ms)
     return ((low - rates).relu().square() + (rates - high).relu().square()).mean(dim=-1)

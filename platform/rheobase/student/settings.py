@@ -62,3 +62,35 @@ class StudentSettings(Settings):
         if not value[0] < value[1]:
             raise ValueError(f"low < high must hold, but got (low={value[0]}, high={value[1]}).")
         return value
+
+
+PER_REPLICATE = frozenset(
+    {
+        "dale",
+        "excitatory_fraction",
+        "inhibitory_gain",
+        "recurrent_gain",
+        "tau_mem_ms",
+        "threshold",
+        "surrogate_slope",
+        "rate_weight",
+        "rate_band_hz",
+        "tau_readout_ms",
+        "distill_shrinkage",
+        "learning_rate",
+    }
+)  # numbers and masks, of which a packed network has its own; the rest decide shapes or code
+
+
+def population_key(settings: StudentSettings) -> str:
+    """Return what networks that train as one population must share.
+
+    Examples
+    --------
+    >>> slow, fast = StudentSettings(tau_mem_ms=20.0), StudentSettings(tau_mem_ms=10.0)
+    >>> population_key(slow) == population_key(fast)
+    True
+    >>> population_key(slow) == population_key(StudentSettings(num_neurons=64))
+    False
+    """
+    return settings.model_dump_json(exclude=set(PER_REPLICATE))

@@ -17,7 +17,7 @@ from rheobase.core.errors import ArtifactError
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
-from rheobase.student.network import Students, simulate_session
+from rheobase.student.network import Replicate, Students, simulate_session
 from rheobase.student.settings import StudentSettings
 from rheobase.study.result import TrialRequest
 from rheobase.study.spec import StudySpec
@@ -71,7 +71,8 @@ def export_trial(
         session = shard.session_id
         timeline = timeline_of(shard)
         students = _stored_students(spec.name, stored, session)
-        spikes, features = simulate_session(students, stacked_counts(shard), timeline, settings)
+        replicates = [Replicate(seed, settings) for seed in request.seeds]
+        spikes, features = simulate_session(students, stacked_counts(shard), timeline, replicates)
         for index, seed in enumerate(request.seeds):
             path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
             with whole_file(path) as partial, partial.open("wb") as file:
@@ -84,7 +85,7 @@ def export_trial(
                     split=np.array([SPLITS[int(label)] for label in timeline.split]),
                     state=timeline.state,
                     bin_ms=np.array(timeline.bin_ms),
-                    dale_sign=students.signs.numpy().astype(np.int8),
+                    dale_sign=students.signs[index].numpy().astype(np.int8),
                     recurrent_weights=students.recurrent[index].numpy().T,
                 )
             written.append(path)
@@ -95,7 +96,10 @@ def _stored_students(study: str, path: Path, session: str) -> Students:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             names = [field.name for field in fields(Students)]
-            return Students(*(torch.from_numpy(arrays[f"{session}/{name}"]) for name in names))
+            stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
+            # The seeds of a trial share their signs, which are stored once.
+            stored["signs"] = stored["signs"].expand(len(stored["bias"]), -1)
+            return Students(**stored)
     except FileNotFoundError:
         raise ArtifactError(
             f"{study}: only a complete trial can be exported, but there is no {path}; "

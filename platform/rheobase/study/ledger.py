@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +39,18 @@ CREATE TABLE progress (
 """
 
 
+class _Database(sqlite3.Connection):
+    """Tells of a full disk as files do."""
+
+    def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, values)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+            raise OSError(errno.ENOSPC, f"the ledger must be written, but: {error}") from None
+
+
 class Ledger:
     """A row for each trial and one for each report of its training; the driver alone writes.
 
@@ -47,6 +61,8 @@ class Ledger:
     ------
     ArtifactError
         The file is no ledger, or one of another schema.
+    OSError
+        From any change: the disk is full; nothing is written half.
 
     Examples
     --------
@@ -63,7 +79,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         # Autocommit: a change is a single statement, or an explicit transaction.
-        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=_Database)
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
@@ -165,6 +181,33 @@ class Ledger:
     def prune(self, trial_id: str, reason: str) -> None:
         """Write down why a trial was stopped early."""
         self._change(trial_id, "pruned", ended_at=time.time(), error=reason)
+
+    def adopt(self, trial_id: str, other: TrialRecord) -> None:
+        """Write down that a trial ended as the same one did in another run."""
+        with self._whole():
+            self._change(
+                trial_id,
+                other.status,
+                result=other.result.model_dump_json() if other.result else None,
+                error=other.error,
+                started_at=other.started_at,
+                ended_at=other.ended_at,
+            )
+            self._db.execute("DELETE FROM progress WHERE trial_id = ?", (trial_id,))
+            self._db.executemany(
+                "INSERT INTO progress VALUES (?, ?, ?)",
+                [(trial_id, step, json.dumps(dict(values))) for step, values in other.progress],
+            )
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def _change(self, trial_id: str, status: Status, **columns: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)

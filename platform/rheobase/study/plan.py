@@ -154,13 +154,23 @@ def estimate(spec: StudySpec) -> Estimate:
 
 def num_trials(spec: StudySpec) -> int:
     """Return the trials of the search and of the report stage."""
-    return spec.search.trials + (1 + len(arms_of(spec)) if spec.seeds.report else 0)
+    num_confirmed = num_winners(spec) + len(arms_of(spec)) if spec.seeds.report else 0
+    return spec.search.trials + _num_audits(spec) + num_confirmed
+
+
+def num_winners(spec: StudySpec) -> int:
+    """Return how many trials of the search run again on the report seeds."""
+    return min(spec.search.confirm, spec.search.trials)
+
+
+def _num_audits(spec: StudySpec) -> int:
+    return spec.search.stop.audit if spec.search.stop else 0
 
 
 def num_replicates(spec: StudySpec) -> int:
     """Return the students that are trained on each session."""
-    num_reported = (1 + len(arms_of(spec))) * len(spec.seeds.report)
-    return spec.search.trials * len(spec.seeds.select) + num_reported
+    num_reported = (num_winners(spec) + len(arms_of(spec))) * len(spec.seeds.report)
+    return (spec.search.trials + _num_audits(spec)) * len(spec.seeds.select) + num_reported
 
 
 def plan_table(spec: StudySpec, found: Estimate) -> dict[str, Any]:

@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from rheobase.study.confirm import optimism
+from rheobase.study.front import pareto_front
+from rheobase.study.objectives import ObjectiveName, objective_values
 from rheobase.study.result import ReplicateResult, TrialRecord
 from rheobase.study.spec import StudySpec
 from rheobase.study.statistics import student_interval
+from rheobase.study.stopped import stopped_summary
 
 SCHEMA = 1
 TIERS = ("passed", "feasible", "infeasible", "failed")
 ENDED = ("complete", "pruned", "failed")
 STATES = ("active", "passive")  # None where not recorded; other states are added as found
 NULLS = ("null_shift", "null_clock")
+SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections")
 RATES = ("mean", "in_band", "silent", "saturated")
 
 
@@ -31,8 +36,11 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any
     Returns
     -------
     ``schema``, ``study``; ``best``, the id of the first trial of the search that is feasible, or
-    None; ``trials``, those of the search, the best first; ``confirmed``, the winner and the arms
-    on the report seeds, in the order they were asked for, the only numbers to quote; ``notes``.
+    None, or with several objectives the knee of the front where there is one; ``trials``, those
+    of the search, the best first; ``confirmed``, the winners and the arms on the report seeds, in
+    the order they were asked for, the only numbers to quote; ``optimism`` of each winner
+    (`confirm.optimism`); ``pareto`` (`front.pareto_front`, None for one objective); ``stopped``
+    (`stopped.stopped_summary`, None without early stopping); ``notes``.
 
     Notes
     -----
@@ -52,49 +60,56 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any
     network above 0. One replicate has no interval and cannot pass. What is missing is None with
     its reason in `notes`, never 0.
     """
-    rows = [_row(spec, record) for record in records if record.status in ENDED]
+    rows = [trial_row(spec, record) for record in records if record.status in ENDED]
+    by_id = {record.request.trial_id: record for record in records}
     trials = _ranked([row for row in rows if row["stage"] == "select"])
     confirmed = _ranked([row for row in rows if row["stage"] == "report"])
+    audited = [row for row in rows if row["stage"] == "audit" and row["status"] == "complete"]
+    front = pareto_front(spec, by_id, trials)
     best = trials[0]["trial_id"] if trials and _is_feasible(trials[0]) else None
+    if front and front["knee"]:
+        best = front["knee"]
     notes = []
     if unfinished := sum(record.status not in ENDED for record in records):
         notes.append(f"not ranked: {unfinished} trials that have not ended")
     if best is None:
         notes.append("best: no trial of the search is feasible")
+    if front and not front["trials"]:
+        notes.append("pareto: no trial of the search passes the gate")
     if not confirmed:
         notes.append("confirmed: no trial has ended on the report seeds; quote nothing yet")
+    beats = [not trials or _place(row) < _place(trials[0]) for row in audited]
     return {
         "schema": SCHEMA,
         "study": spec.name,
         "best": best,
         "trials": trials,
         "confirmed": sorted(confirmed, key=lambda row: int(row["number"])),
+        "optimism": optimism(spec, records, trials),
+        "pareto": front,
+        "stopped": stopped_summary(spec, records, audited, beats),
         "notes": notes,
     }
-
-
-def winner_of(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the best feasible trial of the search, or None where none is."""
-    best = rank_study(spec, records)["best"]
-    return next((record for record in records if record.request.trial_id == best), None)
 
 
 def _is_feasible(row: Mapping[str, Any]) -> bool:
     return row["tier"] in ("passed", "feasible")
 
 
+def _place(row: Mapping[str, Any]) -> tuple[float, ...]:
+    tier, number = TIERS.index(row["tier"]), row["number"]
+    if row["status"] != "complete":
+        return tier, row["status"] == "failed", 0.0, number
+    violation = 0.0 if _is_feasible(row) else row["violation"]
+    return tier, violation, -row["cca_heldout"]["mean"], number
+
+
 def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    def place(row: Mapping[str, Any]) -> tuple[float, ...]:
-        tier, number = TIERS.index(row["tier"]), row["number"]
-        if row["status"] != "complete":
-            return tier, row["status"] == "failed", 0.0, number
-        violation = 0.0 if _is_feasible(row) else row["violation"]
-        return tier, violation, -row["cca_heldout"]["mean"], number
-
-    return [row | {"rank": rank} for rank, row in enumerate(sorted(rows, key=place), start=1)]
+    return [row | {"rank": rank} for rank, row in enumerate(sorted(rows, key=_place), start=1)]
 
 
-def _row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
+def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
+    """Return what the ranking says of one trial that has ended, of any stage; its rank is None."""
     request = record.request
     row: dict[str, Any] = {
         "trial_id": request.trial_id,
@@ -171,6 +186,10 @@ def _row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         "cca_within": within,
         "cca_cross_state": fmean(crossed) if crossed else None,
         "rate_hz": {**(_rates(found, list(states)) or {}), "per_state": per_state},
+        **{
+            name: fmean(values)
+            for name, values in objective_values(request, record.result, SIZES).items()
+        },
         "dale_violations": sum(one.dale_violations for one in found),
         **balances,
         "violations": violations,
@@ -189,7 +208,8 @@ def _no_numbers() -> dict[str, Any]:
     """Return the measures of a trial that gave none."""
     names = (
         "null_shift_q95 null_clock_q95 untrained gain closed linear_readout procrustes "
-        "cca_cross_state dale_violations ei_weight_balance ei_current_balance violation gate wall_s"
+        "cca_cross_state num_neurons spikes_per_s connections dale_violations "
+        "ei_weight_balance ei_current_balance violation gate wall_s"
     )
     return {
         "cca_heldout": {"mean": None, "ci95": None, "per_seed": []},

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from rheobase.core.settings import Settings
 
-Stage = Literal["select", "report"]
+Stage = Literal["select", "report", "audit"]
 BASELINE = "baseline"
+TOP = "top-"  # and a rank: an arm that confirms another of the search's best trials
 
 
 class Rung(Settings):
@@ -35,7 +36,8 @@ class TrialRequest(Settings):
     number: int
     """Order in which the study asked for it, from 0."""
     stage: Stage
-    """`select` while searching; `report` for winners and arms on seeds the search never saw."""
+    """`select` while searching; `report` for winners and arms on seeds the search never saw;
+    `audit` for stopped trials that are run to their end to tell what stopping cost."""
     arm: str = BASELINE
     """Name of the set of overrides, or `baseline`."""
     params: dict[str, Any]
@@ -85,6 +87,8 @@ class ReplicateResult(Settings):
     rates: Mapping[str, RateSummary]
     """By state, on test bins; `all` where the recording names no states."""
     dale_violations: int
+    connections: int | None = None
+    """Recurrent weights that are not 0; None in records from before they were counted."""
     ei_weight_balance: float | None
     ei_current_balance: float | None
     violations: Mapping[str, float]
@@ -99,7 +103,10 @@ class TrialResult(Settings):
     notes: tuple[str, ...] = ()
     """Why a number is missing."""
     wall_s: float
-    """Seconds the trial took; the one field that a replay may not reproduce."""
+    """Seconds the trial took, which a replay may not reproduce."""
+    host: Mapping[str, str | int] | None = None
+    """Class of the machine (`host_class`), `device` and `threads` of a trial; no number's digest
+    holds it. None in records from before it was kept."""
 
 
 class TrialStopped(Settings):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,21 +15,26 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from rheobase.core.errors import StudyError
 from rheobase.core.seeds import child_seed
-from rheobase.student.settings import StudentSettings
+from rheobase.study.cmaes import propose_cmaes
+from rheobase.study.objectives import DIRECTIONS
 from rheobase.study.result import BASELINE, TrialRecord
-from rheobase.study.spec import Choice, Range, StudySpec
+from rheobase.study.space import Space
+from rheobase.study.spec import StudySpec
+from rheobase.study.told import ENDED, Told, told_trials
 
-# What orders trials that were stopped early: the only reported scalar that the objective follows.
-INTERMEDIATE = "train_cca2"
+NUM_OWN_ATTEMPTS = 8  # of the sampler; later ones are random draws
 
 
 def propose(
-    spec: StudySpec, records: Sequence[TrialRecord], num: int, attempt: int = 0
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    num: int,
+    attempt: int = 0,
+    earlier: Sequence[TrialRecord] = (),
 ) -> list[dict[str, Any]]:
     """Return `num` configurations to try next, each by dotted path.
 
@@ -43,45 +47,61 @@ def propose(
     num
         How many are wanted. They are asked for together, none knowing the others' results.
     attempt
-        Another attempt draws other configurations from the same records.
+        Another attempt draws other configurations from the same records; after eight they are
+        drawn at random, for a sampler that has settled may name the same ones for ever.
+    earlier
+        Trials of an earlier run that the sampler is told as if they were the search's first.
 
     Returns
     -------
-    The same configurations for the same arguments, on any machine and in any process.
-
-    Raises
-    ------
-    StudyError
-        An integer setting has no integer in its range.
+    The same configurations for the same arguments, on any machine and in any process. Settings
+    whose condition does not hold are left out.
 
     Notes
     -----
-    The objective is `cca_heldout`, its mean over replicates, to be maximised. Constraints are
-    the violations of every feasibility line, the worst over replicates (<= 0 holds); a failed
-    trial has none, and a pruned one is told by what it last reported. An ended trial whose
-    settings lie outside the search space, as the study's own may, is not told to the sampler.
+    Objectives are means over replicates. Constraints are the violations of every feasibility
+    line, the worst over replicates (<= 0 holds); with several objectives the required CCA is one
+    more. A failed trial has none. A trial stopped early is PRUNED, with its held-out CCA at every
+    report and, where rates had settled, its violation: TPE puts a feasible one below every
+    complete trial and an infeasible one among the infeasible; GP and NSGA-II look at complete
+    trials alone. CMA-ES knows no constraints: see `propose_cmaes`.
     """
-    axes = {path: _distribution(path, axis) for path, axis in spec.search.space.items()}
-    if not axes:
+    space = Space(spec)
+    if not space.distributions:
         return []
-    ended = [
-        record
-        for record in records
-        if record.request.stage == "select"
+    told = told_trials(spec, space, records, ())
+    before = told_trials(spec, space, (), earlier)
+    num_ended = sum(
+        record.request.stage == "select"
         and record.request.arm == BASELINE
-        and record.status in ("complete", "pruned", "failed")
-    ]
-    seed = child_seed(spec.search.seed, "sampler", len(ended), attempt) % 2**32
-    with _quiet():
-        study = optuna.create_study(direction="maximize", sampler=_sampler(spec, seed))
-        study.add_trials(
-            [_told(record, axes) for record in ended if _is_inside(record.request.params, axes)]
+        and record.status in ENDED
+        for record in records
+    )
+    seed = child_seed(spec.search.seed, "sampler", num_ended, attempt) % 2**32
+    is_random = spec.search.sampler == "random" or attempt >= NUM_OWN_ATTEMPTS
+    if spec.search.sampler == "cmaes" and not is_random:
+        start = space.own()
+        return propose_cmaes(
+            space.distributions,
+            start,
+            [one for one in told if one.params != start],
+            before,
+            spec.search.generation,
+            seed,
+            num,
         )
-        return [dict(study.ask(axes).params) for _ in range(num)]
+    directions = [DIRECTIONS[name] for name in spec.search.objectives]
+    with quiet():
+        sampler = RandomSampler(seed=seed) if is_random else _sampler(spec, space, seed)
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        if not is_random:
+            study.add_trials(_frozen([*before, *told], space, sampler))
+        return [_asked(study.ask(), space) for _ in range(num)]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep Optuna silent about studies in memory and interfaces that may change."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a study in memory is no news
     try:
@@ -92,65 +112,61 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _sampler(spec: StudySpec, seed: int) -> BaseSampler:
-    # Optuna's ten random trials would be most of a small budget.
+def _sampler(spec: StudySpec, space: Space, seed: int) -> BaseSampler:
+    # Optuna's ten random trials would be most of a small budget, and so would its fifty parents.
     num_random = max(4, min(10, spec.search.trials // 3))
-    if spec.search.sampler == "random":
-        return RandomSampler(seed=seed)
     if spec.search.sampler == "gp":
         return GPSampler(seed=seed, n_startup_trials=num_random)
-    return TPESampler(seed=seed, n_startup_trials=num_random, multivariate=True, constant_liar=True)
-
-
-def _distribution(path: str, axis: Range | Choice) -> BaseDistribution:
-    if isinstance(axis, Choice):
-        return CategoricalDistribution(axis.choices)
-    if StudentSettings.model_fields[path.partition(".")[2]].annotation is not int:
-        return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
-    low, high = math.ceil(axis.low), math.floor(axis.high)
-    if low > high:
-        raise StudyError(
-            f"[search.space.{path}]: an integer must lie in the range, but got "
-            f"(low={axis.low:g}, high={axis.high:g})."
-        )
-    return IntDistribution(low, high, log=axis.log, step=max(1, round(axis.step or 1)))
-
-
-def _is_inside(params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> bool:
-    """Tell whether the sampler could have proposed these settings."""
-    if not params.keys() >= axes.keys():
-        return False
-    chosen = {path: params[path] for path in axes}
-    try:
-        create_trial(state=TrialState.FAIL, params=chosen, distributions=dict(axes))
-    except ValueError:  # a value that its distribution does not hold
-        return False
-    return True
-
-
-def _told(record: TrialRecord, axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    told: dict[str, Any] = {
-        "params": {path: record.request.params[path] for path in axes},
-        "distributions": dict(axes),
-    }
-    if record.result is not None:
-        replicates = record.result.replicates
-        lines = sorted({line for found in replicates for line in found.violations})
-        return create_trial(
-            **told,
-            state=TrialState.COMPLETE,
-            value=math.fsum(found.cca_heldout for found in replicates) / len(replicates),
-            constraints={
-                line: max(f.violations[line] for f in replicates if line in f.violations)
-                for line in lines
-            },
-        )
-    seen = {
-        step: values[INTERMEDIATE] for step, values in record.progress if INTERMEDIATE in values
-    }
-    pruned = record.status == "pruned" and bool(seen)
-    return create_trial(
-        **told,
-        state=TrialState.PRUNED if pruned else TrialState.FAIL,
-        intermediate_values=seen,
+    if spec.search.sampler == "nsga2":
+        return NSGAIISampler(seed=seed, population_size=max(4, min(50, spec.search.trials // 5)))
+    return TPESampler(
+        seed=seed,
+        n_startup_trials=num_random,
+        multivariate=True,
+        group=space.is_conditional,
+        constant_liar=True,
     )
+
+
+def _asked(trial: Trial, space: Space) -> dict[str, Any]:
+    def draw(path: str, distribution: BaseDistribution) -> Any:
+        if isinstance(distribution, CategoricalDistribution):
+            return trial.suggest_categorical(path, distribution.choices)
+        if isinstance(distribution, IntDistribution):
+            return trial.suggest_int(
+                path,
+                distribution.low,
+                distribution.high,
+                step=distribution.step,
+                log=distribution.log,
+            )
+        assert isinstance(distribution, FloatDistribution)
+        return trial.suggest_float(
+            path, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+
+    return space.drawn(draw)
+
+
+def _frozen(told: Sequence[Told], space: Space, sampler: BaseSampler) -> list[FrozenTrial]:
+    found, num_complete = [], 0
+    for one in told:
+        marks = {}
+        if one.values is not None and isinstance(sampler, NSGAIISampler):
+            # Where Optuna itself would have written down the trial's generation.
+            assert sampler.population_size is not None
+            marks[sampler._get_generation_key()] = num_complete // sampler.population_size
+        num_complete += one.values is not None
+        state = TrialState.PRUNED if one.intermediate else TrialState.FAIL
+        found.append(
+            create_trial(
+                params=one.params,
+                distributions=space.active(one.params),
+                state=state if one.values is None else TrialState.COMPLETE,
+                values=one.values,
+                constraints=one.constraints,
+                intermediate_values=one.intermediate,
+                system_attrs=marks,
+            )
+        )
+    return found

@@ -2,77 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import StudentSettings
-from rheobase.study.result import BASELINE
+from rheobase.study.result import BASELINE, TOP
+from rheobase.study.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.teacher.settings import TeacherSettings
-
-Scalar = bool | int | float | str
-
-
-class Range(Settings):
-    """A numeric setting to search."""
-
-    low: float
-    """Least value."""
-    high: float
-    """Greatest value."""
-    log: bool = False
-    """Search on a logarithmic scale."""
-    step: Annotated[float, Field(gt=0)] | None = None
-    """Distance between values; with integers 1."""
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> Range:
-        if not self.low < self.high:
-            raise ValueError(f"low < high must hold, but got (low={self.low}, high={self.high}).")
-        if self.log and self.low <= 0:
-            raise ValueError(f"low > 0 must hold on a log scale, but got low={self.low}.")
-        if self.log and self.step is not None:
-            raise ValueError("step and log cannot be combined; leave one out.")
-        return self
-
-
-class Choice(Settings):
-    """A categorical setting to search."""
-
-    choices: Annotated[tuple[Scalar, ...], Field(min_length=2)]
-    """The values to choose from."""
-
-
-def _axis_kind(value: Any) -> str:
-    table = value if isinstance(value, Mapping) else vars(value)
-    return "choice" if "choices" in table else "range"
-
-
-Axis = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_axis_kind)
-]
-
-
-class SearchSettings(Settings):
-    """Optuna's search over student settings; trial 0 is the baseline."""
-
-    sampler: Literal["tpe", "random", "gp"] = "tpe"
-    """Optuna's sampler."""
-    trials: Annotated[int, Field(ge=1)] = 12
-    """Trials of the search, the baseline included."""
-    generation: Annotated[int, Field(ge=1)] = 4
-    """Trials proposed together. A proposal sees whole generations only, so that the search
-    gives the same trials whatever the number of workers."""
-    seed: int = 0
-    """Root seed of the sampler."""
-    space: dict[str, Axis] = {}
-    """What to search, by dotted path below `student.`."""
 
 
 class AblationSettings(Settings):
@@ -131,6 +75,8 @@ class ResourceSettings(Settings):
     """GPUs of a trial; fractions are allowed."""
     time_budget_s: Annotated[float, Field(ge=0)] = 0.0
     """No new generation starts after this many seconds; 0 is no limit."""
+    max_concurrent: Annotated[int, Field(ge=0)] = 0
+    """Most workers at once; 0 is as many as there is room for."""
 
 
 class StudySpec(Settings):
@@ -156,10 +102,17 @@ class StudySpec(Settings):
             ends = axis.choices if isinstance(axis, Choice) else (axis.low, axis.high)
             for value in ends:
                 problems += self._problem(f"search.space.{path}", path, value)
+            problems += self._hollow(path, axis)
+        if not problems:
+            problems += self._unmet_conditions()
         arms = self.ablation.arms if self.ablation else {}
         for arm, overrides in arms.items():
             if arm == BASELINE:
                 problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
+            if arm.startswith(TOP):
+                problems.append(
+                    f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
+                )
             for path, value in overrides.items():
                 problems += self._problem(f"ablation.arms.{arm}", path, value)
         longest = max(self.teacher.horizons_ms) + max(self.teacher.history_ms)
@@ -174,6 +127,17 @@ class StudySpec(Settings):
                 f"dimension to have a pair, but {self.student.num_neurons} < "
                 f"{self.teacher.latent_dim}."
             )
+        most_hz = 1000 / self.data.bin_ms
+        for where, (low, _) in (
+            ("require]: rate_hz", self.require.rate_hz),
+            ("student]: rate_band_hz", self.student.rate_band_hz),
+        ):
+            if low >= most_hz:
+                problems.append(
+                    f"[{where}: a neuron fires once a bin at most, {most_hz:g} Hz with "
+                    f"data.bin_ms = {self.data.bin_ms:g}, so that no rate meets a band from "
+                    f"{low:g} Hz."
+                )
         if self.data.split.by == "session":
             problems.append(
                 "[data.split]: by must be auto, block or trial, for a study trains on each "
@@ -182,6 +146,46 @@ class StudySpec(Settings):
         if problems:
             raise ValueError(" ; ".join(dict.fromkeys(problems)))
         return self
+
+    def _hollow(self, path: str, axis: Range | Choice) -> list[str]:
+        if isinstance(axis, Choice) or not is_integer(path):
+            return []
+        if math.ceil(axis.low) <= math.floor(axis.high):
+            return []
+        return [
+            f"[search.space.{path}]: an integer must lie in the range, but got "
+            f"(low={axis.low:g}, high={axis.high:g})."
+        ]
+
+    def _unmet_conditions(self) -> list[str]:
+        """Return why a condition can never hold."""
+        problems, table, space = [], self.student.model_dump(), self.search.space
+        for path, axis in space.items():
+            for given, wanted in axis.when.items():
+                where, key = f"search.space.{path}.when", given.removeprefix("student.")
+                if found := self._problem(where, given, wanted):
+                    problems += found
+                    continue
+                other = space.get(given)
+                if other is None:
+                    can = table[key] == wanted
+                elif isinstance(other, Choice):
+                    can = wanted in other.choices
+                else:
+                    can = is_integer(given) and other.low <= float(wanted) <= other.high
+                if not can:
+                    problems.append(
+                        f"[{where}]: '{given}' must be able to be {wanted!r}, but the study "
+                        f"{'searches' if other else 'has'} {_shown(other) or repr(table[key])}."
+                    )
+        left = set(space)
+        while ready := {p for p in left if not left & space[p].when.keys()}:
+            left -= ready
+        if left:
+            problems.append(
+                f"[search.space]: conditions must not go round in a circle, but {sorted(left)} do."
+            )
+        return problems
 
     def _problem(self, where: str, path: str, value: Scalar) -> list[str]:
         try:
@@ -194,6 +198,12 @@ class StudySpec(Settings):
         return []
 
 
+def _shown(axis: Range | Choice | None) -> str:
+    if axis is None:
+        return ""
+    return str(list(axis.choices)) if isinstance(axis, Choice) else f"{axis.low:g}…{axis.high:g}"
+
+
 def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> StudentSettings:
     """Return student settings with values set by dotted path, e.g. ``student.dale``."""
     table = base.model_dump()
@@ -202,8 +212,7 @@ def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> Stu
         if room != "student" or key not in table:
             known = [f"student.{name}" for name in table]
             raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
-        is_int = StudentSettings.model_fields[key].annotation is int
-        table[key] = round(value) if is_int and isinstance(value, float) else value
+        table[key] = round(value) if is_integer(path) and isinstance(value, float) else value
     return StudentSettings.model_validate(table)
 
 

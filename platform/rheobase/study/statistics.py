@@ -16,7 +16,7 @@ from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
 from rheobase.study.ablation import arms_of
-from rheobase.study.result import BASELINE, TrialRecord, TrialResult
+from rheobase.study.result import BASELINE, TOP, TrialRecord, TrialResult
 from rheobase.study.spec import StudySpec
 
 Floats = npt.NDArray[np.float64]
@@ -97,6 +97,50 @@ def student_interval(
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * spread
     mean = math.fsum(values) / num
     return mean - half, mean + half
+
+
+def welch_interval(
+    left: Sequence[float],
+    left_strata: Sequence[str],
+    right: Sequence[float],
+    right_strata: Sequence[str],
+) -> Interval | None:
+    """Return Welch's 95 % interval of a difference of two means that are not paired.
+
+    Parameters
+    ----------
+    left, right
+        (n,) and (m,) values; the difference is left - right.
+    left_strata, right_strata
+        Session of each; the spread is that within sessions, as in `student_interval`.
+
+    Returns
+    -------
+    None where a side has no spread to be had: fewer than two values in every session.
+
+    Examples
+    --------
+    >>> low, high = welch_interval([0.9, 0.92], ["s"] * 2, [0.8, 0.84], ["s"] * 2)
+    >>> round(low, 3), round(high, 3)
+    (-0.048, 0.228)
+    """
+    variances, freedoms, means = [], [], []
+    for values, strata in ((left, left_strata), (right, right_strata)):
+        _, label, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+        freedom = len(values) - len(sizes)
+        if freedom < 1:
+            return None
+        centred = np.asarray(values) - (np.bincount(label, values) / sizes)[label]
+        variances.append(float((centred**2).sum()) / freedom / len(values))
+        freedoms.append(freedom)
+        means.append(math.fsum(values) / len(values))
+    spread = math.fsum(variances)
+    difference = means[0] - means[1]
+    if spread == 0:
+        return difference, difference
+    shared = spread**2 / math.fsum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    half = float(stdtrit(shared, (1 + LEVEL) / 2)) * math.sqrt(spread)
+    return difference - half, difference + half
 
 
 def interquartile_mean(values: Floats) -> Floats:
@@ -223,8 +267,8 @@ def compare(
     StudyError
         There is no such arm, it is compared with itself, or it has no complete results.
     """
-    known = [BASELINE, *arms_of(spec)]
     results = _results(records)
+    known = [BASELINE, *arms_of(spec), *(name for name in results if name.startswith(TOP))]
     for name in (arm, to):
         if name not in known:
             raise StudyError(
@@ -238,6 +282,8 @@ def compare(
             )
     if arm == to:
         raise StudyError(f"{spec.name}: two arms must differ to be compared, but both are '{arm}'")
+    if arm.startswith(TOP) or to.startswith(TOP):  # no arm of the ablation: a family of its own
+        return paired_comparison(spec, arm, results[arm], to, results[to])
     return next(one for one in _family(spec, results, to) if one.arm == arm)
 
 

@@ -1,0 +1,42 @@
+"""How many networks of a population the memory has room for at once."""
+
+# Shape legend: T bins, R replicates, B windows, N units, M neurons.
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from rheobase.student.settings import StudentSettings
+
+# Half of the 2 GB a core that small clusters and laptops have; torch and a session's arrays need
+# the other half. Fixed, for what is free at one moment is shared by workers that start together.
+MEMORY_BYTES = 1 << 30
+FLOAT_BYTES = 4
+# Arrays of T x B x M that live at the peak of a step, the backward pass of the dynamics: currents,
+# potentials, spikes, gate, adjoint, gradients, features, and copies in another order of axes.
+NUM_ACTIVITY = 12
+NUM_INPUT = 3  # arrays of T x B x N: rows of counts, as floats, transposed
+NUM_WEIGHTS = 6  # weights, gradients, two moments, what they change by, a copy at a report
+
+
+def step_bytes(settings: StudentSettings, num_units: int, num_bins: int) -> int:
+    """Return an estimate of what one replicate's training step holds in memory at its peak."""
+    neurons = settings.num_neurons
+    activity = num_bins * settings.batch_windows * neurons * NUM_ACTIVITY
+    fed = num_bins * settings.batch_windows * num_units * NUM_INPUT
+    weights = (num_units * neurons + neurons * neurons + neurons) * NUM_WEIGHTS
+    return FLOAT_BYTES * (activity + fed + weights)
+
+
+def chunks(num_replicates: int, most: int) -> list[range]:
+    """Return runs of at most `most` replicates, of about equal number.
+
+    Examples
+    --------
+    >>> chunks(7, most=3)
+    [range(0, 2), range(2, 5), range(5, 7)]
+    """
+    num = math.ceil(num_replicates / most)
+    borders = [round(num_replicates * i / num) for i in range(num + 1)]
+    return [range(start, end) for start, end in pairwise(borders)]

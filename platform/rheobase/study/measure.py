@@ -1,0 +1,242 @@
+"""What a trained network is measured by on one session, as the science page defines it."""
+
+# Shape legend: T bins, R replicates, N units, M neurons, D teacher dimensions.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.artifacts import whole_file
+from rheobase.core.errors import DataError, RheobaseError
+from rheobase.core.seeds import generator
+from rheobase.measures.cca import (
+    HeldoutCCA,
+    choose_shrinkage,
+    heldout_cca,
+    within_and_cross_state,
+)
+from rheobase.measures.firing import (
+    ei_current_balance,
+    ei_weight_balance,
+    firing_rates,
+    rate_summary,
+    violations,
+)
+from rheobase.measures.nulls import NullRows, clock_rows, null_cca, shift_rows
+from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.shards.timeline import Timeline
+from rheobase.student.dale import dale_violations
+from rheobase.student.fit import Training, TrainingData
+from rheobase.student.network import initial_students, simulate_session
+from rheobase.student.readout import smoothed_counts
+from rheobase.study.result import Null, RateSummary, ReplicateResult
+from rheobase.study.spec import StudySpec
+
+NUM_NULL_DRAWS = 100
+Floats = npt.NDArray[np.float64]
+
+
+class TrialFailed(RheobaseError):
+    """A trial that cannot give numbers; the study goes on without it."""
+
+
+@dataclass
+class Yardstick:
+    """What all students of a session are measured against, drawn and computed once.
+
+    The null draws are the same for every seed and trial of a study: nulls differ by the student
+    alone. `notes` says why any is missing.
+    """
+
+    data: TrainingData
+    spec: StudySpec
+    notes: list[str] = field(default_factory=list)
+    shift: NullRows | None = field(init=False)
+    clock: NullRows | None = field(init=False)
+    _linear: dict[float, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shift = self._rows(shift_rows, "shift")
+        self.clock = self._rows(clock_rows, "clock")
+
+    def _rows(self, draw: Callable[..., NullRows], name: str) -> NullRows | None:
+        try:
+            random = generator(self.spec.data.split.seed, "null", name, self.data.session)
+            return draw(self.data.timeline, random, NUM_NULL_DRAWS)
+        except DataError as error:
+            self.notes.append(f"null_{name}: {error}")
+            return None
+
+    def linear_readout(self, tau_ms: float) -> float:
+        """Return the held-out CCA of the input counts through the readout's filter."""
+        if tau_ms not in self._linear:
+            smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
+            held = heldout_cca(smooth, self.data.latents, self.data.timeline)
+            self._linear[tau_ms] = held.mean
+        return self._linear[tau_ms]
+
+
+def measure_students(
+    training: Training, yardstick: Yardstick, sample: Path | None = None
+) -> tuple[list[ReplicateResult], list[str]]:
+    """Measure the networks of one trial on one session.
+
+    Parameters
+    ----------
+    training
+        The trained networks, all of the same settings.
+    yardstick
+        Of their session.
+    sample
+        Where to keep what the report's figures show of the first network.
+
+    Returns
+    -------
+    The measures of each network, and why any is missing.
+
+    Raises
+    ------
+    TrialFailed
+        A number is not finite.
+    """
+    data, spec = yardstick.data, yardstick.spec
+    timeline, counts, target, session = data.timeline, data.counts, data.latents, data.session
+    students, replicates = training.students, training.replicates
+    spikes, features = simulate_session(students, counts, timeline, replicates)
+    fresh = initial_students(replicates, counts, timeline.train, session)
+    _, fresh_features = simulate_session(fresh, counts, timeline, replicates)
+    linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
+    notes = list(yardstick.notes)
+    wrong = dale_violations(students.recurrent, students.signs).tolist()
+    found = []
+    for index, (seed, _) in enumerate(replicates):
+        signs = students.signs[index].cpu().numpy()
+        x = features[index].astype(np.float64)
+        if not np.isfinite(x).all():
+            raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
+        groups = timeline.group[timeline.train]
+        shrinkage = choose_shrinkage(x[timeline.train], target[timeline.train], groups)
+        held: HeldoutCCA = heldout_cca(x, target, timeline, shrinkage=shrinkage)
+        untrained = heldout_cca(fresh_features[index].astype(np.float64), target, timeline).mean
+        within, cross, missing = within_and_cross_state(x, target, timeline, shrinkage)
+        notes += missing
+        rates = _rates_by_state(spikes[index], timeline)
+        recurrent = students.recurrent[index].detach().cpu().numpy().T
+        connections = int(np.count_nonzero(recurrent))
+        found.append(
+            ReplicateResult(
+                seed=seed,
+                session=session,
+                cca_heldout=held.mean,
+                cca_pairs=tuple(held.pairs.tolist()),
+                shrinkage=shrinkage,
+                untrained=untrained,
+                linear_readout=linear,
+                procrustes=heldout_procrustes(x, target, timeline),
+                null_shift=_null(x, target, timeline, yardstick.shift, shrinkage),
+                null_clock=_null(x, target, timeline, yardstick.clock, shrinkage),
+                cca_within=within,
+                cca_cross_state=cross,
+                rates={
+                    state: RateSummary(**rate_summary(rate, spec.require.rate_hz)._asdict())
+                    for state, rate in rates.items()
+                },
+                dale_violations=int(wrong[index]),
+                connections=connections,
+                ei_weight_balance=ei_weight_balance(recurrent, signs),
+                ei_current_balance=ei_current_balance(
+                    recurrent, signs, firing_rates(spikes[index][timeline.test], timeline.bin_ms)
+                ),
+                violations=violations(
+                    rates, spec.require.rate_hz, int(wrong[index]), connections, True
+                ),
+            )
+        )
+    if sample is not None:
+        signs = students.signs[0].cpu().numpy()
+        _write_sample(sample, spikes[0], features[0], signs, timeline, target, found[0])
+    return found, notes
+
+
+def _null(
+    x: Floats,
+    y: npt.NDArray[np.float32],
+    timeline: Timeline,
+    rows: NullRows | None,
+    shrinkage: float,
+) -> Null | None:
+    if rows is None:
+        return None
+    draws = null_cca(x, y, timeline, rows, shrinkage)
+    return Null(mean=float(draws.mean()), q95=float(np.quantile(draws, 0.95)), num_draws=len(draws))
+
+
+def _rates_by_state(spikes: npt.NDArray[np.uint8], timeline: Timeline) -> dict[str, Floats]:
+    """Return every neuron's rate (M,) in Hz on test bins, by state; `all` without states."""
+    return {
+        str(state) or "all": firing_rates(
+            spikes[timeline.test & (timeline.state == state)], timeline.bin_ms
+        )
+        for state in np.unique(timeline.state[timeline.test])
+    }
+
+
+def _write_sample(
+    path: Path,
+    spikes: npt.NDArray[np.uint8],
+    features: npt.NDArray[np.float32],
+    signs: npt.NDArray[np.float32],
+    timeline: Timeline,
+    target: npt.NDArray[np.float32],
+    replicate: ReplicateResult,
+) -> None:
+    """Keep what the report's figures show of a replicate of spikes and features (T, M)."""
+    x, y = features.astype(np.float64), target.astype(np.float64)
+    train, test = timeline.train, timeline.test
+    centre = x[train].mean(axis=0)
+    gram = (x[train] - centre).T @ (x[train] - centre)
+    gram += 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    weights = np.linalg.solve(gram, (x[train] - centre).T @ (y[train] - y[train].mean(axis=0)))
+    readout = (x - centre) @ weights + y[train].mean(axis=0)
+    shown = _longest_test_run(timeline)[:400]
+    sample: dict[str, npt.NDArray[Any]] = {
+        "spikes": spikes[shown],
+        "features": features[shown],
+        "latents": target[shown],
+        "readout": readout[shown].astype(np.float32),
+        "time_s": timeline.time_s[shown],
+        "dale_sign": signs.astype(np.int8),
+        "rate_hz": firing_rates(spikes[test], timeline.bin_ms),
+        "pairs": np.array(replicate.cca_pairs),
+    }
+    if (timeline.phase[test] >= 0).any():
+        fit = heldout_cca(x, y, timeline, shrinkage=replicate.shrinkage).fit
+        pairs = min(4, fit.project_x.shape[1])
+        student = (x - fit.mean_x) @ fit.project_x[:, :pairs]
+        teacher = (y - fit.mean_y) @ fit.project_y[:, :pairs]
+        num_phases = min(75, int(timeline.phase[test].max()) + 1)
+        states = sorted(set(timeline.state[test].tolist()))
+        sample["flash_phase_ms"] = np.arange(num_phases) * timeline.bin_ms
+        sample["flash_state"] = np.array([state or "all" for state in states])
+        for name, variates in (("flash_student", student), ("flash_teacher", teacher)):
+            means = np.full((len(states), num_phases, pairs), np.nan)
+            for row, state in enumerate(states):
+                for phase in range(num_phases):
+                    here = test & (timeline.state == state) & (timeline.phase == phase)
+                    if here.any():
+                        means[row, phase] = variates[here].mean(axis=0)
+            sample[name] = means
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **sample)  # type: ignore[arg-type]
+
+
+def _longest_test_run(timeline: Timeline) -> npt.NDArray[np.int64]:
+    index = np.flatnonzero(timeline.test)
+    breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(timeline.segment[index]) != 0)) + 1
+    return max(np.split(index, breaks), key=len)

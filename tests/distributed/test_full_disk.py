@@ -1,0 +1,113 @@
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rheobase.core.artifacts import write_json
+from rheobase.study.ledger import Ledger
+from rheobase.study.spec import dump_study
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(280)]
+KILLABLE = Path(__file__).with_name("killable.py")
+# A file system of the test's own, of which a file takes all but some KiB.
+FULL = """
+mount -t tmpfs -o size=4096k none "$DISK"
+head -c $((4096 * 1024 - LEFT * 1024)) /dev/zero > "$DISK/filler"
+"""
+STUDY = """
+name = "full"
+[data]
+sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
+[teacher]
+latent_dim = 2
+steps = 30
+workers = 1
+[student]
+num_neurons = 8
+steps = 40
+batch_windows = 4
+[search]
+trials = 4
+generation = 2
+[search.space]
+"student.rate_weight" = { low = 0.01, high = 1.0, log = true }
+[seeds]
+select = [0]
+report = [10]
+"""
+
+
+def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    unshared = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*unshared, "mount -t tmpfs none /mnt"]).returncode
+    ):
+        pytest.skip("no file system can be mounted here; run as root or allow user namespaces")
+    return subprocess.run(
+        [*unshared, FULL + script],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(root / "platform"),
+            "RHEOBASE_HOME": str(tmp_path / "home"),
+            "DISK": str(disk),
+            "LEFT": str(left_kib),
+            "PYTHON": sys.executable,
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+
+
+def numbers(run):
+    with Ledger.open_existing(run / "ledger.sqlite") as ledger:
+        return [(r.request, r.status, r.result and r.result.replicates) for r in ledger.records()]
+
+
+@pytest.mark.parametrize("left_kib", [100, 260])
+def test_a_full_disk_fails_no_trial_and_the_study_goes_on_once_there_is_room(
+    root, stored, tiny, tmp_path, left_kib
+):
+    (shard, _), latents = stored
+    write_json(tmp_path / "study.json", dump_study(tiny))
+    script = f"""
+    study() {{ echo never | "$PYTHON" {KILLABLE} forks study.json "$1" {shard} {latents}; }}
+    study "$DISK/run"
+    rm "$DISK/filler"
+    study "$DISK/run"
+    cp -r "$DISK/run" full
+    study whole
+    """
+    done = run_on_a_full_disk(tmp_path, script, left_kib, root)
+    full, after, whole = done.stdout.replace("ready\n", "").splitlines()
+    assert (full, after, whole) == (f"errno {errno.ENOSPC}", "ended", "ended"), done.stderr
+    assert numbers(tmp_path / "full") == numbers(tmp_path / "whole")
+
+
+def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(root, tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY)
+    script = """
+    "$PYTHON" -m rheobase run study.toml --out "$DISK/run" > out 2> told; echo $?
+    rm "$DISK/filler"
+    "$PYTHON" -m rheobase run study.toml --out "$DISK/run" --resume > out2 2> told2; echo $?
+    "$PYTHON" -m rheobase rank "$DISK/run" --json > ranking.json
+    """
+    done = run_on_a_full_disk(tmp_path, script, 300, root)
+    assert done.stdout.split() == ["2", "0"], (tmp_path / "told").read_text()
+    told = (tmp_path / "told").read_text().strip().splitlines()
+    assert "No space left on device" in told[-1] or "disk is full" in told[-1]
+    assert "--resume" in told[-1]
+    assert not any("Traceback" in line for line in told)
+    ranking = json.loads((tmp_path / "ranking.json").read_text())
+    assert {row["status"] for row in ranking["trials"]} == {"complete"}
+    assert len(ranking["trials"]) == 4
