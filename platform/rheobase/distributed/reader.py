@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +25,6 @@ from rheobase.shards.windows import window_counts
 
 MIXED_SESSIONS = 8
 """Sessions whose batches are mixed with each other, and shards that a reader keeps open."""
-AHEAD = 1
-"""Batches that are made while one is used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,26 +115,15 @@ def read_windows(references: Dataset | DataIterator) -> Iterator[WindowBatch]:
 
     Notes
     -----
-    The next batch is made while one is used. At most `MIXED_SESSIONS` shards are open at a
-    time: memory does not grow with their number.
+    At most `MIXED_SESSIONS` shards are open at a time: memory does not grow with their number.
     """
     opened: OrderedDict[str, Shard] = OrderedDict()
-    waiting: deque[Future[WindowBatch]] = deque()
-    with ThreadPoolExecutor(AHEAD) as ahead:
-        for row in references.iter_rows():
-            place = row["location"]
-            if place not in opened and len(opened) == MIXED_SESSIONS:
-                opened.popitem(last=False)
-            shard = opened.pop(place) if place in opened else read_shard(located(place))
-            opened[place] = shard  # the latest used is the last to go
-            waiting.append(ahead.submit(_batch, shard, row))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _batch(shard: Shard, row: dict[str, Any]) -> WindowBatch:
-    starts = np.frombuffer(row["starts"], np.int64)
-    counts = window_counts(shard, starts, row["num_bins"], np.float32)
-    return WindowBatch(shard.session_id, starts, torch.from_numpy(counts))
+    for row in references.iter_rows():
+        place = row["location"]
+        if place not in opened and len(opened) == MIXED_SESSIONS:
+            opened.popitem(last=False)
+        shard = opened.pop(place) if place in opened else read_shard(located(place))
+        opened[place] = shard  # the latest used is the last to go
+        starts = np.frombuffer(row["starts"], np.int64)
+        counts = window_counts(shard, starts, row["num_bins"], np.float32)
+        yield WindowBatch(shard.session_id, starts, torch.from_numpy(counts))
