@@ -1,11 +1,19 @@
+import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 import ray
 
-from rheobase.distributed.cluster import RAY_FOLDER, ClusterError, ray_session
+from rheobase.distributed.cluster import (
+    INSIST_S,
+    RAY_FOLDER,
+    ClusterError,
+    insistent_interrupts,
+    ray_session,
+)
 
 LISTENING = "0A"
 LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
@@ -85,3 +93,20 @@ def test_a_cluster_that_does_not_answer_is_told_in_one_line(address, monkeypatch
     with pytest.raises(ClusterError, match=address) as caught, ray_session(address):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_a_ctrl_c_that_was_lost_comes_again_until_it_is_taken():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), insistent_interrupts():
+        with contextlib.suppress(KeyboardInterrupt):  # as a destructor does
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(20)
+    assert signal.getsignal(signal.SIGINT) is before
+    time.sleep(1.5 * INSIST_S)  # none comes afterwards
+
+
+def test_a_block_without_ctrl_c_leaves_nothing_behind():
+    before = signal.getsignal(signal.SIGINT)
+    with insistent_interrupts():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before

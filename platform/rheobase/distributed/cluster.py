@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from types import FrameType
 
 import ray
 from ray._private import ray_constants
@@ -22,6 +23,7 @@ from rheobase.core.errors import RheobaseError
 LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 256 * 2**20  # workers exchange references to shards, never their bytes
 RAY_FOLDER = "/tmp"  # sockets lie below it, whose paths may have 107 characters at most
+INSIST_S = 1.0  # between a Ctrl-C and the next, while it is not taken
 ANSWER_S = 5.0  # for a cluster's head to take a connection
 QUIET: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -162,6 +164,37 @@ def _uninterrupted(call: Callable[..., object], **arguments: object) -> None:
         signal.signal(signal.SIGINT, before)
     if pressed:
         signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def insistent_interrupts() -> Iterator[None]:
+    """Send a Ctrl-C again every second until it has ended the block.
+
+    Python loses the KeyboardInterrupt of a signal that comes while a destructor or a callback of
+    Ray's compiled code runs: the run would then go on as if none had been sent.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed, taken = threading.Event(), threading.Event()
+
+    def insist() -> None:
+        pressed.wait()
+        while not taken.wait(INSIST_S):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
+    threading.Thread(target=insist, daemon=True).start()
+    try:
+        yield
+    finally:
+        taken.set()
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
 
 
 def _first_line(error: Exception) -> str:

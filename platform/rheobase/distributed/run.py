@@ -12,7 +12,7 @@ from rheobase.core.artifacts import MANIFEST, read_json, write_json
 from rheobase.core.changes import changes
 from rheobase.core.digest import code_digest, digest, file_digest
 from rheobase.core.errors import ArtifactError, StudyError
-from rheobase.distributed.cluster import ray_session
+from rheobase.distributed.cluster import insistent_interrupts, ray_session
 from rheobase.distributed.ingest import ingest
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
@@ -86,7 +86,10 @@ def run_study(
             with Ledger(run / LEDGER) as ledger:
                 bookkeeper = Bookkeeper(ledger, listener, taken)
                 try:
-                    search(spec, run, inputs, bookkeeper, lambda: time.monotonic() - began, told)
+                    with insistent_interrupts():
+                        search(
+                            spec, run, inputs, bookkeeper, lambda: time.monotonic() - began, told
+                        )
                 except OSError as error:
                     raise ArtifactError(
                         f"{run}: a trial's files must be read and written, but: {error}; see to "
