@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,23 @@ def data_folder() -> Path:
 def root() -> Path:
     """Folder of the repository."""
     return ROOT
+
+
+@pytest.fixture
+def cli(tmp_path, root):
+    """Return a function that runs the command line in an empty folder of its own."""
+
+    def call(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "rheobase", *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=120,
+            env={"PYTHONPATH": str(root / "platform"), "RHEOBASE_HOME": str(tmp_path / "home")},
+        )
+
+    return call
 
 
 def replicate(seed, cca, session="s", untrained=0.2, violation=-1.0, null=0.1, **changes):

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,23 +8,6 @@ name = "x"
 [data]
 sessions = ["{}"]
 """
-
-
-@pytest.fixture
-def cli(tmp_path, root):
-    """Return a function that runs the command line in an empty folder of its own."""
-
-    def call(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "rheobase", *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=120,
-            env={"PYTHONPATH": str(root / "platform"), "RHEOBASE_HOME": str(tmp_path / "home")},
-        )
-
-    return call
 
 
 def refused(done, *told):

@@ -2,30 +2,10 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 
 import h5py
 import numpy as np
 import pytest
-
-
-@pytest.fixture
-def cli(tmp_path, root):
-    """Return a function that runs the command line in an empty folder of its own."""
-
-    def call(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "rheobase", *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=120,
-            env={"PYTHONPATH": str(root / "platform"), "RHEOBASE_HOME": str(tmp_path / "home")},
-        )
-
-    return call
-
 
 EVENTS = [
     word
