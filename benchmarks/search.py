@@ -38,6 +38,7 @@ from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.result import TrialRecord, TrialRequest, TrialResult
 from rheobase.study.schedule import Bookkeeper, run_here
+from rheobase.study.search_settings import SearchSettings, StopSettings
 from rheobase.study.space import Space
 from rheobase.study.spec import StudySpec, override_student, parse_study
 from rheobase.study.trial import run_trial
@@ -64,6 +65,8 @@ ARMS = {
     "gp": "gp",
 }  # the sampler of each
 OURS = ("tpe", "gp")
+DEFAULT = SearchSettings().sampler
+STOPPED_STEPS = 120  # three times the others', so that a rung comes after the rates have settled
 NULL_DRAWS = 10  # of a hundred: nulls decide neither feasibility nor held-out CCA
 CHEAP = {"num_neurons": 4, "steps": 1, "batch_windows": 1}
 MEMORY_AT = (100, 500, 1000)
@@ -228,6 +231,42 @@ def verdicts(
     return lines
 
 
+def stopping(root: Path, inputs: Inputs, seeds: int, trials: int) -> list[str]:
+    """Return what early stopping saves and costs, every stopped trial run to its end after."""
+    shard, latents = read_shard(inputs.shards[0]), read_latents(inputs.latents)
+    lines = ["| search seed | stopped | steps saved | of the stopped: feasible | best of all |"]
+    lines[0] += " best feasible CCA | the same search without stopping |"
+    lines.append("|---" * 7 + "|")
+    for seed in range(seeds):
+        whole = study(seed, trials, 4, DEFAULT, steps=STOPPED_STEPS)
+        stop = StopSettings(audit=trials)
+        spec = whole.model_copy(update={"search": whole.search.model_copy(update={"stop": stop})})
+        found = {}
+        for name, one in (("stopped", spec), ("whole", whole)):
+            run = root / f"{name}-{seed}-{trials}"
+            if not (run / "done.json").exists():
+                platform_search(one, run, shard, latents)
+                write_json(run / "done.json", True)
+            with Ledger.open_existing(run / "ledger.sqlite") as ledger:
+                found[name] = rank_study(one, ledger.records())
+        seen = found["stopped"]["stopped"]
+        feasible = [
+            max(
+                row["cca_heldout"]["mean"]
+                for row in found[name]["trials"]
+                if row["tier"] in ("passed", "feasible")
+            )
+            for name in ("stopped", "whole")
+        ]
+        lines.append(
+            f"| {seed} | {seen['num_stopped']} of {trials} | {seen['steps_saved']:.0%} | "
+            f"{seen['num_would_be_feasible']} | {seen['num_would_be_best']} | "
+            f"{feasible[0]:.3f} | {feasible[1]:.3f} |"
+        )
+        print(lines[-1], file=sys.stderr, flush=True)
+    return lines
+
+
 def wall_s(run: Path) -> float:
     """Return the seconds that a run's trials took by their own account."""
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
@@ -308,6 +347,7 @@ def main() -> None:
         beyond = overhead(root, inputs, asked.trials)
         print("\n".join(beyond), file=sys.stderr, flush=True)
         compared = compare(root, inputs, asked.seeds, asked.trials)
+        stopped = stopping(root, inputs, min(asked.seeds, 5), asked.trials)
         held = memory(root, inputs, asked.cheap)
     print("# The constrained search beside stock Ray Tune with Optuna and random draws")
     print("\nMade by\n\n```\nmake bench-search\n```\n")
@@ -325,6 +365,12 @@ def main() -> None:
         f"of this table are of {NULL_DRAWS} draws, for they decide neither column.\n"
     )
     print("\n".join(compared))
+    print("\n## Early stopping")
+    print(
+        f"\nThe same space with `{DEFAULT}`, {STOPPED_STEPS} steps a trial, generations of four and "
+        "`[search.stop]` as it comes; every stopped trial was run to its end afterwards.\n"
+    )
+    print("\n".join(stopped))
     print("\n## What a trial costs beyond itself")
     print(
         "\nWall time of the search less what its trials say they took, by trial, in the same run; "

@@ -202,6 +202,27 @@ def test_infeasible_trials_repel_the_search_however_high_they_score():
     assert share_above_half(lambda x: x - 0.5) < 0.5
 
 
+def with_lines(records, **lines):
+    """The same trials with more feasibility lines."""
+    found = []
+    for one in records:
+        if one.result is not None:
+            (replicate,) = one.result.replicates
+            more = replicate.model_copy(update={"violations": {**replicate.violations, **lines}})
+            result = one.result.model_copy(update={"replicates": (more,)})
+            one = one.model_copy(update={"result": result})
+        found.append(one)
+    return found
+
+
+def test_to_the_gaussian_process_a_line_says_something_once_a_trial_has_broken_it():
+    spec, records = spec_of("gp"), mixed(21)
+    own = propose(spec, records, 1)
+    assert propose(spec, with_lines(records, dale=0.0, other=-3.0), 1) == own
+    worse = [*with_lines(records[:10], other=2.0), *with_lines(records[10:], other=-3.0)]
+    assert propose(spec, worse, 1) != own
+
+
 def test_only_the_search_s_own_ended_trials_are_looked_at():
     spec = spec_of("random")
     ended = [record(0, PARAMS), record(1, PARAMS, status="failed")]

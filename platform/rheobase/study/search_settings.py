@@ -89,8 +89,8 @@ class StopSettings(Settings):
 class SearchSettings(Settings):
     """The search over student settings; trial 0 is the baseline."""
 
-    sampler: Literal["tpe", "random", "gp", "nsga2", "cmaes"] = "tpe"
-    """What proposes: Optuna's tree-structured Parzen estimator, random draws, Gaussian process,
+    sampler: Literal["gp", "tpe", "random", "nsga2", "cmaes"] = "gp"
+    """What proposes: Optuna's Gaussian process, tree-structured Parzen estimator, random draws,
     NSGA-II, or CMA-ES."""
     objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = ("cca_heldout",)
     """What is sought: `cca_heldout` (the more the better), and beside it any of `num_neurons`,
