@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -19,6 +20,28 @@ from rheobase.core.temporary import temporary_folder
 MANIFEST = "manifest.json"
 PARTIALS = ".*.*"
 """Names of the files that `whole_file` has not finished, or never will: its process was killed."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def room_on_disk(then: str) -> Iterator[None]:
+    """Tell in one line of a disk, or of a share of one, that is full; `then` says what to do next.
+
+    Raises
+    ------
+    ArtifactError
+        In place of an OSError of that kind; any other passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise ArtifactError(
+            f"the disk must have room{' for ' + str(error.filename) if error.filename else ''}, "
+            f"but: {error.strerror}; make some, then {then}"
+        ) from error
 
 
 def home() -> Path:
