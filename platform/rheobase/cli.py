@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from rheobase import __version__
-from rheobase.core.artifacts import home
+from rheobase.core.artifacts import home, room_on_disk
 from rheobase.core.errors import RheobaseError, StudyError
 from rheobase.shards.settings import DataSettings
 from rheobase.study.listener import Listener
@@ -55,7 +55,8 @@ def main() -> None:
     # It looks for faces that figures do not use, and falls back to its own.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
-        app()
+        with room_on_disk("give the same command again"):
+            app()
     except RheobaseError as error:
         _print_error(error)
         sys.exit(2)
@@ -442,21 +443,22 @@ def run(
     if not underpowered:
         _refuse_underpowered(spec)
     folder = out or home() / "studies" / spec.name
-    try:
-        run_study(
-            spec,
-            folder,
-            resume=resume,
-            address=address,
-            listener=_Terminal([TensorBoardLog(folder, spec)]),
-            fork=fork,
-        )
-    except KeyboardInterrupt:
-        log.print("interrupted; the same command with --resume goes on", style="yellow")
-        raise typer.Exit(130) from None
-    ranking = _ranking(folder)
-    write_tables(ranking, folder)
-    page = write_report(folder)
+    with room_on_disk("the same command with --resume goes on"):
+        try:
+            run_study(
+                spec,
+                folder,
+                resume=resume,
+                address=address,
+                listener=_Terminal([TensorBoardLog(folder, spec)]),
+                fork=fork,
+            )
+        except KeyboardInterrupt:
+            log.print("interrupted; the same command with --resume goes on", style="yellow")
+            raise typer.Exit(130) from None
+        ranking = _ranking(folder)
+        write_tables(ranking, folder)
+        page = write_report(folder)
     if as_json:
         _print_json({"run": str(folder), "best": ranking["best"], "report": str(page)})
         return

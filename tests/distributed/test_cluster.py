@@ -1,6 +1,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import ray
 from rheobase.distributed.cluster import (
     INSIST_S,
     RAY_FOLDER,
+    SESSION,
     ClusterError,
     insistent_interrupts,
     ray_session,
@@ -63,13 +66,14 @@ def test_a_local_session_is_reachable_from_this_machine_alone_and_leaves_nothing
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RHEOBASE_HOME", "relative")
     before = dict(os.environ)
-    folders = set(Path(RAY_FOLDER).glob("rheobase-*"))
     with ray_session("local", num_cpus=1):
         home, threads, _ = ray.get(seen_in_a_worker.remote(), timeout=60)
         started = descendants(os.getpid())
         assert len(started) > 3
         assert open_addresses([os.getpid(), *started]) == []
-        assert set(Path(RAY_FOLDER).glob("rheobase-*")) > folders
+        folder = Path(os.environ[SESSION])
+        assert folder.parent == Path(RAY_FOLDER)
+        assert (folder / "session_latest").exists()
         with pytest.raises(ray.exceptions.WorkerCrashedError):
             ray.get(dies.remote(), timeout=60)
         told = ""
@@ -81,10 +85,58 @@ def test_a_local_session_is_reachable_from_this_machine_alone_and_leaves_nothing
     assert home == str(tmp_path / "relative")
     assert threads == "1"
     assert not set(started) & set(descendants(os.getpid()))
-    assert set(Path(RAY_FOLDER).glob("rheobase-*")) == folders
+    assert not folder.exists()
+    assert SESSION not in os.environ
     changed = {name for name in before if os.environ.get(name) != before[name]}
     assert not changed
     assert capfd.readouterr().out == ""
+
+
+HOLDS = """
+import sys, time
+import ray
+from rheobase.distributed.cluster import SESSION, ray_session
+with ray_session("local", num_cpus=1):
+    import os
+    os.write(1, os.environ[SESSION].encode() + b"\\n")
+    time.sleep(100)
+"""
+
+
+def of_session(folder):
+    """Return the titles of processes that have a session's folder in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{SESSION}={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().strip(b"\0 "))
+    return [title for title in found if title]  # a process that waits to be reaped has none
+
+
+@pytest.mark.cluster
+def test_what_a_killed_driver_left_goes_with_the_next_session_and_a_living_one_s_stays(root):
+    environment = {**os.environ, "PYTHONPATH": str(root / "platform")}
+    words = [sys.executable, "-c", HOLDS]
+    with (
+        subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as killed,
+        subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as living,
+    ):
+        try:
+            left, kept = (Path(one.stdout.readline().strip()) for one in (killed, living))
+            killed.kill()
+            killed.wait()
+            assert left.is_dir()
+            assert of_session(left)  # Ray's agents, which would go on for a minute
+            with ray_session("local", num_cpus=1):
+                assert not left.exists()
+                assert not of_session(left)
+                assert (kept / "session_latest").exists()
+                assert of_session(kept)
+        finally:
+            killed.kill()
+            living.terminate()
+    with ray_session("local", num_cpus=1):
+        assert not kept.exists()
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "ray://127.0.0.1:1"])

@@ -111,3 +111,45 @@ def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(r
     ranking = json.loads((tmp_path / "ranking.json").read_text())
     assert {row["status"] for row in ranking["trials"]} == {"complete"}
     assert len(ranking["trials"]) == 4
+
+
+def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(root, tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY)
+    script = """
+    run() {
+        "$PYTHON" -m rheobase run study.toml --out "$DISK/run" $1 > /dev/null 2> told
+        echo $?
+    }
+    fill() {
+        cat /dev/zero > "$DISK/filler" 2> /dev/null
+        truncate -s -$1k "$DISK/filler"
+    }
+    rm "$DISK/filler"
+    run
+    cp -r "$DISK/run" first
+    rm -r "$DISK/run/report" "$DISK"/run/ranking.*
+    fill 24
+    "$PYTHON" -m rheobase rank "$DISK/run" > /dev/null 2> told-by-rank; echo $?
+    rm "$DISK/filler"
+    fill 160
+    run --resume
+    cp told told-by-run
+    rm "$DISK/filler"
+    cp -r "$DISK/run" full
+    run --resume
+    cp -r "$DISK/run" last
+    """
+    done = run_on_a_full_disk(tmp_path, script, 100, root)
+    assert done.stdout.split() == ["0", "2", "2", "0"], done.stderr
+    for command in ("rank", "run"):
+        *before, last = (tmp_path / f"told-by-{command}").read_text().strip().splitlines()
+        assert "the disk must have room" in last
+        assert ("--resume" in last) == (command == "run")
+        assert not any("Traceback" in line for line in before)
+    assert (tmp_path / "full" / "ranking.json").exists()
+    assert not (tmp_path / "full" / "report" / "index.html").exists()
+    assert numbers(tmp_path / "full") == numbers(tmp_path / "first")
+    for name in ("ranking.json", "ranking.csv", "report/index.html"):
+        first, last = ((tmp_path / run / name).read_text() for run in ("first", "last"))
+        assert first == last
+    assert not list((tmp_path / "last").rglob(".*.*"))

@@ -166,6 +166,19 @@ def test_optimism_is_shown_with_its_interval(page_of, of_size):
     assert "<td>0.951</td><td>0.931</td><td>+0.020</td><td>+0.018 – +0.022</td>" in text
 
 
+def test_the_least_network_that_passed_on_report_seeds_is_named_beside_the_knee(page_of, of_size):
+    sought = ["cca_heldout", "num_neurons"]
+    records = [
+        of_size(0, 0.95, 64),
+        of_size(1, 0.93, 8),
+        of_size(2, 0.94, 64, stage="report", arm="top-2"),
+        of_size(3, 0.5, 8, stage="report"),
+    ]
+    text = " ".join(page_of(records, objectives=sought).split())
+    assert "least" in Page(text).ids
+    assert "passed on the report seeds, of 2 that were run there, is top-2 (trial t0 of" in text
+
+
 def test_what_early_stopping_saved_and_cost_is_shown(page_of, of_size):
     stopped = of_size(1, 0.9, 8, status="pruned")
     stopped = stopped.model_copy(update={"progress": ((20, {"cca_heldout": 0.1}),)})

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from rheobase.core.errors import StudyError
+from rheobase.report.tables import least_told
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Silent
 from rheobase.study.rank import rank_study
@@ -125,3 +126,78 @@ def test_welch_s_interval_covers_the_truth_and_leaves_out_the_spread_between_ses
         low, high = welch_interval(sides[0], sessions, sides[1], sessions)
         covered += low <= 0.05 <= high
     assert 930 <= covered <= 970
+
+
+SIZES = {
+    "sampler": "random",
+    "trials": 5,
+    "generation": 5,
+    "confirm": 5,
+    "objectives": ["cca_heldout", "num_neurons"],
+    "space": {"student.num_neurons": {"low": 8, "high": 40}},
+}
+
+
+def sized(folder, replicate_of, fewest):
+    """Play a study in which networks of fewer than `fewest` neurons break a line on new seeds."""
+    spec = spec_of(search=SIZES, student={"num_neurons": 40}, ablation=None)
+    with Ledger(folder / "l") as ledger:
+        bookkeeper = Bookkeeper(ledger, Silent())
+        while requests := next_requests(spec, ledger.records(), "d"):
+            bookkeeper.planned(requests)
+            for request in requests:
+                bookkeeper.started(request)
+                neurons = request.student["num_neurons"]
+                breaks = request.stage == "report" and neurons < fewest
+                cca = 0.95 - 1 / neurons  # a convex front, on which every trial lies
+                found = tuple(
+                    replicate_of(seed, cca + seed / 1e4, violation=0.5 if breaks else -1.0)
+                    for seed in request.seeds
+                )
+                result = TrialResult(trial_id=request.trial_id, replicates=found, wall_s=1.0)
+                bookkeeper.ended(request.trial_id, result)
+        return rank_study(spec, ledger.records())
+
+
+def neurons_of(ranking):
+    return {row["trial_id"]: row["num_neurons"] for row in ranking["trials"]}
+
+
+def test_the_least_network_is_the_least_that_passed_on_report_seeds_not_the_knee(
+    tmp_path, replicate_of
+):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "some").mkdir()
+    whole = sized(tmp_path / "all", replicate_of, fewest=0)
+    knee = neurons_of(whole)[whole["pareto"]["knee"]]
+    ranking = sized(tmp_path / "some", replicate_of, fewest=knee + 1)
+    assert ranking["pareto"] == whole["pareto"]  # the report seeds choose nothing
+    least = ranking["least"]
+    assert least["knee"] == {
+        "trial_id": ranking["pareto"]["knee"],
+        "arm": "baseline",
+        "tier": "infeasible",
+    }
+    passed = [row for row in ranking["confirmed"] if row["tier"] == "passed"]
+    assert 2 <= least["num_passed"] == len(passed) < least["num_run"] == 5
+    assert least["trial"]["num_neurons"] == min(row["num_neurons"] for row in passed) > knee
+    assert neurons_of(ranking)[least["trial"]["of_trial"]] == least["trial"]["num_neurons"]
+    told = least_told(least)
+    assert told[0].startswith("The least network that passed on the report seeds, of 5 that were")
+    assert f"num_neurons {least['trial']['num_neurons']:.0f}." in told[0]
+    assert "on the report seeds it is infeasible" in told[1]
+
+
+def test_where_no_network_passes_on_report_seeds_none_is_named(tmp_path, replicate_of):
+    ranking = sized(tmp_path, replicate_of, fewest=99)
+    assert ranking["best"] is not None
+    assert ranking["least"]["trial"] is None
+    assert least_told(ranking["least"])[0] == (
+        "No network passed on the report seeds, of 5 that were run there."
+    )
+
+
+def test_a_search_of_one_objective_names_no_least_network(tmp_path, replicate_of):
+    ranking = rank_study(spec_of(), played(tmp_path, spec_of(), replicate_of))
+    assert ranking["least"] is None
+    assert least_told(None) == []

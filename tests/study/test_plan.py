@@ -18,6 +18,7 @@ from rheobase.study.plan import estimate, num_replicates, plan_table
 from rheobase.study.spec import parse_study
 
 PLANTED = "synthetic:planted?seed=3&minutes=4&units=60&nuisance=0.5"
+DISK = {"download", "sessions", "shards", "latents", "run", "checkpoints"}
 SHORT = {"teacher": {"horizons_ms": [20], "history_ms": [0]}}
 
 
@@ -178,6 +179,45 @@ def test_the_plan_is_plain_json_with_every_key():
     told = json.loads(json.dumps(plan_table(spec := study(PLANTED), estimate(spec))))
     assert told["replicates_per_session"] == num_replicates(spec)
     assert told["sessions"][0]["address"] == PLANTED
-    assert set(told["bytes"]) == {"download", "sessions", "shards", "latents", "run"}
+    assert set(told["bytes"]) == DISK
     assert set(told["cpu_hours"]) == set(told["memory_bytes"]) == {"ingest", "teacher", "student"}
     assert parse_study(told["resolved"]) == spec
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"search": {"space": {"student.num_neurons": {"choices": [16, 96, 32]}}}},
+        {"search": {"space": {"student.num_neurons": {"low": 8, "high": 96}}}},
+        {"ablation": {"arms": {"large": {"student.num_neurons": 96}}}},
+    ],
+)
+def test_a_plan_reckons_with_the_largest_network_that_any_trial_may_have(tables):
+    def planned(num_neurons, **more):
+        return estimate(study(PLANTED, student={"num_neurons": num_neurons}, **more))
+
+    small, large = planned(20, **tables), planned(96, **tables)
+    assert small == large
+    assert planned(20).bytes["checkpoints"] < small.bytes["checkpoints"]
+    assert planned(20).cpu_hours["student"] < small.cpu_hours["student"]
+    assert planned(20).memory_bytes["student"] < small.memory_bytes["student"]
+
+
+def test_searched_steps_and_batches_are_counted_at_their_largest():
+    space = {
+        "student.steps": {"choices": [100, 800]},
+        "student.batch_windows": {"low": 8, "high": 64},
+    }
+    searched = study(PLANTED, search={"space": space})
+    fixed = study(PLANTED, student={"steps": 800, "batch_windows": 64})
+    assert estimate(searched).cpu_hours == estimate(fixed).cpu_hours
+
+
+def test_checkpoints_are_of_all_that_may_be_under_way_on_every_session():
+    def checkpoints(num_sessions=1, **search):
+        sessions = [PLANTED.replace("seed=3", f"seed={seed}") for seed in range(num_sessions)]
+        return estimate(study(*sessions, search={"trials": 20, **search})).bytes["checkpoints"]
+
+    assert checkpoints(generation=20) > 1.5 * checkpoints(generation=10)
+    assert checkpoints(2, generation=20, pack=20) > 1.5 * checkpoints(generation=20, pack=20)
+    assert checkpoints(generation=10, pack=10) < checkpoints(generation=10)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +15,33 @@ from pyarrow.fs import FileType, LocalFileSystem, copy_files
 
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, child, filesystem_of, is_url
+from rheobase.core.temporary import temporary_folder
 
 MANIFEST = "manifest.json"
 PARTIALS = ".*.*"
 """Names of the files that `whole_file` has not finished, or never will: its process was killed."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def room_on_disk(then: str) -> Iterator[None]:
+    """Tell in one line of a disk, or of a share of one, that is full; `then` says what to do next.
+
+    Raises
+    ------
+    ArtifactError
+        In place of an OSError of that kind; any other passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise ArtifactError(
+            f"the disk must have room{' for ' + str(error.filename) if error.filename else ''}, "
+            f"but: {error.strerror}; make some, then {then}"
+        ) from error
 
 
 def home() -> Path:
@@ -58,32 +81,34 @@ def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path
     On this machine it is synced and renamed into place. To a URL its files are copied, the
     manifest last: a folder without one is not there (`is_published`). If another process
     published the same folder first, its copy is kept: a folder is named by the digest of
-    what made it, so both hold the same.
+    what made it, so both hold the same. What killed processes left half written beside `folder`
+    is removed (`temporary_folder`).
     """
-    if isinstance(folder, str):
-        with tempfile.TemporaryDirectory(prefix="rheobase-") as name:
-            partial = Path(name)
-            yield partial
-            write_json(partial / MANIFEST, manifest)
-            _upload(partial, folder)
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    beside = None if isinstance(folder, str) else folder.parent
+    if beside:
+        beside.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}." if isinstance(folder, Path) else "rheobase-"
+    with temporary_folder(beside, prefix) as temporary:
+        partial = temporary / "partial"
+        partial.mkdir()
         yield partial
         write_json(partial / MANIFEST, manifest)
-        partial.chmod(0o755)
-        for path in partial.rglob("*"):
-            _sync(path)
-        _sync(partial)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / MANIFEST).exists():
-                raise
-        _sync(folder.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(folder, str):
+            _upload(partial, folder)
+        else:
+            _publish(partial, folder)
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    partial.chmod(0o755)
+    for path in (*partial.rglob("*"), partial):
+        _sync(path)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not (folder / MANIFEST).exists():
+            raise
+    _sync(folder.parent)
 
 
 def _upload(folder: Path, url: str) -> None:

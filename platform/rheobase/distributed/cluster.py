@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from types import FrameType
 
 import ray
@@ -19,10 +19,12 @@ from ray._private import ray_constants
 
 from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError
+from rheobase.core.temporary import temporary_folder
 
 LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 256 * 2**20  # workers exchange references to shards, never their bytes
 RAY_FOLDER = "/tmp"  # sockets lie below it, whose paths may have 107 characters at most
+SESSION = "RHEOBASE_RAY_FOLDER"  # environment of every process of a local Ray session
 INSIST_S = 1.0  # between a Ctrl-C and the next, while it is not taken
 ANSWER_S = 5.0  # for a cluster's head to take a connection
 QUIET: Mapping[str, str] = {
@@ -46,6 +48,8 @@ class ClusterError(RheobaseError):
 @contextmanager
 def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
     """Hold a Ray session open; on the way out end what it started and nothing else.
+
+    A local one first removes what drivers that were killed have left on this machine.
 
     Parameters
     ----------
@@ -85,14 +89,25 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def _local(num_cpus: int | None) -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="rheobase-", dir=RAY_FOLDER)
+    with (
+        temporary_folder(Path(RAY_FOLDER), on_left=_end_what_lives_on) as folder,
+        _ray_below(folder, num_cpus),
+    ):
+        yield
+
+
+@contextmanager
+def _ray_below(folder: Path, num_cpus: int | None) -> Iterator[None]:
     several_nodes = ray_constants.ENABLE_RAY_CLUSTER
     # Without both, Ray listens on every address of the machine.
     ray_constants.ENABLE_RAY_CLUSTER = False
+    variables = {
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
+        "GLOO_SOCKET_IFNAME": _loopback(),
+        SESSION: str(folder),
+    }
     try:
-        with _environment(
-            {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "GLOO_SOCKET_IFNAME": _loopback()}
-        ):
+        with _environment(variables):
             try:
                 _uninterrupted(
                     ray.init,
@@ -103,7 +118,7 @@ def _local(num_cpus: int | None) -> Iterator[None]:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     _node_ip_address=LOOPBACK,
-                    _temp_dir=folder,
+                    _temp_dir=str(folder),
                 )
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(f"Ray must start, but: {_first_line(error)}") from error
@@ -113,7 +128,20 @@ def _local(num_cpus: int | None) -> Iterator[None]:
             _uninterrupted(ray.shutdown)
         finally:
             ray_constants.ENABLE_RAY_CLUSTER = several_nodes
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_what_lives_on(folder: Path) -> None:
+    """End Ray's agents of a session whose driver was killed: they wait a minute for it.
+
+    They are told by the session's folder, which they have in their environment from that driver
+    alone.
+    """
+    entry = f"{SESSION}={folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):  # none on macOS, where they are waited for
+        with contextlib.suppress(OSError):  # ended meanwhile, or another user's
+            is_ray = (process / "cmdline").read_bytes().startswith(b"ray::")
+            if is_ray and entry in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _loopback() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from rheobase.core.errors import StudyError
+from rheobase.core.temporary import temporary_folder
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.population import Outcome
@@ -96,7 +96,7 @@ def search(
     )
     generations = Generations(spec, inputs.digest, bookkeeper, elapsed_s, earlier)
     # What Tune writes is never read, and must not fill the run's disk.
-    with tempfile.TemporaryDirectory(prefix="rheobase-tune-") as folder:
+    with temporary_folder() as folder:
         tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
@@ -106,7 +106,7 @@ def search(
             ),
             run_config=tune.RunConfig(
                 name="study",
-                storage_path=folder,
+                storage_path=str(folder),
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS),
                 verbose=0,
             ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rheobase.core.errors import RheobaseError
+from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.cluster import ClusterError
 from rheobase.shards.store import read_shard
 from rheobase.teacher.fit import fit_teacher
@@ -127,9 +127,11 @@ def _train_worker(config: dict[str, Any]) -> None:
         if dist.get_rank() > 0:
             ray.train.report(values)
             return
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(state(), Path(folder) / STATE)
-            ray.train.report(values, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        with temporary_folder() as folder:
+            saved = folder / "checkpoint"
+            saved.mkdir()
+            torch.save(state(), saved / STATE)
+            ray.train.report(values, checkpoint=ray.train.Checkpoint.from_directory(saved))
 
     try:
         fit_teacher(

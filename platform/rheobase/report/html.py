@@ -14,7 +14,7 @@ from markupsafe import Markup
 from rheobase.core.artifacts import MANIFEST, read_json, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import figures
-from rheobase.report.tables import number
+from rheobase.report.tables import least_told, number
 from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.result import BASELINE, TOP
@@ -67,6 +67,7 @@ def write_report(run: Path) -> Path:
         ranking=ranking,
         winner=winner,
         verdict=verdict(spec, winner, ranking),
+        least=least_told(ranking["least"]),
         labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from rheobase.core.artifacts import whole_file, write_json
 
+DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}
 
 
@@ -85,7 +86,8 @@ def ranking_table(ranking: Mapping[str, Any]) -> Group:
         tables.append(_front_table(ranking["pareto"]))
     if ranking["optimism"]:
         tables.append(_optimism_table(ranking["optimism"]))
-    notes = [Text(note, style="dim") for note in ranking["notes"]]
+    notes = [Text(sentence) for sentence in least_told(ranking["least"])]
+    notes += [Text(note, style="dim") for note in ranking["notes"]]
     if stopped := ranking["stopped"]:
         saved = f", {stopped['steps_saved']:.0%} of steps saved" if stopped["steps_saved"] else ""
         notes.append(
@@ -97,6 +99,34 @@ def ranking_table(ranking: Mapping[str, Any]) -> Group:
         )
     shown = [part for table in tables if table.row_count for part in (table, Text())]
     return Group(*shown, *notes)
+
+
+def least_told(least: Mapping[str, Any] | None) -> list[str]:
+    """Return in sentences the least network that passed on the report seeds, and the knee's fate.
+
+    Parameters
+    ----------
+    least
+        As `rank_study` returns it; nothing is said of None, or before any trial ran there.
+    """
+    if least is None or not least["num_run"]:
+        return []
+    of = f"of {least['num_run']} that were run there"
+    if trial := least["trial"]:
+        names = [name for name in trial if name not in ("trial_id", "of_trial", "arm")]
+        measured = ", ".join(f"{name} {number(trial[name], DIGITS.get(name, 0))}" for name in names)
+        sentences = [
+            f"The least network that passed on the report seeds, {of}, is {trial['arm']} "
+            f"(trial {trial['of_trial']} of the search): {measured}."
+        ]
+    else:
+        sentences = [f"No network passed on the report seeds, {of}."]
+    if knee := least["knee"]:
+        fate = "was not run on the report seeds"
+        if knee["tier"]:
+            fate = f"is {knee['arm']}; on the report seeds it is {knee['tier']}"
+        sentences.append(f"The search's knee, trial {knee['trial_id']}, {fate}.")
+    return sentences
 
 
 def _empty_table(title: str) -> Table:
@@ -111,14 +141,13 @@ def _empty_table(title: str) -> Table:
 
 
 def _front_table(front: Mapping[str, Any]) -> Table:
-    table = _empty_table("front of trials through the gate; * is its knee")
+    table = _empty_table("front of trials through the gate on the search's seeds; * is its knee")
     table.add_column("trial", no_wrap=True)
     for name in front["objectives"]:
         table.add_column(name, justify="right", no_wrap=True)
     for row in front["trials"]:
         mark = "*" if row["trial_id"] == front["knee"] else ""
-        digits = {"cca_heldout": 3, "rate_error": 3}
-        means = [number(row[name]["mean"], digits.get(name, 0)) for name in front["objectives"]]
+        means = [number(row[name]["mean"], DIGITS.get(name, 0)) for name in front["objectives"]]
         table.add_row(row["trial_id"] + mark, *means)
     return table
 

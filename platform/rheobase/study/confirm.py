@@ -1,4 +1,4 @@
-"""Which trials are run again on the report seeds, and by how much the search flattered them."""
+"""Which trials are run again on the report seeds, and what the search said of them too much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from rheobase.study.objectives import DIRECTIONS, objective_values
 from rheobase.study.result import BASELINE, TOP, TrialRecord
 from rheobase.study.spec import StudySpec
 from rheobase.study.statistics import welch_interval
@@ -89,6 +90,62 @@ def optimism(
             }
         )
     return found
+
+
+def least_network(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    confirmed: Sequence[Mapping[str, Any]],
+    front: Mapping[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Return the least network that passed on the report seeds, and what became of the knee there.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    records
+        Its trials.
+    confirmed
+        Rows of the ranking on the report seeds.
+    front
+        What `pareto_front` returned.
+
+    Returns
+    -------
+    None for a search of one objective. Else ``num_run`` and ``num_passed``, of trials of the
+    search on the report seeds; ``trial``, the least of the passed or None: its id there, its id
+    in the search (``of_trial``), arm, and the mean of every objective; ``knee``, None without a
+    front: its id in the search, its arm and tier on the report seeds, None where it did not run.
+
+    Notes
+    -----
+    Least is least in the first objective to be minimised; level in it, in the second, and so on.
+    """
+    if front is None:
+        return None
+    sizes = [name for name in spec.search.objectives if DIRECTIONS[name] == "minimize"]
+    searched = {_settings(r): r.request.trial_id for r in records if r.request.stage == "select"}
+    by_id = {record.request.trial_id: record for record in records}
+    found: list[dict[str, Any]] = []
+    tiers: dict[str | None, dict[str, Any]] = {}
+    run = [row for row in confirmed if row["arm"] == BASELINE or row["arm"].startswith(TOP)]
+    for row in run:
+        record = by_id[row["trial_id"]]
+        of_trial = searched.get(_settings(record))
+        tiers[of_trial] = {"arm": row["arm"], "tier": row["tier"]}
+        if row["tier"] == "passed" and record.result is not None:
+            values = objective_values(record.request, record.result, spec.search.objectives)
+            means = {name: fmean(each) for name, each in values.items()}
+            named = {"trial_id": row["trial_id"], "of_trial": of_trial, "arm": row["arm"]}
+            found.append(named | means)
+    knee = front["knee"]
+    return {
+        "num_run": len(run),
+        "num_passed": len(found),
+        "trial": min(found, key=lambda one: [one[name] for name in sizes], default=None),
+        "knee": knee and {"trial_id": knee, **tiers.get(knee, {"arm": None, "tier": None})},
+    }
 
 
 def _settings(record: TrialRecord) -> str:

@@ -16,6 +16,7 @@ from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.study.ablation import arms_of
+from rheobase.study.search_settings import Choice
 from rheobase.study.sizes import SessionSize, sizes_of
 from rheobase.study.spec import StudySpec, dump_study
 from rheobase.study.statistics import least_p
@@ -57,6 +58,12 @@ UNIT_BYTES, PRESENTATION_BYTES = 30, 30
 """A unit and a presentation as text in a shard's metadata."""
 SAMPLE_BYTES = 500_000
 """What a trial keeps for the figures, its TensorBoard events and its rows of the ledger."""
+CHECKPOINT_COPIES = 3
+"""Arrays of a network's size in a checkpoint: its weights and Adam's two moments."""
+CHECKPOINT_BYTES = 20_000
+"""What PyTorch adds to a checkpoint."""
+LEDGER_LOG_BYTES = 4_200_000
+"""The ledger's write-ahead log: SQLite takes it in at 1,000 pages of 4 KiB."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Estimate:
     num_sessions, num_bins, train_windows, test_windows
         Windows lie side by side within their stretch, as a reader streams them.
     bytes
-        On disk: `download`, `sessions`, `shards`, `latents`, `run`.
+        On disk: `download`, `sessions`, `shards`, `latents`, `run`, the finished run's folder,
+        and `checkpoints`, what trials under way hold beside it at most.
     cpu_hours
         Of one core: `ingest`, `teacher`, `student`.
     memory_bytes
@@ -141,6 +149,7 @@ def estimate(spec: StudySpec) -> Estimate:
             "latents": 4 * spec.teacher.latent_dim * total("num_bins"),
             "run": sum(row.num_sessions * _weight_bytes(row, spec) for row in rows)
             + num_trials(spec) * SAMPLE_BYTES,
+            "checkpoints": _checkpoint_bytes(rows, spec),
         },
         {
             "ingest": sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs),
@@ -240,12 +249,33 @@ def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
     return (steps_s + counts * (filtering + report)) / 3600
 
 
+def most(spec: StudySpec, setting: str) -> int:
+    """Return the largest value that an integer setting of the student has in any trial.
+
+    Examples
+    --------
+    >>> from rheobase.study.spec import parse_study
+    >>> space = {"student.num_neurons": {"low": 8, "high": 300}}
+    >>> table = {"name": "x", "data": {"sessions": ["a.nwb"]}, "search": {"space": space}}
+    >>> most(parse_study(table), "num_neurons")
+    300
+    """
+    path = f"student.{setting}"
+    values = [getattr(spec.student, setting)]
+    axis = spec.search.space.get(path)
+    if axis is not None:
+        values += axis.choices if isinstance(axis, Choice) else [math.floor(axis.high)]
+    values += [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
+    return int(max(values))
+
+
 def _training_hours(num_units: int, spec: StudySpec) -> float:
-    """Return the hours of training all students of one session."""
-    student = spec.student
-    bins = student.steps * student.batch_windows * spec.data.window_ms / spec.data.bin_ms
+    """Return the hours of training all students of one session, each as large as any may be."""
+    num_windows = most(spec, "steps") * most(spec, "batch_windows")
+    bins = num_windows * spec.data.window_ms / spec.data.bin_ms
     # Forward and the weights' gradient for the input; for the recurrence the state's too.
-    flop = 4 * num_units * student.num_neurons + 6 * student.num_neurons**2
+    neurons = most(spec, "num_neurons")
+    flop = 4 * num_units * neurons + 6 * neurons**2
     return num_replicates(spec) * bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN) / 3600
 
 
@@ -254,10 +284,42 @@ def _student_hours(row: SessionEstimate, spec: StudySpec) -> float:
     return _training_hours(row.num_kept_units, spec) + scoring
 
 
+def _network_bytes(row: SessionEstimate, spec: StudySpec) -> int:
+    """Return the bytes of the largest student's weights on one session, float32."""
+    neurons = most(spec, "num_neurons")
+    return 4 * neurons * (row.num_kept_units + neurons + 1)
+
+
 def _weight_bytes(row: SessionEstimate, spec: StudySpec) -> int:
-    """Return the bytes of all students' weights on one session, float32."""
-    neurons = spec.student.num_neurons
-    return 4 * num_replicates(spec) * neurons * (row.num_kept_units + neurons + 1)
+    return num_replicates(spec) * _network_bytes(row, spec)
+
+
+def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
+    """Return what trials under way hold at most: a checkpoint for each session, till they end.
+
+    As many are under way as are asked for together, for any may have been cut off. Each worker
+    keeps one checkpoint more while it is replaced.
+    """
+    search, num_confirmed = spec.search, num_winners(spec) + len(arms_of(spec))
+    stages = [
+        (min(search.generation, search.trials), len(spec.seeds.select)),
+        (num_confirmed, len(spec.seeds.report)),
+        (_num_audits(spec), len(spec.seeds.select)),
+    ]
+    largest = max((_network_bytes(row, spec) for row in rows), default=0)
+    every = sum(row.num_sessions * _network_bytes(row, spec) for row in rows)
+    num_sessions = sum(row.num_sessions for row in rows)
+    found = [0]
+    for num_trials_together, num_seeds in stages:
+        num_workers = math.ceil(num_trials_together / search.pack)
+        if spec.resources.max_concurrent:
+            num_workers = min(num_workers, spec.resources.max_concurrent)
+        arrays = (
+            CHECKPOINT_COPIES * num_seeds * (num_trials_together * every + num_workers * largest)
+        )
+        num_files = num_trials_together * num_sessions + num_workers
+        found.append(arrays + num_files * CHECKPOINT_BYTES)
+    return max(found) + LEDGER_LOG_BYTES
 
 
 def _memory(
@@ -274,7 +336,7 @@ def _memory(
         )
         for size, _ in pairs
     )
-    filters, neurons = len(spec.teacher.filters_ms), spec.student.num_neurons
+    filters, neurons = len(spec.teacher.filters_ms), most(spec, "num_neurons")
     seeds = max(len(spec.seeds.select), len(spec.seeds.report))
     filtered = [4 * row.num_bins * row.num_kept_units * filters for row in rows]
     # A worker of the teacher holds every session's filtered counts, and one's while they are made.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from rheobase.study.confirm import optimism
+from rheobase.study.confirm import least_network, optimism
 from rheobase.study.front import pareto_front
 from rheobase.study.objectives import ObjectiveName, objective_values
 from rheobase.study.result import ReplicateResult, TrialRecord
@@ -39,7 +39,8 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any
     None, or with several objectives the knee of the front where there is one; ``trials``, those
     of the search, the best first; ``confirmed``, the winners and the arms on the report seeds, in
     the order they were asked for, the only numbers to quote; ``optimism`` of each winner
-    (`confirm.optimism`); ``pareto`` (`front.pareto_front`, None for one objective); ``stopped``
+    (`confirm.optimism`); ``pareto`` (`front.pareto_front`) and ``least``, the least network that
+    passed on the report seeds (`confirm.least_network`), both None for one objective; ``stopped``
     (`stopped.stopped_summary`, None without early stopping); ``notes``.
 
     Notes
@@ -64,6 +65,7 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any
     by_id = {record.request.trial_id: record for record in records}
     trials = _ranked([row for row in rows if row["stage"] == "select"])
     confirmed = _ranked([row for row in rows if row["stage"] == "report"])
+    confirmed.sort(key=lambda row: int(row["number"]))
     audited = [row for row in rows if row["stage"] == "audit" and row["status"] == "complete"]
     front = pareto_front(spec, by_id, trials)
     best = trials[0]["trial_id"] if trials and _is_feasible(trials[0]) else None
@@ -84,9 +86,10 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any
         "study": spec.name,
         "best": best,
         "trials": trials,
-        "confirmed": sorted(confirmed, key=lambda row: int(row["number"])),
+        "confirmed": confirmed,
         "optimism": optimism(spec, records, trials),
         "pareto": front,
+        "least": least_network(spec, records, confirmed, front),
         "stopped": stopped_summary(spec, records, audited, beats),
         "notes": notes,
     }
