@@ -67,7 +67,7 @@ def ridge_r2(
     if not test.any():
         raise DataError("at least 1 bin must be held out to score, but none is")
     rows = np.flatnonzero(train)
-    centre_x = np.mean(x[train], axis=0, dtype=np.float64)
+    centre_x: Floats = np.asarray(np.mean(x[train], axis=0, dtype=np.float64))
     centre_y = y[train].mean(axis=0)
 
     def sums(chosen: npt.NDArray[np.int64]) -> _Sums:
@@ -79,7 +79,7 @@ def ridge_r2(
     for name, values in (("x", whole.xx + scored.xx), ("y", whole.yy + scored.yy)):
         if not np.isfinite(values).all():
             raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
-    still = STILL * centre_x**2
+    still: Floats = STILL * np.square(centre_x)
     missed = np.zeros((len(PENALTIES), y.shape[1]))
     for part in parts:
         others = _Sums(*(total - one for total, one in zip(whole, part, strict=True)))
