@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg import helmert
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
@@ -53,7 +54,7 @@ def codes_of(teacher: Teacher, shard: Shard, latents: Code) -> dict[str, Code]:
     codes = {
         TEACHER: latents,
         PCA: _projected(counts, centre, principal_axes(covariance, dims)),
-        FACTORS: _projected(counts, centre, factor_axes(covariance, dims, teacher.settings.seed)),
+        FACTORS: _projected(counts, centre, factor_axes(covariance, dims)),
         COUNTS: counts,
         UNTRAINED: untrained_latents(teacher, shard),
     }
@@ -84,22 +85,24 @@ def principal_axes(covariance: Floats, num: int) -> Floats:
     return np.asarray(vectors[:, ::-1][:, :num])
 
 
-def factor_axes(covariance: Floats, num: int, seed: int) -> Floats:
+def factor_axes(covariance: Floats, num: int) -> Floats:
     """Return the linear map (N, num) from centred data to the posterior mean of its factors.
 
     Notes
     -----
     Factor analysis by maximum likelihood. Its likelihood depends on data through the covariance
-    alone, so that 2 N samples of the same covariance stand for all bins.
+    alone, so that N + 1 samples of mean 0 and the same covariance stand for all bins.
     """
     values, vectors = np.linalg.eigh(covariance)
-    root = (vectors * np.sqrt(len(values) * values.clip(min=0))) @ vectors.T
-    model = FactorAnalysis(num, random_state=child_seed(seed, "teacher", "factors") % 2**32)
+    size = len(values)
+    root = (vectors * np.sqrt((size + 1) * values.clip(min=0))) @ vectors.T
+    # The default decomposition is drawn at random, and stops the iteration where its error does.
+    model = FactorAnalysis(num, tol=1e-10, svd_method="lapack")
     with warnings.catch_warnings():
         # Ended by its number of iterations it is a baseline all the same.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(np.concatenate([root, -root]))
-    return np.asarray(model.transform(np.eye(len(values)) + model.mean_))
+        model.fit(helmert(size + 1).T @ root)
+    return np.asarray(model.transform(np.eye(size) + model.mean_))
 
 
 def first_components(

@@ -52,7 +52,7 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     ``shares`` that the clock and the session explain. Their numbers are means over sessions;
     ``sessions`` holds the same of each, and its spectra.
 
-    ``notes``: why a number is missing; a missing number is None.
+    ``notes``: why a number is missing; a missing number, and a table without rows, is None.
     """
     notes: list[str] = []
     settings = teacher.settings
@@ -68,7 +68,7 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
             if name != COUNTS:  # of other units in each session
                 tested[name].append(x[line.test])
     everything = np.concatenate(tested[TEACHER]).astype(np.float64)
-    tables = {name: _means([one[name] for one in sessions.values()]) for name in TABLES}
+    tables = {name: _means([one[name] or [] for one in sessions.values()]) for name in TABLES}
     # The teacher's share comes with a note where it is missing; the others' reason is the same.
     sharing = {name: unless(notes, "session_share", session_share, x) for name, x in tested.items()}
     tables["shares"].append({"measure": "session_share", **sharing})
@@ -87,7 +87,7 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
         "prediction": _means(predictions),
         "codes": [name for name in CODES if any(name in row for row in tables["shares"])],
         "window_ms": WINDOW_MS,
-        **tables,
+        **{name: rows or None for name, rows in tables.items()},
         "sessions": sessions,
         "notes": list(dict.fromkeys(notes)),
     }

@@ -45,7 +45,8 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
     Returns
     -------
     ``future_counts_r2``, ``true_latents_r2``, ``probes``, ``transfer`` and ``shares`` are lists
-    of rows; ``spectra`` holds lists of numbers by code; ``notes`` says why a number is missing.
+    of rows, or None without any; ``spectra`` holds lists of numbers by code; ``notes`` says why
+    a number is missing.
     """
     line = timeline_of(shard)
     notes: list[str] = []
@@ -54,9 +55,10 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
         "future_counts_r2": future_counts(codes, line, horizons_ms),
-        "true_latents_r2": list(_truth(shard, codes, line, notes)),
+        "true_latents_r2": list(_truth(shard, codes, line, notes)) or None,
         "probes": [_probe(task, notes) for task in tasks],
-        "transfer": list(_transfer([*tasks, *_shared_truth(shard, codes, line)], notes)),
+        "transfer": list(_transfer([*tasks, *_shared_truth(shard, codes, line)], line, notes))
+        or None,
         "shares": [
             {
                 "measure": name,
@@ -225,17 +227,18 @@ def _probe(task: Task, notes: list[str]) -> Row:
     return row
 
 
-def _transfer(tasks: Sequence[Task], notes: list[str]) -> Iterator[Row]:
+def _transfer(tasks: Sequence[Task], line: Timeline, notes: list[str]) -> Iterator[Row]:
     """Return a row for each task and ordered pair of states; state itself cannot transfer."""
+    try:
+        pairs_of_states(line)
+    except DataError as error:
+        _note(notes, f"transfer: {error}")
+        return
+    tasks = [task for task in tasks if task.target != "state"]
+    if not tasks:
+        _note(notes, "transfer: nothing that both states share is known of this recording")
     for task in tasks:
-        if task.target == "state":
-            continue
-        try:
-            pairs = pairs_of_states(task.line)
-        except DataError as error:
-            _note(notes, f"transfer: {error}")
-            continue
-        for pair in pairs:
+        for pair in pairs_of_states(task.line):
             row: Row = {
                 "target": task.target,
                 "score": task.score,
