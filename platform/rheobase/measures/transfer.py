@@ -45,7 +45,7 @@ def pairs_of_states(timeline: Timeline) -> list[Pair]:
     if len(names) < 2:
         raise DataError(
             "two states must each have train and test samples to transfer between them, but got "
-            f"{', '.join(repr(name) for name in names) or 'none'}"
+            f"{', '.join(name or 'one without a name' for name in names) or 'none'}"
         )
     return [
         Pair(

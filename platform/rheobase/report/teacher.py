@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from rheobase.report.page import inline, template
 PAGE = "report.html"
 LEVEL = 0.02
 """Scores closer than this are called level in the verdict."""
+TOLD = 0.1
+"""What no code scores above is told by none."""
 MOST_SESSIONS = 4
 """Sessions whose figures are drawn; all of them are in the tables."""
 Row = Mapping[str, Any]
@@ -68,7 +71,7 @@ def write_teacher_page(folder: Path) -> Path:
         manifest=manifest,
         codes=codes,
         verdict=verdict(report),
-        ahead=_is_ahead(report),
+        tier=_tier(report),
         figures=inline(drawn),
         shown=shown,
         words=figures.words,
@@ -95,19 +98,13 @@ def verdict(report: Row) -> list[str]:
     truth = _truth(report)
     if truth:
         sentences.append(
-            f"The true latents are read out with a mean R² of {truth['teacher']:.3f}; from PCA "
-            f"of as many dimensions {truth['pca']:.3f}, from all smoothed counts "
-            f"{truth['smoothed_counts']:.3f}, from an untrained encoder "
+            f"The teacher is {_standing(truth)} PCA of as many dimensions: the true latents are "
+            f"read out with a mean R² of {truth['teacher']:.3f}, from PCA {truth['pca']:.3f}, from "
+            f"all smoothed counts {truth['smoothed_counts']:.3f}, from an untrained encoder "
             f"{truth['untrained_encoder']:.3f}."
         )
-    for name, rows in (
-        ("Probes", {row["target"]: row for row in report["probes"] or []}),
-        (
-            "Transfer to another state",
-            {row["what"]: row for row in across(report["transfer"] or [])},
-        ),
-    ):
-        sentences += _against_pca(name, rows)
+    sentences += _against_pca("Probes", report["probes"] or [])
+    sentences += _against_pca("Transfer to another state", across(report["transfer"] or []))
     rank = latents["effective_rank"]
     if rank is not None:
         sentences.append(
@@ -131,32 +128,49 @@ def _truth(report: Row) -> Row | None:
     return next((r for r in report["true_latents_r2"] or [] if r["latent"] == "mean"), None)
 
 
-def _against_pca(name: str, rows: Mapping[str, Row]) -> Iterator[str]:
-    gains = {
-        what: row["teacher"] - row["pca"]
-        for what, row in rows.items()
-        if row["teacher"] is not None and row["pca"] is not None
-    }
-    if not gains:
+def _against_pca(name: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Say in which targets the teacher is ahead of PCA, where a target has several rows on average.
+
+    What neither tells is neither's.
+    """
+    scores: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        if row["teacher"] is not None and row["pca"] is not None:
+            scores[row["target"]].append((row["teacher"], row["pca"]))
+    if not scores:
         return
+    means = {target: np.mean(found, axis=0) for target, found in scores.items()}
+    gains = {target: mean[0] - mean[1] for target, mean in means.items() if mean.max() > TOLD}
+    neither = [target for target in means if target not in gains]
     parts = []
     for word, chosen in (
         ("ahead in", [what for what, gain in gains.items() if gain > LEVEL]),
         ("level in", [what for what, gain in gains.items() if abs(gain) <= LEVEL]),
         ("behind in", [what for what, gain in gains.items() if gain < -LEVEL]),
+        ("told by neither:", neither),
     ):
         if chosen:
             parts.append(f"{word} {', '.join(figures.words(what) for what in chosen)}")
     yield f"{name}, the teacher against PCA of as many dimensions: {'; '.join(parts)}."
 
 
-def _is_ahead(report: Row) -> bool:
-    """Tell whether the teacher beats PCA: on the truth, or where nobody knows it on most probes."""
-    truth = _truth(report)
-    if truth:
-        return bool(truth["teacher"] > truth["pca"] + LEVEL)
-    gains = [r["teacher"] - r["pca"] for r in report["probes"] or [] if r["teacher"] is not None]
-    return bool(gains) and sum(gain > 0 for gain in gains) > len(gains) / 2
+def _standing(row: Row) -> str:
+    gain = row["teacher"] - row["pca"]
+    return "ahead of" if gain > LEVEL else "behind" if gain < -LEVEL else "level with"
+
+
+def _tier(report: Row) -> str:
+    """Return the colour of the verdict: how the teacher stands to PCA, on the truth if known.
+
+    Of a real recording it is the mean over probes.
+    """
+    row = _truth(report)
+    if row is None:
+        probes = [one for one in report["probes"] or [] if one["teacher"] is not None]
+        if not probes:
+            return ""
+        row = {code: np.mean([one[code] for one in probes]) for code in ("teacher", "pca")}
+    return {"ahead of": "passed", "level with": "feasible", "behind": ""}[_standing(row)]
 
 
 def _flash(folder: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from rheobase.report.figures import (
     BLUE,
@@ -49,16 +50,18 @@ def scores(
     rows: Sequence[Row], codes: Sequence[str], label: str, key: str, least: float = -0.25
 ) -> str | None:
     """Draw each row's number of every code; None without rows. `key` names a row."""
+    codes = [code for code in codes if any(row.get(code) is not None for row in rows)]
     rows = [row for row in rows if any(row.get(code) is not None for code in codes)]
     if not rows:
         return None
+    apart = np.linspace(-0.24, 0.24, len(codes)) if len(codes) > 1 else np.zeros(1)
     with mpl.rc_context(STYLE):
-        figure, (axes,) = new_figure(8.2, 1.0 + 0.33 * len(rows))
+        figure, (axes,) = new_figure(8.2, 1.0 + 0.36 * len(rows))
         for place, row in enumerate(rows):
-            for code in codes:
+            for code, offset in zip(codes, apart, strict=True):
                 if row.get(code) is not None:
-                    axes.plot(max(row[code], least), place, MARKS[code], color=COLOURS[code], ms=6,
-                              mew=2 if code == "true_latents" else 1, alpha=0.9)  # fmt: skip
+                    axes.plot(max(row[code], least), place + offset, MARKS[code], ms=5,
+                              mew=1.5, color=COLOURS[code])  # fmt: skip
         axes.set_yticks(range(len(rows)), [words(str(row[key])) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(right=1.03)
@@ -79,8 +82,8 @@ def spectra(found: Row) -> str:
         for code, values in found["eigenvalues"].items():
             left.plot(np.arange(1, len(values) + 1), values, marker=".", lw=1.2,
                       color=COLOURS[code], label=words(code))  # fmt: skip
-        left.set_yscale("log")
-        left.set_ylim(bottom=max(1e-4, left.get_ylim()[0]))
+        left.set_ylim(bottom=0)
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.set_xlabel("principal dimension")
         left.set_ylabel("share of the variance on test")
         frequency_hz = np.array(found["frequency_hz"])[1:]
@@ -90,6 +93,7 @@ def spectra(found: Row) -> str:
             if frequency_hz[0] <= FLASH_HZ * harmonic <= frequency_hz[-1]:
                 right.axvline(FLASH_HZ * harmonic, color=FAINT, lw=1, zorder=0)
         right.set_xscale("log")
+        right.xaxis.set_major_formatter(ScalarFormatter())
         right.set_yscale("log")
         right.set_xlabel("frequency (Hz)")
         right.set_ylabel("share of the variance a Hz")
@@ -123,14 +127,12 @@ def over_a_flash(arrays: Arrays) -> str:
                               color=colour, ls=style, label=str(condition) or "all")  # fmt: skip
                 axes.set_title(f"z{dimension + 1}", fontsize=9, loc="left")
             axes_row[0].set_ylabel("mean latent")
+            title = "by state" if name == "state" else "by image or side"
             axes_row[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False,
-                                fontsize=8, title=f"by {_TITLES.get(name, name)}")  # fmt: skip
+                                fontsize=8, title=title)  # fmt: skip
         for axes in grid[-1]:
             axes.set_xlabel("since onset (ms)")
         return svg_of(figure)
-
-
-_TITLES = {"shown": "image or side"}
 
 
 def _worth(conditions: npt.NDArray[np.str_]) -> bool:
