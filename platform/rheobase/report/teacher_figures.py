@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from rheobase.report.figures import (
     BLUE,
@@ -90,11 +90,14 @@ def spectra(found: Row) -> str:
         for code, power in found["power"].items():
             right.plot(frequency_hz, power[1:], color=COLOURS[code], lw=1.2, label=words(code))
         for harmonic in (1, 2, 3):
-            if frequency_hz[0] <= FLASH_HZ * harmonic <= frequency_hz[-1]:
+            if frequency_hz[0] <= FLASH_HZ and FLASH_HZ * harmonic <= frequency_hz[-1]:
                 right.axvline(FLASH_HZ * harmonic, color=FAINT, lw=1, zorder=0)
         right.set_xscale("log")
+        right.set_xticks([1, 2, 5, 10, 20, 50])
         right.xaxis.set_major_formatter(ScalarFormatter())
+        right.xaxis.set_minor_formatter(NullFormatter())
         right.set_yscale("log")
+        right.set_xlim(frequency_hz[0], frequency_hz[-1])
         right.set_xlabel("frequency (Hz)")
         right.set_ylabel("share of the variance a Hz")
         right.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
