@@ -351,19 +351,20 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
     Example: rheobase pretrain studies/quickstart.toml
     """
     from rheobase.core.artifacts import read_json
+    from rheobase.report.teacher import verdict, write_teacher_page
 
     folder, _ = _teacher(_study(study, sessions))
     report = read_json(folder / "report.json")
+    page = write_teacher_page(folder)
     if as_json:
-        _print_json({"latents": str(folder), "report": report})
+        _print_json({"latents": str(folder), "page": str(page), "report": report})
     else:
         typer.echo(f"latents: {folder}")
-        for key, value in report.items():
-            rows = value if isinstance(value, list) else [value]
-            for row in rows:
-                cells = row.items() if isinstance(row, Mapping) else [("", row)]
-                shown = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in cells)
-                typer.echo(f"  {key}: " + ", ".join(shown))
+        for sentence in verdict(report):
+            typer.echo(f"  {sentence}")
+        for note in report["notes"]:
+            typer.echo(f"  missing: {note}")
+        log.print(f"report: {page}", markup=False, soft_wrap=True)
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:

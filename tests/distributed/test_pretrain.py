@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -59,3 +62,22 @@ def test_a_teacher_that_cannot_be_trained_is_told_in_one_line(
         pretrain(with_teacher(tiny, batch_windows=3), stored[0])
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "latents").glob("[0-9a-f]*"))
+
+
+def test_the_command_tells_the_verdict_and_writes_a_page_beside_the_latents(tmp_path, cli):
+    study = tmp_path / "s.toml"
+    study.write_text(
+        'name = "s"\n[data]\nsessions = ["synthetic:planted?minutes=2&units=20"]\n'
+        "[teacher]\nlatent_dim = 3\nsteps = 20\n"
+    )
+    first = cli("pretrain", study)
+    assert first.returncode == 0, first.stderr
+    assert "PCA of as many dimensions" in first.stdout
+    again = cli("pretrain", study, "--json")
+    found = json.loads(again.stdout)
+    page = Path(found["page"])
+    assert page == Path(found["latents"]) / "report.html"
+    assert "The truth" in page.read_text()
+    assert (page.parent / "flash.npz").exists()
+    image = next(row for row in found["report"]["probes"] if row["target"] == "image")
+    assert set(found["report"]["codes"]) < set(image)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from rheobase.core.errors import DataError
 from rheobase.shards.counts import Counts
 from rheobase.shards.shard import GAP, TEST, TRAIN, Segment, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
-from rheobase.shards.windows import window_counts, window_starts
+from rheobase.shards.windows import presentation_starts, window_counts, window_starts
 
 
 def shard_of(splits):
@@ -77,3 +79,18 @@ def test_counts_of_windows_are_the_bins_they_name(splits, num_bins):
 def test_a_window_that_leaves_its_segment_is_refused():
     with pytest.raises(IndexError, match="must lie within 4"):
         window_counts(shard_of([[TRAIN] * 4, [TRAIN] * 4]), np.array([2]), 3, np.uint8)
+
+
+def test_windows_of_presentations_are_whole_and_in_one_part_of_the_split():
+    shard = shard_of([[TRAIN] * 12 + [GAP] * 3 + [TEST] * 9, [TRAIN] * 10])
+    onset = [1, 8, 13, 16, 20, 24 + 7]
+    presentation = np.full(34, -1, np.int32)
+    phase = np.full(34, -1, np.int32)
+    for number, (begin, end) in enumerate(zip(onset, [8, 13, 16, 20, 24, 34], strict=True)):
+        presentation[begin:end] = number
+        phase[begin:end] = np.arange(end - begin)
+    line = replace(timeline_of(shard), presentation=presentation, phase=phase)
+    # 8 runs into the gap, 13 begins in it; 20 and 31 have four and three bins left.
+    np.testing.assert_array_equal(presentation_starts(line, 5), [1])
+    np.testing.assert_array_equal(presentation_starts(line, 4), [1, 8, 16, 20])
+    np.testing.assert_array_equal(presentation_starts(line, 3), [1, 8, 16, 20, 31])

@@ -27,9 +27,10 @@ from rheobase.study.spec import StudySpec
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import evaluate
+from rheobase.teacher.flash import write_flash
 
 TEACHER = "teacher.pt"
-REPORT = "report.json"
+REPORT, FLASH = "report.json", "flash.npz"
 
 
 def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
@@ -45,8 +46,8 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
     Returns
     -------
     ``$RHEOBASE_HOME/latents/<digest>`` with ``teacher.pt``, ``<session>.npy``,
-    ``report.json`` and ``manifest.json``. The digest names shards, settings and code, so that
-    no other change of a study trains a teacher again.
+    ``report.json``, ``flash.npz`` and ``manifest.json``. The digest names shards, settings and
+    code, so that no other change of a study trains a teacher again.
 
     Raises
     ------
@@ -86,7 +87,9 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
         }
         with whole_folder(folder, manifest) as partial:
             torch.save(state, partial / TEACHER)
-            write_latents(partial, {shard.session_id: encode(teacher, shard) for shard in shards})
+            latents = {shard.session_id: encode(teacher, shard) for shard in shards}
+            write_latents(partial, latents)
             write_json(partial / REPORT, evaluate(teacher, shards))
+            write_flash(partial / FLASH, latents, shards)
         shutil.rmtree(training, ignore_errors=True)
     return folder

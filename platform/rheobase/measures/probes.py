@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,22 @@ from rheobase.shards.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
 PENALTIES = tuple(10.0**power for power in range(-6, 3))
 NUM_FOLDS = 5
+STILL = 1e-18
+"""Share of its squared mean below which a feature's variance is rounding."""
+CHUNK_SAMPLES = 32_768  # bounds the memory of float64 copies
 
 
-def ridge_r2(x: Array, y: Array, timeline: Timeline) -> Floats:
+def ridge_r2(
+    x: Array,
+    y: Array,
+    timeline: Timeline,
+    *,
+    train: Bools | None = None,
+    test: Bools | None = None,
+) -> Floats:
     r"""Return the held-out coefficient of determination of each target, (D,).
 
     Parameters
@@ -29,6 +40,8 @@ def ridge_r2(x: Array, y: Array, timeline: Timeline) -> Floats:
         (T, D) targets.
     timeline
         Labels (T,): fitted on train, scored on test.
+    train, test
+        (T,) other bins to fit on and to score; of one state, for instance.
 
     Returns
     -------
@@ -38,50 +51,125 @@ def ridge_r2(x: Array, y: Array, timeline: Timeline) -> Floats:
     Raises
     ------
     DataError
-        A number is not finite, or train holds fewer than two groups.
+        A number is not finite, train holds fewer than two groups, or test no bin.
 
     Notes
     -----
     Ridge regression (Hoerl & Kennard 1970) on features of variance 1. The penalty is a multiple
     of the number of samples, chosen for each target over folds of whole groups inside train, the
     larger of two that score the same. Invariant to the scale and shift of each feature and each
-    target.
+    target. Sums of products alone are kept of each fold, so that memory does not grow with T.
     """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    for name, values in (("x", x), ("y", y)):
+    train = timeline.train if train is None else train
+    test = timeline.test if test is None else test
+    y = np.asarray(y, np.float64)
+    fold = folds(timeline.group[train])
+    if not test.any():
+        raise DataError("at least 1 bin must be held out to score, but none is")
+    rows = np.flatnonzero(train)
+    centre_x: Floats = np.asarray(np.mean(x[train], axis=0, dtype=np.float64))
+    centre_y = y[train].mean(axis=0)
+
+    def sums(chosen: npt.NDArray[np.int64]) -> _Sums:
+        return _sums(x, y, chosen, centre_x, centre_y)
+
+    parts = [sums(rows[fold == held]) for held in range(int(fold.max()) + 1)]
+    scored = sums(np.flatnonzero(test))
+    whole = _Sums(*(np.sum(one, axis=0) for one in zip(*parts, strict=True)))
+    for name, values in (("x", whole.xx + scored.xx), ("y", whole.yy + scored.yy)):
         if not np.isfinite(values).all():
             raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
-    train, test = timeline.train, timeline.test
-    _, group = np.unique(timeline.group[train], return_inverse=True)
-    num_groups = int(group.max(initial=-1)) + 1
+    still: Floats = STILL * np.square(centre_x)
+    missed = np.zeros((len(PENALTIES), y.shape[1]))
+    for part in parts:
+        others = _Sums(*(total - one for total, one in zip(whole, part, strict=True)))
+        missed += [_missed(part, *model) for model in _ridge(others, still)]
+    # Penalties rise: the last of the least errors.
+    chosen = len(PENALTIES) - 1 - np.argmin(missed[::-1], axis=0)
+    found = np.array([_missed(scored, *model) for model in _ridge(whole, still)])
+    left = found[chosen, np.arange(y.shape[1])]
+    total = scored.yy - scored.y**2 / scored.num
+    varies = np.ptp(y[test], axis=0) > 0
+    return np.where(varies, 1 - left / np.where(varies, total, 1.0), 0.0)
+
+
+def folds(group: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return the fold of each train sample (B,), whole groups together, at most `NUM_FOLDS`.
+
+    Raises
+    ------
+    DataError
+        There are fewer than two groups.
+    """
+    _, number = np.unique(group, return_inverse=True)
+    num_groups = int(number.max(initial=-1)) + 1
     if num_groups < 2:
         raise DataError(
             f"at least 2 groups must hold to choose the penalty in train, but got {num_groups}; "
             "use smaller groups"
         )
-    fold = group % min(NUM_FOLDS, num_groups)
-    missed = np.zeros((len(PENALTIES), y.shape[1]))
-    for held in range(int(fold.max()) + 1):
-        inside, outside = fold != held, fold == held
-        found = _ridge(x[train][inside], y[train][inside], x[train][outside])
-        missed += ((found - y[train][outside]) ** 2).sum(axis=1)
-    # Penalties rise: the last of the least errors.
-    chosen = len(PENALTIES) - 1 - np.argmin(missed[::-1], axis=0)
-    found = _ridge(x[train], y[train], x[test])[chosen, :, np.arange(y.shape[1])].T
-    left = ((y[test] - found) ** 2).sum(axis=0)
-    total = ((y[test] - y[test].mean(axis=0)) ** 2).sum(axis=0)
-    varies = np.ptp(y[test], axis=0) > 0
-    return np.where(varies, 1 - left / np.where(varies, total, 1.0), 0.0)
+    fold: npt.NDArray[np.int64] = number % min(NUM_FOLDS, num_groups)
+    return fold
 
 
-def _ridge(x: Floats, y: Floats, asked: Floats) -> Floats:
-    """Return what each penalty predicts for the asked samples, (P, B, D)."""
-    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
-    scale = np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), np.inf)
-    centred = (x - mean_x) / scale
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
-    cross = vectors.T @ (centred.T @ (y - mean_y) / len(x))
-    turned = ((asked - mean_x) / scale) @ vectors
-    return np.stack(
-        [turned @ (cross / (values.clip(min=0)[:, None] + each)) + mean_y for each in PENALTIES]
+class _Sums(NamedTuple):
+    """Number of samples, and their sums and sums of products about a common centre."""
+
+    num: Any
+    x: Floats
+    y: Floats
+    xx: Floats
+    xy: Floats
+    yy: Floats
+
+
+def _sums(
+    x: Array, y: Floats, rows: npt.NDArray[np.int64], centre_x: Floats, centre_y: Floats
+) -> _Sums:
+    width, num_targets = len(centre_x), len(centre_y)
+    found = _Sums(
+        len(rows),
+        np.zeros(width),
+        np.zeros(num_targets),
+        np.zeros((width, width)),
+        np.zeros((width, num_targets)),
+        np.zeros(num_targets),
     )
+    for begin in range(0, len(rows), CHUNK_SAMPLES):
+        some = rows[begin : begin + CHUNK_SAMPLES]
+        left, right = x[some] - centre_x, y[some] - centre_y
+        for total, part in zip(
+            found[1:],
+            (left.sum(0), right.sum(0), left.T @ left, left.T @ right, (right**2).sum(0)),
+            strict=True,
+        ):
+            total += part
+    return found
+
+
+def _ridge(sums: _Sums, still: Floats) -> list[tuple[Floats, Floats]]:
+    """Return weights (M, D) and offsets (D,) of each penalty."""
+    mean_x, mean_y = sums.x / sums.num, sums.y / sums.num
+    covariance = sums.xx / sums.num - np.outer(mean_x, mean_x)
+    variance = np.diag(covariance)
+    scale = np.where(variance > still, np.sqrt(variance.clip(min=0)), np.inf)
+    values, vectors = np.linalg.eigh(covariance / scale / scale[:, None])
+    cross = vectors.T @ ((sums.xy / sums.num - np.outer(mean_x, mean_y)) / scale[:, None])
+    models = []
+    for penalty in PENALTIES:
+        weights = vectors @ (cross / (values.clip(min=0)[:, None] + penalty)) / scale[:, None]
+        models.append((weights, mean_y - mean_x @ weights))
+    return models
+
+
+def _missed(sums: _Sums, weights: Floats, offset: Floats) -> Floats:
+    """Return the squared error (D,) of a linear map on the samples of which these are the sums."""
+    squares: Floats = (
+        sums.yy
+        - 2 * (weights * sums.xy).sum(axis=0)
+        - 2 * offset * sums.y
+        + (weights * (sums.xx @ weights)).sum(axis=0)
+        + 2 * offset * (sums.x @ weights)
+        + sums.num * offset**2
+    )
+    return squares

@@ -42,20 +42,23 @@ def clock_share(y: Array, timeline: Timeline) -> float:
     the means of each phase and of all bins taken from train. Phases that train does not hold take
     no part. Invariant to rotation, shift and overall scale.
     """
-    y = np.asarray(y, np.float64)
     has_phase = timeline.phase >= 0
     train, test = timeline.train & has_phase, timeline.test & has_phase
     if not train.any() or not test.any():
         raise DataError(
             "presentations must be known on train and on test for a clock share, but there are none"
         )
-    sums = np.zeros((int(timeline.phase.max()) + 1, y.shape[1]))
-    np.add.at(sums, timeline.phase[train], y[train])
-    counts = np.bincount(timeline.phase[train], minlength=len(sums))
-    test = test & (counts[timeline.phase] > 0)
-    means = sums / np.maximum(counts, 1)[:, None]
-    left = ((y[test] - means[timeline.phase[test]]) ** 2).sum()
-    return _explained(float(left), float(((y[test] - y[train].mean(axis=0)) ** 2).sum()))
+    phase = timeline.phase
+    counts = np.bincount(phase[train], minlength=int(phase.max()) + 1)
+    test = test & (counts[phase] > 0)
+    left = total = 0.0
+    for column in range(y.shape[1]):  # one at a time: a code may be as wide as there are units
+        values = np.asarray(y[:, column], np.float64)
+        sums = np.bincount(phase[train], values[train], minlength=len(counts))
+        means = sums / np.maximum(counts, 1)
+        left += float(((values[test] - means[phase[test]]) ** 2).sum())
+        total += float(((values[test] - values[train].mean()) ** 2).sum())
+    return _explained(left, total)
 
 
 def session_share(ys: Sequence[Array]) -> float:

@@ -40,14 +40,16 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """Return a figure as an SVG element; the same numbers give the same text."""
     page = io.StringIO()
     figure.savefig(page, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = page.getvalue()
     return text[text.index("<svg") :]
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of a size in inches, and its panels side by side."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, [figure.add_subplot(1, columns, n + 1) for n in range(columns)]
 
@@ -55,7 +57,7 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list
 def leaderboard(rows: Sequence[Row], required: float) -> str:
     """Draw each trial's CCA with its seeds, beside untrained, nulls and the linear readout."""
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _figure(8.2, 0.9 + 0.27 * len(rows))
+        figure, (axes,) = new_figure(8.2, 0.9 + 0.27 * len(rows))
         for place, row in enumerate(rows):
             colour = TIERS[row["tier"]]
             seeds = row["cca_heldout"]["per_seed"]
@@ -81,7 +83,7 @@ def leaderboard(rows: Sequence[Row], required: float) -> str:
             ("o", INK, "trained: mean, seeds as rings"), ("|", INK, "untrained"),
             ("D", ORANGE, "linear readout of the input"), ("x", GREY, "95 % quantile of a null"),
         ])  # fmt: skip
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _tier_legend(
@@ -97,7 +99,7 @@ def _tier_legend(
 def cca_against_rate(rows: Sequence[Row], band_hz: tuple[float, float], required: float) -> str:
     """Draw each trial's CCA against its mean rate; the region that passes is shaded."""
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _figure(6.4, 3.6)
+        figure, (axes,) = new_figure(6.4, 3.6)
         rates = [row["rate_hz"]["mean"] for row in rows]
         ccas = [row["cca_heldout"]["mean"] for row in rows]
         right = max(1.25 * band_hz[1], 1.05 * max(rates))
@@ -115,7 +117,7 @@ def cca_against_rate(rows: Sequence[Row], band_hz: tuple[float, float], required
         axes.set_xlabel("mean firing rate (Hz)")
         axes.set_ylabel("held-out CCA")
         _tier_legend(axes, rows)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 LABELS = {
@@ -138,7 +140,7 @@ def pareto_front(front: Mapping[str, Any] | None, rows: Sequence[Row]) -> str | 
     sizes = {row["trial_id"]: {**row, "rate_error": 1 - row["rate_hz"]["in_band"]} for row in rows}
     on_front = {row["trial_id"] for row in front["trials"]}
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(min(3.4 * len(names), 11.5), 3.2, len(names))
+        figure, panels = new_figure(min(3.4 * len(names), 11.5), 3.2, len(names))
         for axes, name in zip(panels, names, strict=True):
             for trial_id, row in sizes.items():
                 if trial_id not in on_front:
@@ -158,7 +160,7 @@ def pareto_front(front: Mapping[str, Any] | None, rows: Sequence[Row]) -> str | 
         panels[-1].plot([], [], "o", ms=11, mfc="none", mec=INK, label="knee")
         panels[-1].plot([], [], "o", color=BLUE, label="front")
         _tier_legend(panels[-1], [row for row in rows if row["trial_id"] not in on_front])
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
@@ -167,7 +169,7 @@ def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
     if not names:
         return None
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(min(2.9 * len(names), 11.5), 2.9, len(names))
+        figure, panels = new_figure(min(2.9 * len(names), 11.5), 2.9, len(names))
         for axes, name in zip(panels, names, strict=True):
             shown = [row for row in rows if name in row["params"]]
             values = [row["params"][name] for row in shown]
@@ -187,7 +189,7 @@ def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
             axes.set_ylim(low, high)
         panels[0].set_ylabel("held-out CCA")
         _tier_legend(panels[-1], rows)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def raster(sample: Arrays, band_hz: tuple[float, float]) -> str:
@@ -216,7 +218,7 @@ def raster(sample: Arrays, band_hz: tuple[float, float]) -> str:
         side.set_xlabel("rate on test (Hz)")
         side.set_ylabel("neurons")
         side.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def latents_over_time(sample: Arrays, most: int = 6) -> str:
@@ -224,7 +226,7 @@ def latents_over_time(sample: Arrays, most: int = 6) -> str:
     latents, readout, time_s = sample["latents"], sample["readout"], sample["time_s"]
     shown = min(most, latents.shape[1])
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _figure(8.6, 0.8 + 0.62 * shown)
+        figure, (axes,) = new_figure(8.6, 0.8 + 0.62 * shown)
         for row in range(shown):
             centre, scale = latents[:, row].mean(), latents[:, row].std() or 1.0
             for values, colour, width in ((latents, INK, 1.4), (readout, RED, 1.0)):
@@ -236,7 +238,7 @@ def latents_over_time(sample: Arrays, most: int = 6) -> str:
         axes.set_xlim(time_s[0], time_s[-1])
         axes.set_xlabel("time in the recording (s)")
         axes.legend(loc="upper right", bbox_to_anchor=(1, 1.12), ncols=2, frameon=False)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def latents_over_a_flash(sample: Arrays) -> str | None:
@@ -246,7 +248,7 @@ def latents_over_a_flash(sample: Arrays) -> str | None:
     phase_ms, states = sample["flash_phase_ms"], sample["flash_state"]
     num_pairs = sample["flash_teacher"].shape[-1]
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(min(2.7 * num_pairs, 11), 2.5, num_pairs)
+        figure, panels = new_figure(min(2.7 * num_pairs, 11), 2.5, num_pairs)
         for pair, axes in enumerate(panels):
             axes.axvspan(0, 250, color=FAINT, alpha=0.6, lw=0)
             for index, (state, colour) in enumerate(zip(states, (BLUE, ORANGE, GREEN, GREY))):  # noqa: B905
@@ -258,7 +260,7 @@ def latents_over_a_flash(sample: Arrays) -> str | None:
             axes.set_xlabel("since onset (ms)")
         panels[0].set_ylabel("canonical variate")
         panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def ablation_forest(comparisons: Sequence[Comparison]) -> str | None:
@@ -266,7 +268,7 @@ def ablation_forest(comparisons: Sequence[Comparison]) -> str | None:
     if not comparisons:
         return None
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _figure(7.4, 0.9 + 0.42 * len(comparisons))
+        figure, (axes,) = new_figure(7.4, 0.9 + 0.42 * len(comparisons))
         for place, one in enumerate(comparisons):
             low, high = one.ci95 or (one.mean_difference, one.mean_difference)
             colour = GREY if low <= 0 <= high else BLUE
@@ -282,14 +284,14 @@ def ablation_forest(comparisons: Sequence[Comparison]) -> str | None:
         axes.set_xlabel(f"held-out CCA, arm minus baseline, other settings {comparisons[0].mode}")
         axes.grid(axis="x", color=FAINT, lw=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def canonical_pairs(sample: Arrays) -> str:
     """Draw the signed held-out correlation of each canonical pair (D,)."""
     pairs = sample["pairs"]
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _figure(4.6, 2.5)
+        figure, (axes,) = new_figure(4.6, 2.5)
         axes.bar(np.arange(1, len(pairs) + 1), pairs, color=np.where(pairs > 0, BLUE, RED))
         axes.axhline(pairs.mean(), color=INK, lw=0.8, ls=":")
         axes.annotate(f"mean {pairs.mean():.3f}", (len(pairs) + 0.4, pairs.mean()), xytext=(2, 3),
@@ -298,4 +300,4 @@ def canonical_pairs(sample: Arrays) -> str:
         axes.set_xlabel("canonical pair, in the order of train")
         axes.set_ylabel("held-out correlation")
         axes.set_ylim(min(0, pairs.min() - 0.05), 1)
-        return _svg(figure)
+        return svg_of(figure)

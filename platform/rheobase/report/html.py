@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
@@ -14,7 +13,8 @@ from markupsafe import Markup
 from rheobase.core.artifacts import MANIFEST, read_json, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import figures
-from rheobase.report.tables import least_told, number
+from rheobase.report.page import inline, template
+from rheobase.report.tables import least_told
 from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.result import BASELINE, TOP
@@ -54,15 +54,7 @@ def write_report(run: Path) -> Path:
     winner = _winner(ranking)
     comparisons = compare_arms(spec, records)
     teacher = read_json(Path(inputs["latents"]) / "report.json")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rheobase.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    page = environment.get_template("report.html.j2").render(
+    page = template("report.html.j2").render(
         spec=spec,
         ranking=ranking,
         winner=winner,
@@ -208,12 +200,7 @@ def _figures(
         ("pairs", figures.canonical_pairs),
     ):
         drawn[name] = draw(sample) if sample else None
-    # Each SVG names its parts from 1: two on a page need their own names.
-    return {
-        name: None if svg is None else Markup(svg.replace('id="', f'id="{name}-')
-            .replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-"))
-        for name, svg in drawn.items()
-    }  # fmt: skip
+    return inline(drawn)
 
 
 def _sample(run: Path, winner: Row | None) -> dict[str, npt.NDArray[Any]] | None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from rheobase.core.artifacts import whole_file
 from rheobase.report import quality_figures as figures
+from rheobase.report.page import template
 from rheobase.sessions.session import Session, TrialSession
 from rheobase.sessions.tally import Tally
 
@@ -47,7 +47,7 @@ def write_quality_page(
         }
     # Two recordings can bear one name; their bytes tell them apart.
     path = folder / f"{session.session_id}-{session.data_digest[:8]}.html"
-    page = _template("quality.html.j2").render(
+    page = template("quality.html.j2").render(
         profile=profile,
         figures=drawn,
         verdict=verdict(profile),
@@ -65,7 +65,7 @@ def write_quality_index(profiles: Sequence[Mapping[str, Any]], folder: Path) -> 
     rows = [
         {**p, "num_fatal": _num(p, "fatal"), "num_warnings": _num(p, "warning")} for p in profiles
     ]
-    page = _template("quality_index.html.j2").render(rows=rows)
+    page = template("quality_index.html.j2").render(rows=rows)
     with whole_file(folder / INDEX) as partial:
         partial.write_text(page)
     return folder / INDEX
@@ -83,16 +83,6 @@ def verdict(profile: Mapping[str, Any]) -> str:
 
 def _num(profile: Mapping[str, Any], severity: str) -> int:
     return sum(finding["severity"] == severity for finding in profile["findings"])
-
-
-def _template(name: str) -> jinja2.Template:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("rheobase", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(name)
 
 
 def _areas(

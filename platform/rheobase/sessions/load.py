@@ -16,6 +16,7 @@ from rheobase.sessions.npz import read_npz
 from rheobase.sessions.nwb import read_nwb
 from rheobase.sessions.planted import simulate
 from rheobase.sessions.session import Session, TrialSession
+from rheobase.sessions.truth import with_true_latents
 
 PLANTED = "synthetic:planted"
 PLANTED_DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}
@@ -75,9 +76,9 @@ def load_session(address: str, events: EventSettings | None = None) -> Session |
     if address.startswith(ALLEN):
         return read_allen(address)
     if address.startswith("synthetic:"):
-        return read_nwb(_planted(address), events)
+        return with_true_latents(read_nwb(_planted(address), events))
     if path.suffix == ".nwb":
-        return read_nwb(path, events)
+        return with_true_latents(read_nwb(path, events))
     if path.suffix != ".npz":
         raise SessionError(
             f"{address}: a recording must be .nwb or .npz, but this is "

@@ -17,6 +17,7 @@ from rheobase.core.errors import SessionError
 from rheobase.core.seeds import generator
 from rheobase.sessions.nwb import STRIDE_S
 from rheobase.sessions.planted_file import FLASH_S, IMAGES, Behaviour, Plan, write_planted
+from rheobase.sessions.truth import beside
 
 Floats = npt.NDArray[np.float64]
 
@@ -94,9 +95,9 @@ def simulate(
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
         name = f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}"
         write_planted(file, name, plan, units["area"], metrics, spikes, offsets, behaviour)
-    with whole_file(path.with_suffix(".latents.npz")) as partial, partial.open("wb") as beside:
+    with whole_file(beside(path)) as partial, partial.open("wb") as archive:
         np.savez(
-            beside,
+            archive,
             latents=latents.astype(np.float32),
             names=np.array(NAMES),
             time_s=np.arange(len(latents)) * BIN_S,

@@ -1,11 +1,11 @@
 """The frozen records of one recording: units, spikes, presentations, states."""
 
-# Shape legend: N units, S spikes, P presentations, K intervals, L samples, T bins.
+# Shape legend: N units, S spikes, P presentations, K intervals or latents, L samples, T bins.
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,20 @@ class Signal:
 
 
 @dataclass(frozen=True, eq=False)
+class TrueLatents:
+    """What a simulated recording was made from.
+
+    `names` (K,); `time_s` (L,) seconds at which each sample's bin opens; `value` (L, K);
+    `digest` of the bytes of their file.
+    """
+
+    names: Strings
+    time_s: Floats
+    value: npt.NDArray[np.float32]
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
 class Session:
     """A continuous recording.
 
@@ -127,6 +141,8 @@ class Session:
         Flashes and omissions.
     signals
         Behaviour by name: ``running`` in cm/s, ``pupil`` area in the file's unit.
+    true_latents
+        Of a simulated recording; None where nobody knows them.
     """
 
     session_id: str
@@ -138,6 +154,7 @@ class Session:
     intervals: Intervals
     presentations: Presentations
     signals: Mapping[str, Signal] = field(default_factory=dict)
+    true_latents: TrueLatents | None = None
 
     @property
     def num_spikes(self) -> int:
@@ -156,16 +173,11 @@ class Session:
     def take_units(self, kept: Bools) -> Session:
         """Return the same session with the units where `kept` (N,) is true."""
         lengths = np.diff(self.spike_offsets)
-        return Session(
-            self.session_id,
-            self.source,
-            self.data_digest,
-            self.units.take(kept),
-            self.spike_times_s[np.repeat(kept, lengths)],
-            np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
-            self.intervals,
-            self.presentations,
-            self.signals,
+        return replace(
+            self,
+            units=self.units.take(kept),
+            spike_times_s=self.spike_times_s[np.repeat(kept, lengths)],
+            spike_offsets=np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
         )
 
 

@@ -15,6 +15,7 @@ from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.sessions.session import Presentations, Session, TrialSession
 from rheobase.shards.counts import MAX_UNITS, Counts
+from rheobase.shards.covariates import covariates_at, names_of
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, Segment, Shard
 
@@ -236,8 +237,9 @@ def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool
         )
         first_group = int(group[-1]) + 1
         presentation, phase = phases(edges, session.presentations)
+        known = (covariates_at(session, edges),)
         segments.append(
-            Segment(counts, float(start), str(state), split, group, presentation, phase)
+            Segment(counts, float(start), str(state), split, group, presentation, phase, known)
         )
     if not segments:
         longest = 1000 * float((intervals.stop_s - intervals.start_s).max(initial=0.0))
@@ -257,6 +259,7 @@ def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool
         shown.image,
         shown.is_change,
         shown.omitted,
+        covariate_names=names_of(session),
     )
 
 
@@ -336,4 +339,5 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings, held_out: bo
         np.full(num_trials, "", "U1"),
         no,
         no,
+        session.labels,
     )

@@ -12,6 +12,7 @@ from rheobase.core.storage import Location, child
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality import check_session
 from rheobase.sessions.selection import select_units
+from rheobase.sessions.session import Session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import write_shard
@@ -57,6 +58,8 @@ def bin_session(
     }
     if settings.split.by == "session":
         made_of["held_out"] = held_out
+    if isinstance(session, Session) and session.true_latents is not None:
+        made_of["true_latents"] = session.true_latents.digest
     name = digest(made_of)
     target = child(folder, name)
     if is_published(target):

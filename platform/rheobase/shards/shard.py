@@ -1,10 +1,11 @@
 """The frozen record of one binned session."""
 
-# Shape legend: T bins, N units, P presentations.
+# Shape legend: T bins, N units, P presentations, C covariates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,9 @@ class Segment:
         (T,) int32 index of the latest presentation, or ``NONE``.
     phase
         (T,) int32 bins since its onset, or ``NONE``.
+    covariates
+        Pieces (C, …) float32, T bins together, of what `Shard.covariate_names` names; NaN where
+        it is not known.
     """
 
     counts: Counts
@@ -44,6 +48,7 @@ class Segment:
     group: npt.NDArray[np.int32]
     presentation: npt.NDArray[np.int32]
     phase: npt.NDArray[np.int32]
+    covariates: tuple[npt.NDArray[np.float32], ...] = ()
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -54,7 +59,10 @@ class Shard:
     """One binned session.
 
     `kind` is ``"continuous"`` or ``"trials"``; `image`, `is_change`, `omitted` are (P,)
-    labels of its presentations (a change or an omission is false where nothing is known).
+    labels of its presentations (a change or an omission is false where nothing is known), and
+    so is each of `labels`, what a recording by trial says of its trials. `covariate_names` (C,)
+    are ``running``, ``pupil``, and of a simulated recording ``true:<latent>``: what nothing may
+    be trained on and a teacher is judged by.
     """
 
     session_id: str
@@ -67,6 +75,8 @@ class Shard:
     image: npt.NDArray[np.str_]
     is_change: npt.NDArray[np.bool_]
     omitted: npt.NDArray[np.bool_]
+    labels: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    covariate_names: tuple[str, ...] = ()
 
     @property
     def num_units(self) -> int:

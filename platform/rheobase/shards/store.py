@@ -1,6 +1,6 @@
 """The Arrow file of one shard: a record batch a chunk of bins, mapped into memory when read."""
 
-# Shape legend: T bins of a chunk, N units, S entries that are not zero.
+# Shape legend: T bins of a chunk, N units, S entries that are not zero, C covariates.
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rheobase.core.storage import Location, filesystem_of
 from rheobase.shards.counts import Chunk, Counts
 from rheobase.shards.shard import Segment, Shard
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ENTRIES = {"offsets": np.int32, "unit": np.uint16, "count": np.uint8}
 LABELS = {"split": np.int8, "group": np.int32, "presentation": np.int32, "phase": np.int32}
 SCHEMA = pa.schema(
@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
         pa.field("num_bins", pa.int32()),
         pa.field("start_s", pa.float64()),
         pa.field("state", pa.string()),
-        *(pa.field(name, pa.large_binary()) for name in (*ENTRIES, *LABELS)),
+        *(pa.field(name, pa.large_binary()) for name in (*ENTRIES, *LABELS, "covariates")),
     ]
 )
 
@@ -39,8 +39,9 @@ def write_shard(path: Path, shard: Shard) -> None:
 
     A record batch of one row is one chunk: `num_bins` bins (T) of the segment it numbers, from
     `start_s` on. Its binary columns hold little-endian numbers: `offsets` (T + 1,) int32, `unit`
-    (S,) uint16 and `count` (S,) uint8 of `Chunk`, and the labels (T,) of `Segment`. Units and
-    presentations are in the schema's metadata, as JSON under ``rheobase``.
+    (S,) uint16 and `count` (S,) uint8 of `Chunk`, the labels (T,) of `Segment`, and its
+    `covariates` (C, T) float32. Units, presentations and the covariates' names are in the
+    schema's metadata, as JSON under ``rheobase``.
     """
     about = {
         "schema": SCHEMA_VERSION,
@@ -53,11 +54,19 @@ def write_shard(path: Path, shard: Shard) -> None:
         "image": shard.image.tolist(),
         "is_change": shard.is_change.tolist(),
         "omitted": shard.omitted.tolist(),
+        "labels": {  # JSON has no NaN
+            name: [None if value != value else value for value in values.tolist()]
+            for name, values in shard.labels.items()
+        },
+        "covariates": list(shard.covariate_names),
     }
     schema = SCHEMA.with_metadata({"rheobase": json.dumps(about)})
     with whole_file(path) as partial, pa.ipc.new_file(str(partial), schema) as writer:
         for number, segment in enumerate(shard.segments):
             begin = 0
+            known = np.zeros((0, len(segment)), np.float32)
+            if segment.covariates:
+                known = np.concatenate(segment.covariates, axis=1)
             for chunk in segment.counts.chunks:
                 bins = slice(begin, begin + len(chunk))
                 columns = [
@@ -73,6 +82,7 @@ def write_shard(path: Path, shard: Shard) -> None:
                         _as_one_value(np.ascontiguousarray(getattr(segment, name)[bins], kind))
                         for name, kind in LABELS.items()
                     ),
+                    _as_one_value(np.ascontiguousarray(known[:, bins], np.float32)),
                 ]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
                 begin += len(chunk)
@@ -118,10 +128,12 @@ def read_shard(location: Location) -> Shard:
         about["bin_ms"],
         np.array(about["unit_id"], np.int64),
         np.array(about["area"], np.str_),
-        tuple(_segment(rows, num_units) for rows in by_segment),
+        tuple(_segment(rows, num_units, len(about["covariates"])) for rows in by_segment),
         np.array(about["image"], np.str_),
         np.array(about["is_change"], bool),
         np.array(about["omitted"], bool),
+        {name: np.array(values, np.float64) for name, values in about["labels"].items()},
+        tuple(about["covariates"]),
     )
 
 
@@ -132,7 +144,7 @@ def _opened(location: Location) -> pa.NativeFile:
     return system.open_input_file(path)
 
 
-def _segment(rows: Sequence[pa.RecordBatch], num_units: int) -> Segment:
+def _segment(rows: Sequence[pa.RecordBatch], num_units: int, num_covariates: int) -> Segment:
     def values(row: pa.RecordBatch, name: str, kind: type) -> npt.NDArray[Any]:
         return np.frombuffer(row.column(name)[0].as_buffer(), kind)
 
@@ -148,4 +160,9 @@ def _segment(rows: Sequence[pa.RecordBatch], num_units: int) -> Segment:
         rows[0].column("start_s")[0].as_py(),
         rows[0].column("state")[0].as_py(),
         **labels,
+        covariates=tuple(
+            values(row, "covariates", np.float32).reshape(num_covariates, -1)
+            for row in rows
+            if num_covariates
+        ),
     )

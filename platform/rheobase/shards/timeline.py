@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,15 @@ class Timeline:
         """Bins to score on (T,)."""
         chosen: npt.NDArray[np.bool_] = self.split == TEST
         return chosen
+
+    def at(self, bins: npt.NDArray[np.int64]) -> Timeline:
+        """Return the labels of some bins, or of samples that begin with them."""
+        labels = {
+            field.name: getattr(self, field.name)[bins]
+            for field in fields(self)
+            if field.name not in ("kind", "bin_ms")
+        }
+        return replace(self, **labels)
 
 
 def timeline_of(shard: Shard) -> Timeline:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rheobase.core.errors import DataError
 from rheobase.shards.counts import Number, dense_rows
-from rheobase.shards.shard import Shard
+from rheobase.shards.shard import TEST, TRAIN, Shard
 from rheobase.shards.timeline import Timeline
 
 
@@ -52,6 +52,37 @@ def window_starts(
             "split, but none does; use a smaller data.window_ms or a larger data.split.block_s"
         )
     return ends - num_bins + 1
+
+
+def presentation_starts(timeline: Timeline, num_bins: int) -> npt.NDArray[np.int64]:
+    """Return the onset bins of presentations whose first `num_bins` bins can be used, (W,).
+
+    Those are the ones that stay in their segment, end before the next onset, and lie in train or
+    in test as a whole. There may be none.
+    """
+    starts = np.flatnonzero((timeline.phase == 0) & np.isin(timeline.split, (TRAIN, TEST)))
+    starts = starts[starts + num_bins <= len(timeline)]
+    bins = starts[:, None] + np.arange(num_bins)
+    whole = np.ones(len(starts), bool)
+    for label in (timeline.segment, timeline.split, timeline.presentation):
+        whole &= (label[bins] == label[starts][:, None]).all(axis=1)
+    return starts[whole]
+
+
+def window_means(
+    values: npt.NDArray[np.floating], starts: npt.NDArray[np.int64], num_bins: int
+) -> npt.NDArray[np.float64]:
+    """Return the means (W, …) of values (T, …) over windows of `num_bins` bins.
+
+    Examples
+    --------
+    >>> window_means(np.array([1.0, 3.0, 5.0, 9.0]), np.array([0, 2]), 2)
+    array([2., 7.])
+    """
+    total = np.zeros((len(starts), *values.shape[1:]))
+    for bin_ in range(num_bins):
+        total += values[starts + bin_]
+    return total / num_bins
 
 
 def window_counts(

@@ -50,6 +50,8 @@ SIMULATE_BYTES_PER_COUNT = 24
 """Peak resident bytes of simulating, for a bin of a planted unit: three arrays of float64."""
 LABEL_BYTES = 4 + 1 + 4 + 4 + 4
 """A bin's offset, split, group, presentation and phase."""
+COVARIATE_BYTES = 4
+"""One covariate of a bin: running, pupil, or a true latent of a simulation."""
 ENTRY_BYTES = 2 + 1
 """A unit that fired in a bin, and how often."""
 CHUNK_BYTES = 1000
@@ -218,7 +220,7 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
         _num_windows(line, TEST, width),
         round(num_filled * ENTRY_BYTES)
         + num_chunks * CHUNK_BYTES
-        + num_bins * LABEL_BYTES
+        + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(outline.covariate_names))
         + size.num_kept * UNIT_BYTES
         + len(outline.image) * PRESENTATION_BYTES,
         size.basis,

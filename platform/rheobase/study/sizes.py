@@ -17,13 +17,15 @@ import numpy as np
 from rheobase.core.errors import SessionError
 from rheobase.sessions.allen import ALLEN
 from rheobase.sessions.load import PLANTED, PLANTED_DEFAULTS, resolve_sessions
-from rheobase.sessions.nwb import STRIDE_S
+from rheobase.sessions.npz import SIGNALS
+from rheobase.sessions.nwb import EYE, RUNNING, STRIDE_S
 from rheobase.sessions.planted import (
     AREA_SHARES,
     AREAS,
     BIN_S,
     LEAD_S,
     MEDIAN_RATE_HZ,
+    NAMES,
     PAUSE_S,
     RATE_SPREAD,
 )
@@ -33,9 +35,12 @@ from rheobase.sessions.session import (
     Intervals,
     Presentations,
     Session,
+    Signal,
     TrialSession,
+    TrueLatents,
     Units,
 )
+from rheobase.sessions.truth import beside
 from rheobase.shards.settings import DataSettings
 
 ALLEN_SESSIONS, ALLEN_NORMAL_SESSIONS = 153, 103
@@ -129,7 +134,12 @@ def _size(address: str, data: DataSettings) -> SessionSize:
 
 
 def _outline(
-    name: str, source: str, stretches: Sequence[tuple[float, float, str]], num_presentations: int
+    name: str,
+    source: str,
+    stretches: Sequence[tuple[float, float, str]],
+    num_presentations: int,
+    signals: Sequence[str] = SIGNALS,
+    latents: Sequence[str] = (),
 ) -> Session:
     starts, stops, states = zip(*stretches, strict=True)
     none = Presentations.none()
@@ -152,6 +162,10 @@ def _outline(
         np.zeros(2, np.int64),
         Intervals(np.array(starts), np.array(stops), np.array(states)),
         shown if num else none,
+        {name: Signal(np.zeros(0), np.zeros(0)) for name in signals},
+        TrueLatents(np.array(latents), np.zeros(0), np.zeros((0, len(latents)), np.float32), "")
+        if latents
+        else None,
     )
 
 
@@ -203,6 +217,7 @@ def _planted(address: str, data: DataSettings) -> SessionSize:
         address,
         [(LEAD_S, LEAD_S + block_s, ACTIVE), (passive_s, passive_s + block_s, PASSIVE)],
         2 * num_flashes,
+        latents=NAMES,
     )
     in_area = sum(
         share
@@ -240,6 +255,7 @@ def _nwb(path: Path) -> SessionSize:
             for key, table in file.get("intervals", {}).items()
             if key.endswith("_presentations") and "image_name" in table
         ]
+        has = {"running": RUNNING in file, "pupil": EYE in file}
     num_presentations = sum(rows)
     half_s = num_presentations * STRIDE_S / 2
     basis = "shapes in the file; every unit counted as kept"
@@ -252,7 +268,14 @@ def _nwb(path: Path) -> SessionSize:
     return SessionSize(
         str(path),
         1,
-        _outline(name, str(path), stretches, num_presentations),
+        _outline(
+            name,
+            str(path),
+            stretches,
+            num_presentations,
+            [signal for signal in SIGNALS if has[signal]],
+            NAMES if beside(path).is_file() else (),
+        ),
         num_units,
         num_units,
         num_spikes,
@@ -302,7 +325,13 @@ def _npz(path: Path) -> SessionSize:
     return SessionSize(
         str(path),
         1,
-        _outline(path.stem, str(path), [(0.0, duration_s, "")], num_presentations),
+        _outline(
+            path.stem,
+            str(path),
+            [(0.0, duration_s, "")],
+            num_presentations,
+            [signal for signal in SIGNALS if signal in shapes],
+        ),
         num_units,
         num_units,
         shapes["spike_times_s"][0],

@@ -1,32 +1,30 @@
 """The teacher's report: is it predictive, alive and more than a clock, beside plain baselines."""
 
-# Shape legend: T bins, N units, D latent dimensions, M features, H horizons, B samples.
+# Shape legend: T bins, D latent dimensions, B samples, L lags, H horizons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from rheobase.core.errors import DataError
 from rheobase.core.seeds import child_seed, generator
-from rheobase.measures.probes import ridge_r2
-from rheobase.measures.shares import clock_share, effective_rank, session_share
+from rheobase.measures.shares import effective_rank, session_share
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
+from rheobase.teacher.baselines import CODES, COUNTS, TEACHER, Code, codes_of
 from rheobase.teacher.encode import encode
-from rheobase.teacher.encoder import Teacher, filtered_counts
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.evidence import WINDOW_MS, Row, evidence, unless, with_future
 from rheobase.teacher.sigreg import random_slices, sigreg
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 NUM_GAUSSIAN_SAMPLES = 1024
-NUM_TARGETS = 16
-"""Principal components of the smoothed counts whose future every representation predicts."""
+TABLES = ("future_counts_r2", "true_latents_r2", "probes", "transfer", "shares")
 
 
 def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
@@ -42,65 +40,81 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     Returns
     -------
     ``latents``: `effective_rank` and `least_std` over dimensions, `sigreg` beside that of a
-    Gaussian sample of the same size, `clock_share`, `session_share`. ``prediction``: for each
-    horizon the share of the latents' variance that the predictor, persistence and the mean leave
-    unexplained (1: no better than the mean). ``future_counts_r2``: for each horizon the held-out
-    R² of the smoothed counts' leading principal components that many milliseconds ahead, by
-    ridge regression from the teacher's latents, from as many principal components of the present,
-    from all smoothed counts, and from an encoder that was never trained. ``notes``: why a number
-    is missing; a missing number is None. Numbers are means over sessions.
+    Gaussian sample of the same size, `clock_share`, `session_share`.
+
+    ``prediction``: for each horizon the share of the latents' variance that the predictor,
+    persistence and the mean leave unexplained (1: no better than the mean).
+
+    Tables with a column for each of `codes`, in which the teacher stands beside the baselines of
+    `rheobase.teacher.baselines.codes_of`: ``future_counts_r2``, the held-out R² of the smoothed
+    counts' leading components by horizon; ``true_latents_r2`` of a simulation's latents;
+    ``probes`` of stimulus, behaviour and state; ``transfer`` of those from each state to each;
+    ``shares`` that the clock and the session explain. Their numbers are means over sessions;
+    ``sessions`` holds the same of each, and its spectra.
+
+    ``notes``: why a number is missing; a missing number, and a table without rows, is None.
     """
     notes: list[str] = []
     settings = teacher.settings
-    lines = [timeline_of(shard) for shard in shards]
-    latents = [encode(teacher, shard).astype(np.float64) for shard in shards]
-    tested = [z[line.test] for z, line in zip(latents, lines, strict=True)]
-    everything = np.concatenate(tested)
-    predictions = [_prediction(teacher, z, line) for z, line in zip(latents, lines, strict=True)]
-    futures = [
-        _future_counts(teacher, shard, z, line)
-        for shard, z, line in zip(shards, latents, lines, strict=True)
-    ]
+    tested: defaultdict[str, list[Code]] = defaultdict(list)
+    predictions: list[list[Row]] = []
+    sessions: dict[str, dict[str, Any]] = {}
+    for shard in shards:
+        line, latents = timeline_of(shard), encode(teacher, shard)
+        codes = codes_of(teacher, shard, latents)
+        predictions.append(_prediction(teacher, latents.astype(np.float64), line))
+        sessions[shard.session_id] = evidence(shard, codes, settings.horizons_ms)
+        for name, x in codes.items():
+            if name != COUNTS:  # of other units in each session
+                tested[name].append(x[line.test])
+    everything = np.concatenate(tested[TEACHER]).astype(np.float64)
+    tables = {name: _means([one[name] or [] for one in sessions.values()]) for name in TABLES}
+    # The teacher's share comes with a note where it is missing; the others' reason is the same.
+    sharing = {name: unless(notes, "session_share", session_share, x) for name, x in tested.items()}
+    tables["shares"].append({"measure": "session_share", **sharing})
+    clock = next(row for row in tables["shares"] if row["measure"] == "clock_share")
+    for session, one in sessions.items():
+        notes += [note if len(shards) == 1 else f"{session}: {note}" for note in one["notes"]]
     return {
         "latents": {
-            "effective_rank": _unless(notes, "effective_rank", effective_rank, everything),
+            "effective_rank": unless(notes, "effective_rank", effective_rank, everything),
             "dimensions": settings.latent_dim,
             "least_std": float(everything.std(axis=0).min()),
             **_gaussianity(settings.seed, everything),
-            "clock_share": _mean(
-                [
-                    _unless(notes, "clock_share", clock_share, z, line)
-                    for z, line in zip(latents, lines, strict=True)
-                ]
-            ),
-            "session_share": _unless(notes, "session_share", session_share, tested),
+            "clock_share": clock[TEACHER],
+            "session_share": sharing[TEACHER],
         },
         "prediction": _means(predictions),
-        "future_counts_r2": _means(futures),
+        "codes": [name for name in CODES if any(name in row for row in tables["shares"])],
+        "window_ms": WINDOW_MS,
+        **{name: rows or None for name, rows in tables.items()},
+        "sessions": sessions,
         "notes": list(dict.fromkeys(notes)),
     }
 
 
-def _unless(notes: list[str], name: str, measure: Any, *given: Any) -> float | None:
-    """Return a measure, or None and a note of why the data cannot give it."""
-    try:
-        return float(measure(*given))
-    except DataError as error:
-        notes.append(f"{name}: {error}")
-        return None
+def _means(tables: Sequence[Sequence[Row]]) -> list[Row]:
+    """Return the rows of all sessions' tables, each number averaged over those that have it.
+
+    Rows belong together where their words and horizon are the same; they keep their order.
+    """
+    together: defaultdict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for table in tables:
+        for row in table:
+            words = (v for k, v in row.items() if isinstance(v, str) or k == "horizon_ms")
+            together[tuple(words)].append(row)
+    return [
+        {
+            key: value if isinstance(value, str) else _mean([row.get(key) for row in rows])
+            for key, value in {k: v for row in rows for k, v in row.items()}.items()
+        }
+        for rows in together.values()
+    ]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     found = [value for value in values if value is not None]
     return float(np.mean(found)) if found else None
-
-
-def _means(rows: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the rows of the first session with each value averaged over sessions."""
-    return [
-        {name: _mean([session[index][name] for session in rows]) for name in rows[0][index]}
-        for index in range(len(rows[0]))
-    ]
 
 
 def _gaussianity(seed: int, latents: Floats) -> dict[str, float]:
@@ -117,31 +131,11 @@ def _gaussianity(seed: int, latents: Floats) -> dict[str, float]:
     }
 
 
-def _ahead(timeline: Timeline, num_bins: int, num_back: int = 0) -> npt.NDArray[np.int64]:
-    """Return the bins whose past and future lie in their own segment, split and group, (B,)."""
-    now = np.arange(num_back, len(timeline) - num_bins)
-    fits = timeline.train[now] | timeline.test[now]
-    for other in (now - num_back, now + num_bins):
-        for label in (timeline.segment, timeline.split, timeline.group):
-            fits &= label[now] == label[other]
-    return now[fits]
-
-
-def _at(timeline: Timeline, bins: npt.NDArray[np.int64]) -> Timeline:
-    """Return the labels of some bins."""
-    labels = {
-        field.name: getattr(timeline, field.name)[bins]
-        for field in fields(timeline)
-        if field.name not in ("kind", "bin_ms")
-    }
-    return replace(timeline, **labels)
-
-
 def _prediction(teacher: Teacher, latents: Floats, timeline: Timeline) -> list[dict[str, Any]]:
     settings = teacher.settings
     lags = [round(ms / timeline.bin_ms) for ms in sorted(settings.history_ms)]
     ahead = [round(ms / timeline.bin_ms) for ms in sorted(settings.horizons_ms)]
-    now = _ahead(timeline, max(ahead), max(lags))
+    now = with_future(timeline, max(ahead), max(lags))
     now = now[timeline.test[now]]
     if not len(now):
         none = {"predictor": None, "persistence": None, "mean": None}
@@ -161,47 +155,6 @@ def _prediction(teacher: Teacher, latents: Floats, timeline: Timeline) -> list[d
                 **{
                     name: float(((future - guess) ** 2).sum() / total) if total > 0 else None
                     for name, guess in guesses.items()
-                },
-            }
-        )
-    return rows
-
-
-def _principal_components(x: Floats, train: Bools, num: int) -> Floats:
-    """Return the leading components (T, num) of features (T, M), fitted on train."""
-    centred = x - x[train].mean(axis=0)
-    _, vectors = np.linalg.eigh(centred[train].T @ centred[train])
-    return np.asarray(centred @ vectors[:, ::-1][:, :num])
-
-
-def _future_counts(
-    teacher: Teacher, shard: Shard, latents: Floats, timeline: Timeline
-) -> list[dict[str, Any]]:
-    settings = teacher.settings
-    counts = filtered_counts(shard, settings.filters_ms).astype(np.float64)
-    scale = counts[timeline.train].std(axis=0)
-    smooth = counts / np.where(scale > 0, scale, 1.0)
-    seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", "untrained"))
-    untrained = Teacher(settings, {shard.session_id: shard.num_units}, seed)
-    untrained.standardise(shard.session_id, counts.astype(np.float32), shard)
-    representations = {
-        "teacher": latents,
-        "pca": _principal_components(smooth, timeline.train, settings.latent_dim),
-        "smoothed_counts": smooth,
-        "untrained_encoder": encode(untrained, shard).astype(np.float64),
-    }
-    targets = _principal_components(smooth, timeline.train, NUM_TARGETS)
-    rows = []
-    for ms in sorted(settings.horizons_ms):
-        num_bins = round(ms / timeline.bin_ms)
-        now = _ahead(timeline, num_bins)
-        labels = _at(timeline, now)
-        rows.append(
-            {
-                "horizon_ms": num_bins * timeline.bin_ms,
-                **{
-                    name: float(ridge_r2(x[now], targets[now + num_bins], labels).mean())
-                    for name, x in representations.items()
                 },
             }
         )

@@ -1,0 +1,184 @@
+"""A teacher's page: what its latents hold beside the baselines, from stored results alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.artifacts import MANIFEST, read_json, whole_file
+from rheobase.core.errors import ArtifactError
+from rheobase.report import teacher_figures as figures
+from rheobase.report.page import inline, template
+
+PAGE = "report.html"
+LEVEL = 0.02
+"""Scores closer than this are called level in the verdict."""
+TOLD = 0.1
+"""What no code scores above is told by none."""
+MOST_SESSIONS = 4
+"""Sessions whose figures are drawn; all of them are in the tables."""
+Row = Mapping[str, Any]
+
+
+def write_teacher_page(folder: Path) -> Path:
+    """Write ``report.html`` into a folder of stored latents, and return its path.
+
+    Raises
+    ------
+    ArtifactError
+        The folder holds no whole report.
+    """
+    report, manifest = read_json(folder / "report.json"), read_json(folder / MANIFEST)
+    if "codes" not in report:
+        raise ArtifactError(
+            f"{folder}: a report with the teacher beside its baselines must hold, but it is of an "
+            "earlier version; run 'rheobase pretrain' again"
+        )
+    codes = report["codes"]
+    drawn: dict[str, str | None] = {
+        "truth": figures.scores(
+            report["true_latents_r2"] or [], codes, "held-out R² of the true latents", "latent"
+        ),
+        "probes": figures.scores(
+            report["probes"] or [],
+            codes,
+            "held-out score: 1 perfect, 0 chance or the mean",
+            "target",
+        ),
+        "transfer": figures.scores(
+            across(report["transfer"] or []), codes, "score in a state that was not fitted", "what"
+        ),
+        "shares": figures.scores(
+            [row for row in report["shares"] if row["measure"] != "effective_rank"],
+            codes,
+            "share of the variance explained",
+            "measure",
+        ),
+    }
+    shown = list(report["sessions"])[:MOST_SESSIONS]
+    flash = _flash(folder)
+    for number, session in enumerate(shown):
+        drawn[f"spectra-{number}"] = figures.spectra(report["sessions"][session]["spectra"])
+        arrays = flash.get(session)
+        drawn[f"flash-{number}"] = figures.over_a_flash(arrays) if arrays else None
+    page = template("teacher.html.j2").render(
+        report=report,
+        manifest=manifest,
+        codes=codes,
+        verdict=verdict(report),
+        tier=_tier(report),
+        figures=inline(drawn),
+        shown=shown,
+        words=figures.words,
+        window_ms=report["window_ms"],
+    )
+    with whole_file(folder / PAGE) as partial:
+        partial.write_text(page)
+    return folder / PAGE
+
+
+def across(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that are tested in another state than they were fitted in, named."""
+    return [
+        {**row, "what": f"{row['target']}: {row['fitted']} → {row['tested']}"}
+        for row in rows
+        if row["fitted"] != row["tested"]
+    ]
+
+
+def verdict(report: Row) -> list[str]:
+    """Return what the report says of the teacher, in sentences, the answer first."""
+    latents, dims = report["latents"], report["latents"]["dimensions"]
+    sentences = []
+    truth = _truth(report)
+    if truth:
+        sentences.append(
+            f"The teacher is {_standing(truth)} PCA of as many dimensions: the true latents are "
+            f"read out with a mean R² of {truth['teacher']:.3f}, from PCA {truth['pca']:.3f}, from "
+            f"all smoothed counts {truth['smoothed_counts']:.3f}, from an untrained encoder "
+            f"{truth['untrained_encoder']:.3f}."
+        )
+    sentences += _against_pca("Probes", report["probes"] or [])
+    sentences += _against_pca("Transfer to another state", across(report["transfer"] or []))
+    rank = latents["effective_rank"]
+    if rank is not None:
+        sentences.append(
+            f"The latents fill {rank:.1f} of {dims} dimensions; SIGReg is {latents['sigreg']:.2f}, "
+            f"of a Gaussian sample {latents['sigreg_gaussian']:.2f}."
+        )
+    else:
+        sentences.append("The latents are constant: this teacher has collapsed.")
+    clock = next(row for row in report["shares"] if row["measure"] == "clock_share")
+    if clock["teacher"] is not None:
+        true = clock.get("true_latents")
+        beside = f", {true:.3f} of the true latents'" if true is not None else ""
+        sentences.append(
+            f"Time since onset alone explains {clock['teacher']:.3f} of the latents' "
+            f"variance{beside}."
+        )
+    return sentences
+
+
+def _truth(report: Row) -> Row | None:
+    return next((r for r in report["true_latents_r2"] or [] if r["latent"] == "mean"), None)
+
+
+def _against_pca(name: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Say in which targets the teacher is ahead of PCA, where a target has several rows on average.
+
+    What neither tells is neither's.
+    """
+    scores: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        if row["teacher"] is not None and row["pca"] is not None:
+            scores[row["target"]].append((row["teacher"], row["pca"]))
+    if not scores:
+        return
+    means = {target: np.mean(found, axis=0) for target, found in scores.items()}
+    gains = {target: mean[0] - mean[1] for target, mean in means.items() if mean.max() > TOLD}
+    neither = [target for target in means if target not in gains]
+    parts = []
+    for word, chosen in (
+        ("ahead in", [what for what, gain in gains.items() if gain > LEVEL]),
+        ("level in", [what for what, gain in gains.items() if abs(gain) <= LEVEL]),
+        ("behind in", [what for what, gain in gains.items() if gain < -LEVEL]),
+        ("told by neither:", neither),
+    ):
+        if chosen:
+            parts.append(f"{word} {', '.join(figures.words(what) for what in chosen)}")
+    yield f"{name}, the teacher against PCA of as many dimensions: {'; '.join(parts)}."
+
+
+def _standing(row: Row) -> str:
+    gain = row["teacher"] - row["pca"]
+    return "ahead of" if gain > LEVEL else "behind" if gain < -LEVEL else "level with"
+
+
+def _tier(report: Row) -> str:
+    """Return the colour of the verdict: how the teacher stands to PCA, on the truth if known.
+
+    Of a real recording it is the mean over probes.
+    """
+    row = _truth(report)
+    if row is None:
+        probes = [one for one in report["probes"] or [] if one["teacher"] is not None]
+        if not probes:
+            return ""
+        row = {code: np.mean([one[code] for one in probes]) for code in ("teacher", "pca")}
+    return {"ahead of": "passed", "level with": "feasible", "behind": ""}[_standing(row)]
+
+
+def _flash(folder: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    path = folder / "flash.npz"
+    found: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as archive:
+            for key in archive.files:
+                session, _, name = key.partition("/")
+                found.setdefault(session, {})[name] = archive[key]
+    return found

@@ -1,0 +1,151 @@
+import copy
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from rheobase.core.artifacts import write_json
+from rheobase.core.errors import ArtifactError
+from rheobase.report.teacher import across, verdict, write_teacher_page
+from rheobase.shards.latents import read_latents
+from rheobase.shards.store import read_shard
+from rheobase.teacher.flash import over_a_flash, write_flash
+
+
+class Page(HTMLParser):
+    """Collects ids, links and the cells of each row."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.rows, self.open = [], [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.open = tag == "td"
+        if tag == "tr":
+            self.rows.append([])
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.links.append(value)
+
+    def handle_endtag(self, tag):
+        self.open = False
+
+    def handle_data(self, data):
+        if self.open and self.rows:
+            self.rows[-1].append(data)
+
+
+@pytest.fixture(scope="module")
+def folder(small_run, tmp_path_factory):
+    """Stored latents of the small run, with what a pretrained teacher's folder holds."""
+    target = tmp_path_factory.mktemp("teacher") / "latents"
+    shutil.copytree(small_run.parent / "latents", target)
+    shard = read_shard(small_run.parent / "shard" / "shard.arrow")
+    write_flash(target / "flash.npz", read_latents(target).by_session, [shard])
+    about = json.loads((target / "manifest.json").read_text())
+    about |= {
+        "settings": {"horizons_ms": [20.0, 40.0]},
+        "versions": {"torch": "0"},
+        "parents": ["p"],
+    }
+    write_json(target / "manifest.json", about)
+    return target
+
+
+@pytest.fixture
+def report(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_the_page_holds_every_number_of_every_table(folder, report):
+    rows = Page(write_teacher_page(folder).read_text()).rows
+    for name in ("true_latents_r2", "probes", "transfer", "shares", "future_counts_r2"):
+        table = report[name]
+        codes = [c for c in report["codes"] if any(row.get(c) is not None for row in table)]
+        for row in table:
+            numbers = ["-" if row.get(c) is None else f"{row[c]:.3f}" for c in codes]
+            assert numbers in [cells[-len(numbers) :] for cells in rows]
+
+
+def test_the_page_needs_no_other_host_and_its_figures_share_no_names(folder):
+    page = Page(write_teacher_page(folder).read_text())
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    drawn = {"truth", "probes", "transfer", "shares", "flash-0", "spectra-0"}
+    assert drawn <= set(page.ids)
+
+
+def test_a_hostile_session_stays_text(folder, report, tmp_path):
+    target = tmp_path / "latents"
+    shutil.copytree(folder, target)
+    report["notes"].append("<script>alert(1)</script>")
+    write_json(target / "report.json", report)
+    text = write_teacher_page(target).read_text()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_the_verdict_says_who_wins(report):
+    truth = report["true_latents_r2"][-1]
+    for ours, word in ((0.9, "ahead of"), (0.51, "level with"), (0.1, "behind")):
+        truth |= {"teacher": ours, "pca": 0.5}
+        assert f"The teacher is {word} PCA" in verdict(report)[0]
+
+
+def test_what_neither_tells_is_nobodys_win(report):
+    row = {"target": "change", "teacher": 0.09, "pca": -0.2}
+    other = {"target": "image", "teacher": 0.9, "pca": 0.5}
+    told = " ".join(verdict({**report, "probes": [row, other], "transfer": None}))
+    assert "ahead in image; told by neither: change" in told
+
+
+def test_a_report_with_numbers_missing_is_a_page_all_the_same(folder, report, tmp_path):
+    target = tmp_path / "latents"
+    shutil.copytree(folder, target)
+    (target / "flash.npz").unlink()
+    bare = copy.deepcopy(report)
+    bare |= {"true_latents_r2": None, "transfer": None, "probes": None}
+    bare["latents"]["effective_rank"] = bare["latents"]["clock_share"] = None
+    for row in bare["shares"]:
+        row |= dict.fromkeys(report["codes"])
+    write_json(target / "report.json", bare)
+    page = write_teacher_page(target)
+    assert "this teacher has collapsed" in page.read_text()
+    assert not re.search(r"\b(None|nan)\b", page.read_text())
+
+
+def test_only_other_states_are_transfer(report):
+    rows = across(report["transfer"])
+    assert {(row["fitted"], row["tested"]) for row in rows} == {
+        ("active", "passive"),
+        ("passive", "active"),
+    }
+
+
+def test_a_folder_of_an_earlier_version_is_refused_in_one_line(folder, report, tmp_path):
+    write_json(tmp_path / "report.json", {"latents": {}})
+    write_json(tmp_path / "manifest.json", {})
+    with pytest.raises(ArtifactError, match="rheobase pretrain") as caught:
+        write_teacher_page(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_mean_latents_over_a_flash_are_those_of_test_bins(small_run):
+    shard = read_shard(small_run.parent / "shard" / "shard.arrow")
+    latents = np.array(read_latents(small_run.parent / "latents").by_session[shard.session_id])
+    found = over_a_flash(latents, shard)
+    assert found["phase_ms"][-1] == 740
+    assert {name[:2] for name in found["shown"]} <= {"im", "om"}
+    segments = np.concatenate([np.full(len(s), s.state) for s in shard.segments])
+    phase = np.concatenate([s.phase for s in shard.segments])
+    test = np.concatenate([s.split for s in shard.segments]) == 1
+    chosen = test & (phase == 12) & (segments == "passive")
+    row = list(found["state"]).index("passive")
+    expected = latents[chosen].mean(axis=0)
+    np.testing.assert_allclose(found["by_state"][row, 12], expected, rtol=1e-4, atol=1e-5)
