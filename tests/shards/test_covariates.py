@@ -102,6 +102,10 @@ def test_the_truth_survives_a_choice_of_units_and_names_the_shard(planted, tmp_p
         without = bin_session(str(planted), settings, tmp_path)
         assert without.parent != first.parent
         assert true_latents_of(read_shard(without)) is None
+        simulate(planted.with_name("other.nwb"), seed=4, minutes=1, num_units=5)
+        archive.write_bytes(planted.with_name("other.latents.npz").read_bytes())
+        other = bin_session(str(planted), settings, tmp_path)
+        assert other.parent not in (first.parent, without.parent)
     finally:
         archive.write_bytes(whole)
     assert bin_session(str(planted), settings, tmp_path) == first
