@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import tempfile
@@ -106,6 +107,9 @@ def search(
     )
     _tune(trainable, resources, generations)
     while generations.wants_another_tuner:
+        # What the last one held is in cycles, and Python by itself would look for them only
+        # once a quarter has been added to all the objects of torch and Ray.
+        gc.collect()
         _tune(trainable, resources, generations)
     if generations.halted:
         raise generations.halted
