@@ -367,8 +367,8 @@ def main() -> None:
     print("\n".join(compared))
     print("\n## Early stopping")
     print(
-        f"\nThe same space with `{DEFAULT}`, {STOPPED_STEPS} steps a trial, generations of four and "
-        "`[search.stop]` as it comes; every stopped trial was run to its end afterwards.\n"
+        f"\nThe same space with `{DEFAULT}`, {STOPPED_STEPS} steps a trial, generations of four "
+        "and `[search.stop]` as it comes; every stopped trial was run to its end afterwards.\n"
     )
     print("\n".join(stopped))
     print("\n## What a trial costs beyond itself")

@@ -7,7 +7,7 @@ from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Silent
 from rheobase.study.result import TrialRequest, TrialStopped
 from rheobase.study.schedule import Bookkeeper, packs
-from rheobase.study.spec import parse_study
+from rheobase.study.spec import dump_study, parse_study
 
 FINISHED = "FINISHED"
 
@@ -30,8 +30,9 @@ def spec_of(pack=4, most=0, space=None):
 def searcher(tmp_path):
     with Ledger(tmp_path / "l") as ledger:
 
-        def build(spec):
-            return Generations(spec, "d", Bookkeeper(ledger, Silent()), lambda: 0.0), ledger
+        def build(spec, **options):
+            bookkeeper = Bookkeeper(ledger, Silent())
+            return Generations(spec, "d", bookkeeper, lambda: 0.0, **options), ledger
 
         yield build
 
@@ -77,6 +78,23 @@ def test_no_more_packs_run_at_once_than_are_allowed(searcher):
     started(ours, "a")
     ended(ours, "a", first)
     assert ours.suggest("c") is not None
+
+
+def test_a_tuner_that_has_run_many_packs_leaves_the_next_generation_to_another(searcher):
+    table = dump_study(spec_of(pack=1))
+    table["search"] |= {"trials": 4, "generation": 2}
+    ours, ledger = searcher(parse_study(table), packs_a_tuner=1)
+    for index in range(2):
+        packs = {name: ids(ours.suggest(name)) for name in (f"a{index}", f"b{index}")}
+        assert ours.suggest("c") is None
+        for name, trial_ids in packs.items():
+            started(ours, name)
+            ended(ours, name, trial_ids)
+        assert ours.suggest("c") == FINISHED
+        assert ours.wants_another_tuner
+    assert ours.suggest("c") == FINISHED
+    assert not ours.wants_another_tuner
+    assert len(ledger.records()) == 4
 
 
 def test_a_pack_whose_worker_keeps_dying_is_tried_again_one_by_one(searcher):

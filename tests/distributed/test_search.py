@@ -86,6 +86,15 @@ def test_neither_packs_nor_workers_change_a_number(
             assert numbers(ledger) == alone
 
 
+def test_a_second_tuner_goes_on_where_the_first_ended(
+    ray_with_two_cpus, stored, tiny, expected, tmp_path
+):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        bookkeeper = Bookkeeper(ledger, Silent())
+        search(tiny, tmp_path, inputs_of(stored), bookkeeper, packs_a_tuner=2)
+        assert numbers(ledger) == expected(tiny)
+
+
 def workers_of_tune():
     """Return the process ids of this process's trial workers."""
     found, parents = [], [os.getpid()]

@@ -100,6 +100,29 @@ def test_a_trial_stopped_half_way_may_start_again(tmp_path):
         assert ledger.record("t0").progress == ((5, {"loss": 2.0}),)
 
 
+def test_a_reader_sees_after_each_change_what_one_that_opens_the_file_anew_sees(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as writer, Ledger(path) as reader:
+        changes = [
+            lambda: writer.add(request(2)),
+            lambda: writer.start("t2"),
+            lambda: writer.progress("t2", 1, {"loss": 2.0}),
+            lambda: writer.add(request(0)),
+            lambda: writer.prune("t2", "worse than half"),
+            lambda: writer.start("t0"),
+            lambda: writer.progress("t0", 1, {"loss": 1.0}),
+            lambda: writer.progress("t0", 2, {"loss": 0.5}),
+            lambda: writer.add(request(1)),
+            lambda: writer.complete(result("t0")),
+            lambda: writer.fail("t1", "the loss must stay finite"),
+        ]
+        for change in changes:
+            change()
+            with Ledger(path) as fresh:
+                assert reader.records() == fresh.records()
+        assert [r.status for r in reader.records()] == ["complete", "failed", "pruned"]
+
+
 @pytest.mark.parametrize("other", [request(1, trial_id="t0"), request(0, trial_id="x")])
 def test_an_id_and_a_number_belong_to_one_request(tmp_path, other):
     with Ledger(tmp_path / "l") as ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections import deque
@@ -26,6 +27,8 @@ from rheobase.study.spec import StudySpec
 from rheobase.study.trial import run_population
 
 MAX_DEATHS = 2  # of a trial's worker, after which the trial is tried again
+# Tune keeps some 0.1 MiB of each of its trials to the end, and walks and writes down all of them.
+PACKS_A_TUNER = 128
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def search(
     bookkeeper: Bookkeeper,
     elapsed_s: Callable[[], float] = lambda: 0.0,
     earlier: Sequence[TrialRecord] = (),
+    *,
+    packs_a_tuner: int = PACKS_A_TUNER,
 ) -> None:
     """Run what is left of a study, as many packs of trials at once as Ray has room for.
 
@@ -71,6 +76,9 @@ def search(
         Says how long the study has run.
     earlier
         Trials of another run that the sampler is told.
+    packs_a_tuner
+        The generation that follows so many packs has new workers, and the driver's memory of
+        those before is free. It changes no number.
 
     Raises
     ------
@@ -94,7 +102,23 @@ def search(
         latents=inputs.latents,
         run=run.absolute(),
     )
-    generations = Generations(spec, inputs.digest, bookkeeper, elapsed_s, earlier)
+    generations = Generations(
+        spec, inputs.digest, bookkeeper, elapsed_s, earlier, packs_a_tuner=packs_a_tuner
+    )
+    _tune(trainable, resources, generations)
+    while generations.wants_another_tuner:
+        # What the last one held is in cycles, and Python by itself would look for them only
+        # once a quarter has been added to all the objects of torch and Ray.
+        gc.collect()
+        _tune(trainable, resources, generations)
+    if generations.halted:
+        raise generations.halted
+
+
+def _tune(
+    trainable: Callable[..., Any], resources: dict[str, float], generations: Generations
+) -> None:
+    """Run packs until there are no more, or another Tuner is wanted."""
     # What Tune writes is never read, and must not fill the run's disk.
     with temporary_folder() as folder:
         tune.Tuner(
@@ -111,8 +135,6 @@ def search(
                 verbose=0,
             ),
         ).fit()
-    if generations.halted:
-        raise generations.halted
 
 
 def _refuse_what_never_fits(resources: Mapping[str, float]) -> None:
@@ -174,7 +196,8 @@ class Generations(Searcher):
     """Hands the schedule's requests to Tune, and what its workers tell to the bookkeeper.
 
     A generation is planned when the one before has ended: what is asked for next depends on
-    the ledger alone, never on the number of workers, their speed or the size of packs.
+    the ledger alone, never on the number of workers, their speed or the size of packs. A Tuner
+    that has run many packs is told that all is done, and the next generation is another's.
     """
 
     def __init__(
@@ -184,6 +207,8 @@ class Generations(Searcher):
         bookkeeper: Bookkeeper,
         elapsed_s: Callable[[], float],
         earlier: Sequence[TrialRecord] = (),
+        *,
+        packs_a_tuner: int = PACKS_A_TUNER,
     ) -> None:
         super().__init__()
         self._spec = spec
@@ -193,6 +218,9 @@ class Generations(Searcher):
         self._earlier = earlier
         self._waiting: deque[list[TrialRequest]] = deque()
         self._handed_out: dict[str, list[TrialRequest]] = {}
+        self._packs_a_tuner = packs_a_tuner
+        self._num_of_tuner = 0
+        self.wants_another_tuner = False
         self.halted: OSError | None = None
 
     @contextmanager
@@ -207,6 +235,10 @@ class Generations(Searcher):
         """Return the next pack; None while the others of its generation run."""
         with self._halting():
             while not self.halted and not self._waiting and not self._handed_out:
+                self.wants_another_tuner = self._num_of_tuner >= self._packs_a_tuner
+                if self.wants_another_tuner:
+                    self._num_of_tuner = 0
+                    return str(Searcher.FINISHED)
                 records = self._bookkeeper.ledger.records()
                 requests = next_requests(
                     self._spec, records, self._inputs_digest, self._elapsed_s(), self._earlier
@@ -220,6 +252,7 @@ class Generations(Searcher):
         if not self._waiting or len(self._handed_out) >= most:
             return None
         pack = self._handed_out[trial_id] = self._waiting.popleft()
+        self._num_of_tuner += 1
         return {"requests": [request.model_dump_json() for request in pack]}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:

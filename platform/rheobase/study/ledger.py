@@ -78,6 +78,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._ended: dict[str, TrialRecord] = {}  # read and checked once
         # Autocommit: a change is a single statement, or an explicit transaction.
         self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=_Database)
         try:
@@ -237,7 +238,12 @@ class Ledger:
 
     def records(self) -> list[TrialRecord]:
         """Return what is known of every trial, in the order the study asked for them."""
-        return self._read("")
+        known = json.dumps(list(self._ended))
+        read = self._read("WHERE trial_id NOT IN (SELECT value FROM json_each(?))", known)
+        going_on = [record for record in read if record.status in ("waiting", "running")]
+        ended = [record for record in read if record.status not in ("waiting", "running")]
+        self._ended |= {record.request.trial_id: record for record in ended}
+        return sorted([*self._ended.values(), *going_on], key=lambda r: r.request.number)
 
     def _read(self, where: str, *values: str) -> list[TrialRecord]:
         self._db.execute("BEGIN")  # both tables as of one moment

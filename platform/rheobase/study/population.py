@@ -34,6 +34,7 @@ from rheobase.study.result import ReplicateResult, TrialRequest, TrialResult, Tr
 from rheobase.study.spec import StudySpec
 
 CHECKPOINT = "checkpoint.pt"
+CHECKPOINT_SHARE = 0.05  # of a training's time, at most, that writing its checkpoints may take
 OnPopulationProgress = Callable[[str, int, Mapping[str, float]], None]
 Outcome = TrialResult | TrialStopped | str
 
@@ -116,6 +117,7 @@ class SessionTraining:
         self._on_progress = on_progress
         each = step_bytes(settings, data.counts.shape[1], data.num_bins)
         self._most_replicates = max(1, memory_bytes // each)
+        self._keep_again_s = 0.0
         is_heard = on_progress is not None or any(trial.request.rungs for trial in trials)
         self._probe: Probe | None = None
         if is_heard:
@@ -138,9 +140,10 @@ class SessionTraining:
             group = [trial for trial in behind if self._training(trial).step == step]
             until = next(at for at in self._steps if at > step)
             reports = self._train_guarded(group, until)
-            for trial in going_on(group):
+            if time.monotonic() >= self._keep_again_s:
                 # Kept first: a trial that goes on from here is heard and judged here again.
-                self._keep(trial, reports[trial.request.trial_id])
+                self._keep(going_on(group), reports)
+            for trial in going_on(group):
                 self._report(trial, until, reports[trial.request.trial_id])
 
     def _train_guarded(self, group: Sequence[Trial], until: int) -> dict[str, dict[str, float]]:
@@ -170,12 +173,18 @@ class SessionTraining:
         reported: dict[str, float] = state["values"]
         return reported
 
-    def _keep(self, trial: Trial, values: Mapping[str, float]) -> None:
-        state = {"training": self._training(trial).state(), "values": dict(values)}
-        content = io.BytesIO()
-        torch.save(state, content)  # to a file it hides why it could not write
-        with whole_file(trial.checkpoint(self._data.session)) as partial:
-            partial.write_bytes(content.getvalue())
+    def _keep(self, trials: Sequence[Trial], reports: Mapping[str, Mapping[str, float]]) -> None:
+        """Write the trials' checkpoints, and put off the next ones by what these cost."""
+        began_s = time.monotonic()
+        for trial in trials:
+            values = dict(reports[trial.request.trial_id])
+            content = io.BytesIO()
+            # To a file it hides why it could not write.
+            torch.save({"training": self._training(trial).state(), "values": values}, content)
+            with whole_file(trial.checkpoint(self._data.session)) as partial:
+                partial.write_bytes(content.getvalue())
+        ended_s = time.monotonic()
+        self._keep_again_s = ended_s + (ended_s - began_s) / CHECKPOINT_SHARE
 
     def _train(self, group: Sequence[Trial], until: int) -> dict[str, dict[str, float]]:
         """Train trials that are at one step; return what each of them reports."""
