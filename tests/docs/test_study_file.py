@@ -21,9 +21,9 @@ def test_every_link_between_pages_leads_somewhere(root):
 
 
 def test_every_key_of_a_ranking_is_described(root, small_run):
-    from rheobase.cli import _ranking
+    from rheobase.cli.results import ranking_of
 
     text = (root / "docs" / "measures.md").read_text()
     known = {"trial_id", "number", "stage", "arm", "status", "params", "seeds", "notes", "wall_s"}
-    for key in set(_ranking(small_run)["trials"][0]) - known - {"rank", "tier"}:
+    for key in set(ranking_of(small_run)["trials"][0]) - known - {"rank", "tier"}:
         assert key in text, key

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rheobase.cli import _ranking
+from rheobase.cli.results import ranking_of
 from rheobase.core.errors import ArtifactError
 from rheobase.report.html import verdict, write_report
 from rheobase.study.ledger import Ledger
@@ -37,7 +37,7 @@ def text(small_run):
 
 
 def test_the_page_holds_every_trial(text, small_run):
-    ranking = _ranking(small_run)
+    ranking = ranking_of(small_run)
     for row in [*ranking["trials"], *ranking["confirmed"]]:
         assert row["trial_id"] in text
 
@@ -64,7 +64,7 @@ def test_no_number_of_the_page_is_nan(text):
 
 
 def test_every_null_stands_beside_the_winner(text, small_run):
-    (row,) = [row for row in _ranking(small_run)["confirmed"] if row["arm"] == "baseline"]
+    (row,) = [row for row in ranking_of(small_run)["confirmed"] if row["arm"] == "baseline"]
     for name in ("untrained", "linear_readout", "null_shift_q95", "null_clock_q95"):
         assert f"<b>{row[name]:.3f}</b>" in text
 
@@ -111,7 +111,7 @@ def test_a_feasible_winner_below_the_gate_says_why(trial_of, replicate_of, spec_
 
 
 def test_the_ranking_is_plain_json(small_run):
-    json.dumps(_ranking(small_run), allow_nan=False)
+    json.dumps(ranking_of(small_run), allow_nan=False)
 
 
 @pytest.fixture

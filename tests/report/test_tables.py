@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from rheobase.cli import _ranking
+from rheobase.cli.results import ranking_of
 from rheobase.report.tables import flat_rows, ranking_table, write_tables
 
 
@@ -16,7 +16,7 @@ def shown(ranking, width=80) -> str:
 
 
 def test_the_three_files_hold_the_same_trials(small_run, tmp_path):
-    ranking = _ranking(small_run)
+    ranking = ranking_of(small_run)
     write_tables(ranking, tmp_path)
     assert json.loads((tmp_path / "ranking.json").read_text()) == ranking
     with (tmp_path / "ranking.csv").open() as file:
@@ -31,13 +31,13 @@ def test_the_three_files_hold_the_same_trials(small_run, tmp_path):
 
 
 def test_every_row_has_every_column(small_run):
-    rows = flat_rows(_ranking(small_run))
+    rows = flat_rows(ranking_of(small_run))
     assert len({tuple(row) for row in rows}) == 1
     assert "params.student.rate_weight" in rows[0]
 
 
 def test_eighty_columns_hold_every_trial_with_its_numbers(small_run):
-    ranking = _ranking(small_run)
+    ranking = ranking_of(small_run)
     text = shown(ranking)
     for row in [*ranking["trials"], *ranking["confirmed"]]:
         (line,) = [one for one in text.splitlines() if row["trial_id"][:10] in one]

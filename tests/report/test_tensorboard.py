@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from rheobase.cli import _ranking
+from rheobase.cli.results import ranking_of
 from rheobase.report.tensorboard import TensorBoardLog
 
 
@@ -65,7 +65,7 @@ def served(folder, wanted):
 def test_tensorboard_shows_each_trial_with_its_settings_measures_and_status(
     small_run, tmp_path, trial_of
 ):
-    ranking = _ranking(small_run)
+    ranking = ranking_of(small_run)
     rows = {r["trial_id"]: r for r in [*ranking["trials"], *ranking["confirmed"]]}
     groups = {g["sessions"][0]["name"]: g for g in served(small_run / "tensorboard", len(rows))}
     assert set(groups) == set(rows)

@@ -1,0 +1,54 @@
+"""The command that checks the machine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import typer
+
+from rheobase import __version__
+from rheobase.cli.options import Json
+from rheobase.cli.terminal import print_json
+from rheobase.core.artifacts import home
+from rheobase.core.errors import RheobaseError
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check environment, versions, Ray, exporter and disk.
+
+    Example: rheobase doctor
+    """
+    from importlib.metadata import version
+
+    from rheobase.sessions.allen import exporter_python
+
+    names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
+    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
+    problems = []
+    if sys.version_info[:2] != (3, 11):
+        problems.append(f"Python 3.11 must run rheobase, but this is {sys.version.split()[0]}")
+    if free_gib < 5:
+        problems.append(
+            f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some"
+        )
+    try:
+        exporter = str(exporter_python())
+    except RheobaseError as error:  # needed for allen-vbn: addresses alone
+        exporter = f"none: {error}"
+    found = {
+        "rheobase": __version__,
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in names},
+        "exporter": exporter,
+        "home": str(home()),
+        "free_gib": round(free_gib, 1),
+        "problems": problems,
+    }
+    if as_json:
+        print_json(found)
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key:12} {value}")
+    raise typer.Exit(1 if problems else 0)

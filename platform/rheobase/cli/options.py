@@ -1,0 +1,33 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rheobase.study.spec import StudySpec, dump_study, load_study, parse_study
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+Sessions = Annotated[
+    list[str] | None,
+    typer.Option("--sessions", help="Paths or globs that replace the study's sessions."),
+]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--events", help="KEY=VALUE of the study file's [data.events]; repeat it."),
+]
+StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).")]
+RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+def given_study(path: Path, sessions: list[str] | None) -> StudySpec:
+    """Return a study from its file, its sessions replaced where others are given."""
+    spec = load_study(path)
+    if not sessions:
+        return spec
+    table = dump_study(spec)
+    table["data"]["sessions"] = sessions
+    return parse_study(table, str(path))

@@ -1,0 +1,182 @@
+"""Commands on recordings: simulate, validate, bin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from rheobase.cli.options import Events, Json, RayAddress
+from rheobase.cli.terminal import log, print_error, print_json
+from rheobase.core.errors import StudyError
+from rheobase.shards.settings import DataSettings
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="OUT.nwb; OUT.latents.npz is written beside it.")],
+    seed: Annotated[int, typer.Option(help="Root seed.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Length, active and passive halves.")] = 20.0,
+    units: Annotated[int, typer.Option(help="Number of units.")] = 200,
+    nuisance: Annotated[float, typer.Option(help="Gain G of the shared nuisance; 0: none.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Write a planted session as NWB, its true latents beside it.
+
+    Example: rheobase simulate planted.nwb --minutes 20 --units 200
+    """
+    from rheobase.sessions.planted import simulate as write
+
+    write(out, seed=seed, minutes=minutes, num_units=units, nuisance=nuisance)
+    if as_json:
+        print_json({"nwb": str(out), "latents": str(out.with_suffix(".latents.npz"))})
+    else:
+        log.print(f"wrote {out} and {out.with_suffix('.latents.npz')}", markup=False)
+
+
+def validate(
+    sessions: Annotated[
+        list[str], typer.Argument(help="Paths, globs, allen-vbn: or synthetic: addresses.")
+    ],
+    events: Events = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Hashes to hold files against: b2sum's lines, or JSON.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Folder for a page each.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check recordings; exit 1 on a fatal finding.
+
+    Example: rheobase validate session.nwb --html quality
+    """
+    from rheobase.core.errors import SessionError
+    from rheobase.sessions.events import parse_events
+    from rheobase.sessions.load import load_session, resolve_sessions
+    from rheobase.sessions.manifest import check_file, read_hashes
+    from rheobase.sessions.profile import profile
+    from rheobase.sessions.quality import check_session, tally_of
+
+    meaning = parse_events(events or [])
+    hashes = read_hashes(manifest) if manifest else None
+    reports: list[dict[str, Any]] = []
+    unreadable = False
+    for address in resolve_sessions(sessions):
+        try:
+            session = load_session(address, meaning)
+        except SessionError as error:  # the others are checked all the same
+            print_error(error)
+            unreadable = True
+            continue
+        tally = tally_of(session)
+        findings = check_session(session, tally)
+        if hashes is not None:
+            findings = check_file(Path(session.source), hashes) + findings
+        reports.append(profile(session, findings))
+        if html:
+            from rheobase.report.quality import write_quality_page
+
+            reports[-1]["page"] = write_quality_page(session, reports[-1], tally, html).name
+    if html and reports:
+        from rheobase.report.quality import write_quality_index
+
+        log.print(f"report: {write_quality_index(reports, html)}", markup=False, soft_wrap=True)
+    if as_json and reports:
+        print_json(reports[0] if len(reports) == 1 else reports)
+    else:
+        for report in reports:
+            typer.echo(
+                f"{report['session']}: {report['num_units']} units, {report['num_spikes']} spikes, "
+                f"{report['duration_s']:.1f} s"
+            )
+            for one in report["findings"]:
+                typer.echo(f"  {one['severity']}: {one['check']} ({one['count']}) {one['detail']}")
+    fatal = any(f["severity"] == "fatal" for r in reports for f in r["findings"])
+    raise typer.Exit(2 if unreadable else 1 if fatal else 0)
+
+
+def _data_settings(table: Mapping[str, Any]) -> DataSettings:
+    try:
+        return DataSettings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StudyError(
+            f"rheobase bin: {where}: {first['msg']} (found {first['input']!r})"
+        ) from None
+
+
+def bin_command(
+    sessions: Annotated[
+        list[str], typer.Argument(help="Paths, globs, allen-vbn: or synthetic: addresses.")
+    ],
+    out: Annotated[str, typer.Option("--out", help="Folder of the shards, or a URL (s3://…).")],
+    bin_ms: Annotated[float, typer.Option(help="Width of a bin.")] = 10.0,
+    quality: Annotated[
+        str, typer.Option(help="Unit preset: allen, bombcell, ibl, none.")
+    ] = "allen",
+    areas: Annotated[list[str] | None, typer.Option("--area", help="Area prefix to keep.")] = None,
+    nan_metrics: Annotated[
+        str, typer.Option(help="drop or keep units with a NaN metric of the preset.")
+    ] = "drop",
+    events: Events = None,
+    split_by: Annotated[
+        str, typer.Option(help="block, trial or session; auto takes what the recording allows.")
+    ] = "auto",
+    address: RayAddress = "local",
+    as_json: Json = False,
+) -> None:
+    """Bin recordings to shards, several side by side; goes on where it was interrupted.
+
+    Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
+    """
+    from rheobase.core.storage import Location, located
+    from rheobase.sessions.events import parse_events
+    from rheobase.sessions.load import resolve_sessions
+    from rheobase.shards.store import read_shard
+
+    table = {
+        "sessions": sessions,
+        "bin_ms": bin_ms,
+        "quality": quality,
+        "areas": areas or [],
+        "window_ms": bin_ms,
+        "nan_metrics": nan_metrics,
+        "events": parse_events(events or []),
+        "split": {"by": split_by},
+    }
+    settings = _data_settings(table)
+    addresses = resolve_sessions(sessions)
+    done: dict[str, dict[str, Any]] = {}
+
+    def binned(source: str, location: Location) -> None:
+        shard = read_shard(location)
+        done[shard.session_id] = {
+            "session": shard.session_id,
+            "source": source,
+            "shard": str(location),
+            "num_units": shard.num_units,
+            "num_bins": shard.num_bins,
+            "num_spikes": sum(int(c.count.sum()) for s in shard.segments for c in s.counts.chunks),
+            "num_segments": len(shard.segments),
+        }
+        log.print(
+            f"  {len(done)}/{len(addresses)} {shard.session_id}: {shard.num_bins} bins x "
+            f"{shard.num_units} units in {location}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    if len(addresses) == 1 and split_by != "session":
+        from rheobase.shards.ingest import bin_session
+
+        binned(addresses[0], bin_session(addresses[0], settings, located(out)))
+    else:
+        from rheobase.distributed.cluster import ray_session
+        from rheobase.distributed.ingest import bin_sessions
+
+        with ray_session(address):
+            bin_sessions(addresses, settings, located(out), binned)
+    if as_json:
+        print_json([done[session] for session in sorted(done)])

@@ -1,0 +1,218 @@
+"""Commands on what a run has stored, and on arrays of any other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rheobase.cli.options import Json, RunFolder
+from rheobase.cli.terminal import print_json
+from rheobase.core.errors import StudyError
+from rheobase.study.result import TrialRecord
+from rheobase.study.spec import StudySpec, parse_study
+
+
+def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
+    from rheobase.core.artifacts import read_json
+    from rheobase.study.ledger import Ledger
+
+    spec = parse_study(read_json(run_folder / "study.json"), str(run_folder / "study.json"))
+    with Ledger.open_existing(run_folder / "ledger.sqlite") as ledger:
+        return spec, tuple(ledger.records())
+
+
+def ranking_of(run_folder: Path) -> dict[str, Any]:
+    """Return the ranking of a stored run."""
+    from rheobase.study.rank import rank_study
+
+    spec, records = _stored(run_folder)
+    return rank_study(spec, records)
+
+
+def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
+    from rheobase.core.errors import did_you_mean
+
+    spec, records = _stored(run_folder)
+    known = {record.request.trial_id: record for record in records}
+    if trial not in known:
+        raise StudyError(
+            f"{run_folder}: a trial of this run must be named, but got '{trial}'."
+            f"{did_you_mean(trial, known)} 'rheobase rank' lists them"
+        )
+    return spec, known[trial]
+
+
+def rank(run_folder: RunFolder, as_json: Json = False) -> None:
+    """Print the ranking.
+
+    Example: rheobase rank runs/studies/quickstart --json
+    """
+    from rheobase.report.tables import ranking_table, write_tables
+
+    ranking = ranking_of(run_folder)
+    write_tables(ranking, run_folder)
+    if as_json:
+        print_json(ranking)
+    else:
+        Console().print(ranking_table(ranking))
+
+
+def compare(
+    run_folder: RunFolder,
+    arm: Annotated[str, typer.Argument(help="An arm of the ablation.")],
+    to: Annotated[str, typer.Option("--to", help="What it is compared with.")] = "baseline",
+    as_json: Json = False,
+) -> None:
+    """Print what an arm costs: paired difference, interval, p.
+
+    Example: rheobase compare runs/studies/quickstart no-dale
+    """
+    from rheobase.study.statistics import compare as compare_with
+
+    spec, records = _stored(run_folder)
+    found = compare_with(spec, records, arm, to).model_dump(mode="json")
+    if as_json:
+        print_json(found)
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key:28} {value}")
+
+
+def report(run_folder: RunFolder, as_json: Json = False) -> None:
+    """Write the HTML report from stored results alone.
+
+    Example: rheobase report runs/studies/quickstart
+    """
+    from rheobase.report.html import write_report
+
+    page = write_report(run_folder)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        typer.echo(str(page))
+
+
+@contextlib.contextmanager
+def _inputs(run_folder: Path) -> Iterator[tuple[list[Any], Any]]:
+    from rheobase.core.artifacts import read_json
+    from rheobase.shards.latents import read_latents
+    from rheobase.shards.store import read_shard
+
+    inputs = read_json(run_folder / "inputs.json")
+    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
+    yield shards, read_latents(Path(inputs["latents"]))
+
+
+def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
+    """Run one trial again; exit 0 only where it ends bit for bit as it did.
+
+    Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
+    """
+    from rheobase.core.temporary import temporary_folder
+    from rheobase.study.replay import replay_trial
+
+    spec, record = _record(run_folder, trial)
+    with _inputs(run_folder) as (shards, latents), temporary_folder() as folder:
+        was, now = replay_trial(record, spec, shards, latents, folder)
+    same = was == now
+    if as_json:
+        print_json({"trial_id": trial, "identical": same, "stored": was, "replayed": now})
+    else:
+        typer.echo("identical" if same else "not identical: compare with --json")
+    raise typer.Exit(0 if same else 1)
+
+
+def trace(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
+    """Print the ancestry of a trial's numbers down to file hashes.
+
+    Example: rheobase trace runs/studies/quickstart 3f2a9c0d1b7e4a55
+    """
+    from rheobase.core.artifacts import MANIFEST, read_json
+
+    _, record = _record(run_folder, trial)
+    inputs = read_json(run_folder / "inputs.json")
+    found = {
+        "trial": record.request.model_dump(mode="json"),
+        "status": record.status,
+        "error": record.error,
+        "host": record.result.host if record.result else None,
+        "inputs": inputs,
+        "latents": read_json(Path(inputs["latents"]) / MANIFEST),
+        "shards": {
+            session: read_json(Path(path).parent / MANIFEST)
+            for session, path in inputs["shards"].items()
+        },
+    }
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(json.dumps(found, indent=2))
+
+
+def export(
+    run_folder: RunFolder,
+    trial: str,
+    out: Annotated[Path, typer.Option("--out", help="Folder for seed-<s>.npz.")],
+    as_json: Json = False,
+) -> None:
+    """Write features, spikes, latents and weights of a trial, a file a seed.
+
+    Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --out export
+    """
+    from rheobase.study.export import export_trial
+
+    spec, record = _record(run_folder, trial)
+    with _inputs(run_folder) as (shards, latents):
+        files = export_trial(record.request, spec, shards, latents, run_folder, out)
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+    else:
+        for path in files:
+            typer.echo(str(path))
+
+
+def export_optuna(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="The journal; replaced if there.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's trials as a journal that optuna-dashboard opens.
+
+    Example: rheobase export-optuna runs/studies/quickstart --out quickstart.journal
+    """
+    from rheobase.study.journal import write_journal
+
+    spec, records = _stored(run_folder)
+    write_journal(spec, records, out)
+    if as_json:
+        print_json({"journal": str(out), "num_trials": len(records)})
+    else:
+        typer.echo(str(out))
+
+
+def score(
+    a: Annotated[Path, typer.Argument(help="A.npy (samples, features): the student.")],
+    b: Annotated[Path, typer.Argument(help="B.npy (samples, dimensions): the teacher.")],
+    groups: Annotated[Path, typer.Option("--groups", help="G.npy (samples,): split as a whole.")],
+    test: Annotated[float, typer.Option(help="Share of groups held out.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Held-out CCA, Procrustes and the shift null of any two arrays.
+
+    Example: rheobase score a.npy b.npy --groups g.npy
+    """
+    from rheobase.study.score import score_arrays
+
+    found = score_arrays(a, b, groups, test=test, seed=seed)
+    if as_json:
+        print_json(found)
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key:16} {value}")

@@ -1,0 +1,167 @@
+"""Commands on a study file: plan, pretrain, encode, run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rheobase.cli.options import Json, RayAddress, Sessions, StudyFile, given_study
+from rheobase.cli.results import ranking_of
+from rheobase.cli.terminal import Terminal, log, print_json
+from rheobase.core.artifacts import home, room_on_disk
+from rheobase.core.errors import StudyError
+from rheobase.study.spec import StudySpec
+
+ALPHA = 0.05
+
+
+def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+    """Say what a study will run and need; reads no data.
+
+    Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
+    """
+    from rheobase.report.plan import plan_view
+    from rheobase.study.plan import estimate, plan_table
+
+    spec = given_study(study, sessions)
+    found = estimate(spec)
+    if as_json:
+        print_json(plan_table(spec, found))
+    else:
+        Console().print(plan_view(spec, found))
+
+
+def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+    """Train the teacher and store its latents.
+
+    Example: rheobase pretrain studies/quickstart.toml
+    """
+    from rheobase.core.artifacts import read_json
+    from rheobase.report.teacher import verdict, write_teacher_page
+
+    folder, _ = _teacher(given_study(study, sessions))
+    report = read_json(folder / "report.json")
+    page = write_teacher_page(folder)
+    if as_json:
+        print_json({"latents": str(folder), "page": str(page), "report": report})
+    else:
+        typer.echo(f"latents: {folder}")
+        for sentence in verdict(report):
+            typer.echo(f"  {sentence}")
+        for note in report["notes"]:
+            typer.echo(f"  missing: {note}")
+        log.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
+    from rheobase.distributed.cluster import ray_session
+    from rheobase.distributed.ingest import ingest
+    from rheobase.distributed.pretrain import pretrain as train
+
+    with ray_session("local"):
+        shards = ingest(spec)
+        return train(spec, shards), shards
+
+
+def encode(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option("--out", help="F.npz")],
+    sessions: Sessions = None,
+    as_json: Json = False,
+) -> None:
+    """Write the teacher's latents of every bin.
+
+    Example: rheobase encode studies/quickstart.toml --out latents.npz
+    """
+    import numpy as np
+
+    from rheobase.core.artifacts import whole_file
+    from rheobase.shards.latents import read_latents
+    from rheobase.shards.shard import TEST, TRAIN
+    from rheobase.shards.store import read_shard
+    from rheobase.shards.timeline import timeline_of
+
+    folder, paths = _teacher(given_study(study, sessions))
+    latents = read_latents(folder)
+    shards = [read_shard(path) for path in paths]
+    lines = [timeline_of(shard) for shard in shards]
+    labels = {TRAIN: "train", TEST: "test"}
+    with whole_file(out) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            latents=np.concatenate([latents.by_session[s.session_id] for s in shards]),
+            time_s=np.concatenate([line.time_s for line in lines]),
+            session=np.concatenate(
+                [np.repeat(s.session_id, len(t)) for s, t in zip(shards, lines, strict=True)]
+            ),
+            split=np.array([labels.get(int(v), "gap") for t in lines for v in t.split]),
+        )
+    if as_json:
+        print_json({"out": str(out), "num_bins": sum(map(len, lines))})
+
+
+def run(
+    study: StudyFile,
+    sessions: Sessions = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
+    fork: Annotated[
+        Path | None,
+        typer.Option("--fork", help="Folder of a run whose finished trials are taken over."),
+    ] = None,
+    address: RayAddress = "local",
+    underpowered: Annotated[
+        bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study: sessions, teacher, search, ranking, report.
+
+    Example: rheobase run studies/quickstart.toml
+    """
+    from rheobase.distributed.run import run_study
+    from rheobase.report.html import write_report
+    from rheobase.report.tables import ranking_table, write_tables
+    from rheobase.report.tensorboard import TensorBoardLog
+
+    spec = given_study(study, sessions)
+    if not underpowered:
+        _refuse_underpowered(spec)
+    folder = out or home() / "studies" / spec.name
+    with room_on_disk("the same command with --resume goes on"):
+        try:
+            run_study(
+                spec,
+                folder,
+                resume=resume,
+                address=address,
+                listener=Terminal([TensorBoardLog(folder, spec)]),
+                fork=fork,
+            )
+        except KeyboardInterrupt:
+            log.print("interrupted; the same command with --resume goes on", style="yellow")
+            raise typer.Exit(130) from None
+        ranking = ranking_of(folder)
+        write_tables(ranking, folder)
+        page = write_report(folder)
+    if as_json:
+        print_json({"run": str(folder), "best": ranking["best"], "report": str(page)})
+        return
+    Console().print(ranking_table(ranking))
+    log.print(f"report: {page}", markup=False, soft_wrap=True)
+    log.print(f"TensorBoard: tensorboard --logdir {folder / 'tensorboard'}", soft_wrap=True)
+
+
+def _refuse_underpowered(spec: StudySpec) -> None:
+    from rheobase.sessions.load import resolve_sessions
+    from rheobase.study.statistics import least_p
+
+    num_pairs = len(spec.seeds.report) * len(resolve_sessions(spec.data.sessions))
+    if spec.ablation and least_p(num_pairs) > ALPHA:
+        raise StudyError(
+            f"{spec.name}: an ablation must be able to reach p <= {ALPHA}, which takes 6 pairs of "
+            f"report seed and session, but has {num_pairs}; add seeds.report, or say --underpowered"
+        )
