@@ -111,6 +111,8 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
+            # Its GP weighs the draws that one far better leaves none of, and then takes that one.
+            warnings.filterwarnings("ignore", "invalid value encountered in divide")
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)
