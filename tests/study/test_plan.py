@@ -18,7 +18,7 @@ from rheobase.study.plan import estimate, num_replicates, plan_table
 from rheobase.study.spec import parse_study
 
 PLANTED = "synthetic:planted?seed=3&minutes=4&units=60&nuisance=0.5"
-SHORT = {"teacher": {"horizons_ms": [20], "history_ms": [0]}}
+SHORT = {"teacher": {"horizons_ms": [20]}}
 
 
 def study(*addresses, **tables):

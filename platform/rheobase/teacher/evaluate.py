@@ -19,12 +19,15 @@ from rheobase.measures.shares import clock_share, effective_rank, session_share
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.encode import encode
-from rheobase.teacher.encoder import Teacher, filtered_counts
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.features import filtered_counts, future_counts, horizon_bins
 from rheobase.teacher.sigreg import random_slices, sigreg
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 NUM_GAUSSIAN_SAMPLES = 1024
+SMOOTHING_MS = 80.0
+"""Time constant of the smoothed counts."""
 NUM_TARGETS = 16
 """Principal components of the smoothed counts whose future every representation predicts."""
 
@@ -43,12 +46,12 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     -------
     ``latents``: `effective_rank` and `least_std` over dimensions, `sigreg` beside that of a
     Gaussian sample of the same size, `clock_share`, `session_share`. ``prediction``: for each
-    horizon the share of the latents' variance that the predictor, persistence and the mean leave
-    unexplained (1: no better than the mean). ``future_counts_r2``: for each horizon the held-out
-    R² of the smoothed counts' leading principal components that many milliseconds ahead, by
-    ridge regression from the teacher's latents, from as many principal components of the present,
-    from all smoothed counts, and from an encoder that was never trained. ``notes``: why a number
-    is missing; a missing number is None. Numbers are means over sessions.
+    horizon the share of the future latents' variance that the predictor, persistence and the mean
+    leave unexplained (1: no better than the mean). ``future_counts_r2``: for each horizon the
+    held-out R² of the smoothed counts' leading principal components that many milliseconds ahead,
+    by ridge regression from the teacher's latents, from as many principal components of the
+    present, from all smoothed counts, and from an encoder that was never trained. ``notes``: why a
+    number is missing; a missing number is None. Numbers are means over sessions.
     """
     notes: list[str] = []
     settings = teacher.settings
@@ -56,7 +59,10 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     latents = [encode(teacher, shard).astype(np.float64) for shard in shards]
     tested = [z[line.test] for z, line in zip(latents, lines, strict=True)]
     everything = np.concatenate(tested)
-    predictions = [_prediction(teacher, z, line) for z, line in zip(latents, lines, strict=True)]
+    predictions = [
+        _prediction(teacher, shard, z, line)
+        for shard, z, line in zip(shards, latents, lines, strict=True)
+    ]
     futures = [
         _future_counts(teacher, shard, z, line)
         for shard, z, line in zip(shards, latents, lines, strict=True)
@@ -137,29 +143,36 @@ def _at(timeline: Timeline, bins: npt.NDArray[np.int64]) -> Timeline:
     return replace(timeline, **labels)
 
 
-def _prediction(teacher: Teacher, latents: Floats, timeline: Timeline) -> list[dict[str, Any]]:
+def _prediction(
+    teacher: Teacher, shard: Shard, latents: Floats, timeline: Timeline
+) -> list[dict[str, Any]]:
+    """Return how much of the future latents each guess misses; persistence guesses the last ones.
+
+    The latents of the stretch (t, t + horizon] are guessed from those up to t; the last stretch
+    that is over at t is (t - horizon, t].
+    """
     settings = teacher.settings
-    lags = [round(ms / timeline.bin_ms) for ms in sorted(settings.history_ms)]
-    ahead = [round(ms / timeline.bin_ms) for ms in sorted(settings.horizons_ms)]
-    now = _ahead(timeline, max(ahead), max(lags))
-    now = now[timeline.test[now]]
-    if not len(now):
-        none = {"predictor": None, "persistence": None, "mean": None}
-        return [{"horizon_ms": ms, **none} for ms in sorted(settings.horizons_ms)]
-    history = torch.from_numpy(np.stack([latents[now - lag] for lag in lags], axis=1)).float()
+    counts = torch.from_numpy(future_counts(shard, settings.horizons_ms).astype(np.float32))
     with torch.no_grad():
-        predicted = teacher.predict(history).double().numpy()
-    centre = latents[timeline.train].mean(axis=0)
+        targets = teacher.encode_future(shard.session_id, counts).double().numpy()
+        predicted = teacher.predict(torch.from_numpy(latents).float()).double().numpy()
     rows = []
-    for index, num_bins in enumerate(ahead):
-        future = latents[now + num_bins]
-        total = ((future - future.mean(axis=0)) ** 2).sum()
-        guesses = {"predictor": predicted[:, index], "persistence": latents[now], "mean": centre}
+    for index, num_bins in enumerate(horizon_bins(settings.horizons_ms, timeline.bin_ms)):
+        now = _ahead(timeline, num_bins, num_bins)
+        future, train = targets[:, index], now[timeline.train[now]]
+        now = now[timeline.test[now]]
+        guesses = {
+            "predictor": predicted[now, index],
+            "persistence": future[now - num_bins],
+            "mean": future[train].mean(axis=0) if len(train) else np.nan,
+        }
+        asked = future[now]
+        total = ((asked - asked.mean(axis=0)) ** 2).sum() if len(now) else 0.0
         rows.append(
             {
                 "horizon_ms": num_bins * timeline.bin_ms,
                 **{
-                    name: float(((future - guess) ** 2).sum() / total) if total > 0 else None
+                    name: float(((asked - guess) ** 2).sum() / total) if total > 0 else None
                     for name, guess in guesses.items()
                 },
             }
@@ -178,12 +191,16 @@ def _future_counts(
     teacher: Teacher, shard: Shard, latents: Floats, timeline: Timeline
 ) -> list[dict[str, Any]]:
     settings = teacher.settings
-    counts = filtered_counts(shard, settings.filters_ms).astype(np.float64)
+    counts = filtered_counts(shard, (SMOOTHING_MS,)).astype(np.float64)
     scale = counts[timeline.train].std(axis=0)
     smooth = counts / np.where(scale > 0, scale, 1.0)
     seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", "untrained"))
     untrained = Teacher(settings, {shard.session_id: shard.num_units}, seed)
-    untrained.standardise(shard.session_id, counts.astype(np.float32), shard)
+    untrained.standardise(
+        shard.session_id,
+        filtered_counts(shard, settings.filters_ms)[timeline.train],
+        future_counts(shard, settings.horizons_ms)[timeline.train],
+    )
     representations = {
         "teacher": latents,
         "pca": _principal_components(smooth, timeline.train, settings.latent_dim),
