@@ -11,7 +11,7 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.timeline import timeline_of
 from rheobase.teacher.encode import encode
-from rheobase.teacher.features import filtered_counts
+from rheobase.teacher.features import filtered_counts, future_counts
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.objective import lejepa_loss, view_masks
 from rheobase.teacher.settings import TeacherSettings
@@ -37,8 +37,8 @@ def fitted(shard, **changes):
 
 
 @pytest.fixture(scope="module")
-def latents(planted):
-    return fitted(planted[0])
+def teacher(planted):
+    return fit_teacher([planted[0]], SETTINGS, 1000.0)
 
 
 def principal_components(shard, train, num):
@@ -48,18 +48,30 @@ def principal_components(shard, train, num):
     return smooth @ np.linalg.svd(smooth[train], full_matrices=False)[2][:num].T
 
 
-def test_the_teacher_holds_more_of_the_true_latents_than_principal_components(planted, latents):
+def test_the_teacher_holds_more_of_the_true_latents_than_principal_components(planted, teacher):
     shard, true, line = planted
+    latents = encode(teacher, shard)
     found = ridge_r2(latents, true, line).mean()
+    assert effective_rank(latents[line.test]) > 7
     assert found > ridge_r2(principal_components(shard, line.train, 8), true, line).mean() + 0.1
 
 
-def test_without_a_regulariser_the_teacher_collapses(planted, latents):
-    line = planted[2]
-    collapsed = fitted(planted[0], regulariser="none")
-    assert latents[line.test].std(axis=0).min() > 0.5
-    assert collapsed[line.test].std(axis=0).min() < 0.2
-    assert effective_rank(latents[line.test]) > 7
+def test_without_a_regulariser_the_future_collapses_and_the_past_learns_nothing(planted, teacher):
+    shard, true, line = planted
+    future = torch.from_numpy(future_counts(shard, SETTINGS.horizons_ms).astype(np.float32))
+    none = SETTINGS.model_copy(update={"regulariser": "none"})
+    collapsed = fit_teacher([shard], none, 1000.0)
+    with torch.no_grad():
+        spread = [
+            float(each.encode_future(shard.session_id, future).std(0).max())
+            for each in (teacher, collapsed)
+        ]
+    assert spread[0] > 0.5
+    assert spread[1] < 0.05
+    gain = ridge_r2(encode(teacher, shard), true, line) - ridge_r2(
+        encode(collapsed, shard), true, line
+    )
+    assert gain.mean() > 0.1
 
 
 def test_vicreg_keeps_the_teacher_alive_too(planted):

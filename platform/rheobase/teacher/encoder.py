@@ -15,39 +15,66 @@ from torch import Tensor, nn
 
 from rheobase.teacher.settings import TeacherSettings
 
+NUM_LEADING = 64
+"""Principal components on which a read-in starts, to start where the population shares variance."""
 
-class ReadIn(nn.Linear):
-    """A linear map of standardised inputs.
+
+class ReadIn(nn.Module):
+    """A linear map of inputs whose principal components are brought to like variance.
 
     Attributes
     ----------
+    weight
+        (num_outputs, num_inputs) on the components. It starts on the leading ones.
+    bias
+        (num_outputs,).
     mean, scale
-        Of each input on the session's train bins.
+        (num_inputs,) of the inputs on the session's train bins.
+    components
+        (num_inputs, num_inputs): the components of standardised inputs, largest first, each over
+        the root of its variance plus one, one being a lone input's. Without them the noise of a
+        batch in hundreds of inputs hides what the few shared dimensions do to the loss.
     """
 
     mean: Tensor
     scale: Tensor
+    components: Tensor
 
     def __init__(self, num_inputs: int, num_outputs: int, seed: torch.Generator) -> None:
-        super().__init__(num_inputs, num_outputs)
-        start_linear(self, seed)
+        super().__init__()
+        leading = min(NUM_LEADING, num_inputs)
+        start = torch.zeros(num_outputs, num_inputs)
+        start[:, :leading] = torch.randn(num_outputs, leading, generator=seed) / leading**0.5
+        self.weight = nn.Parameter(start)
+        self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.register_buffer("mean", torch.zeros(num_inputs))
         self.register_buffer("scale", torch.ones(num_inputs))
+        self.register_buffer("components", torch.eye(num_inputs))
 
-    def standardise(self, inputs: npt.NDArray[Any]) -> None:
-        """Take mean and scale from inputs (T, num_inputs) of the train bins."""
-        scale = inputs.std(axis=0, dtype=np.float64)
+    def prepare(self, inputs: npt.NDArray[Any]) -> None:
+        """Take mean, scale and components from inputs (T, num_inputs) of train bins."""
+        inputs = inputs.astype(np.float32)
+        mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
         # An input silent in train keeps scale 1: it carries nothing and must not blow up in test.
         scale = np.where(scale > 0, scale, 1)
-        self.mean.copy_(torch.from_numpy(inputs.mean(axis=0, dtype=np.float64)))
-        self.scale.copy_(torch.from_numpy(scale))
+        standard = (inputs - mean) / scale
+        variance, vectors = np.linalg.eigh((standard.T @ standard / len(standard)).astype(float))
+        components = (vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
+        for buffer, value in (
+            (self.mean, mean),
+            (self.scale, scale),
+            (self.components, components.copy()),
+        ):
+            buffer.copy_(torch.from_numpy(value))
 
     def forward(self, inputs: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return outputs (…, num_outputs) of inputs; `seen` (…, num_inputs) weighs them."""
+        weight = self.weight @ self.components
         if seen is not None:
-            return super().forward((inputs - self.mean) / self.scale * seen)
+            standard = (inputs - self.mean) / self.scale * seen
+            return nn.functional.linear(standard, weight, self.bias)
         # The same, with no pass over the inputs, of which there are many more than weights.
-        weight = self.weight / self.scale
+        weight = weight / self.scale
         return nn.functional.linear(inputs, weight, self.bias - weight @ self.mean)
 
 
@@ -103,10 +130,8 @@ class Teacher(nn.Module):
             if isinstance(part, nn.Linear):
                 start_linear(part, seed)
 
-    def standardise(
-        self, session: str, filtered: npt.NDArray[Any], future: npt.NDArray[Any]
-    ) -> None:
-        """Take each input's mean and scale from the session's train bins.
+    def prepare(self, session: str, filtered: npt.NDArray[Any], future: npt.NDArray[Any]) -> None:
+        """Fit each read-in's standard to the session's train bins.
 
         Parameters
         ----------
@@ -117,9 +142,9 @@ class Teacher(nn.Module):
         future
             (T, H, N) of the train bins.
         """
-        cast("ReadIn", self.read_in[_key(session)]).standardise(filtered)
+        cast("ReadIn", self.read_in[_key(session)]).prepare(filtered)
         for index, layer in enumerate(self._future_layers(session)):
-            layer.standardise(future[:, index])
+            layer.prepare(future[:, index])
 
     def encode(self, session: str, filtered: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return latents (…, D) of filtered counts (…, F * N).

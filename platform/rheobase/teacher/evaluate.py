@@ -196,7 +196,7 @@ def _future_counts(
     smooth = counts / np.where(scale > 0, scale, 1.0)
     seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", "untrained"))
     untrained = Teacher(settings, {shard.session_id: shard.num_units}, seed)
-    untrained.standardise(
+    untrained.prepare(
         shard.session_id,
         filtered_counts(shard, settings.filters_ms)[timeline.train],
         future_counts(shard, settings.horizons_ms)[timeline.train],

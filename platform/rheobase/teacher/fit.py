@@ -112,6 +112,7 @@ def fit_teacher(
         first = int(resume["step"])
 
     names = [shard.session_id for shard in shards]
+    share = settings.batch_windows // world
     sums = dict.fromkeys(("loss", "mse", "regulariser"), 0.0)
     since = 0
     for step in range(first, settings.steps):
@@ -119,8 +120,7 @@ def fit_teacher(
         draw = generator(settings.seed, "teacher", "batch", step)
         session = names[step % len(names)]
         filtered, future, starts = inputs[session]
-        # Every world-th sample, so that the first of the batch are the first of each worker.
-        mine = slice(rank, None, world)
+        mine = slice(rank * share, (rank + 1) * share)
         present = torch.from_numpy(draw.choice(starts, settings.batch_windows)[mine])
         shape = (settings.batch_windows, teacher.num_units[session])
         masks = [
@@ -147,7 +147,8 @@ def fit_teacher(
         done = step + 1
         if not math.isfinite(sums["loss"]):
             raise TrainingFailed(
-                f"the teacher's loss must stay finite, but step {done} gave {float(loss):g}; "
+                f"the teacher's loss must stay finite, but step {done} gave "
+                f"{float(loss.detach()):g}; "
                 "use a smaller teacher.learning_rate"
             )
         if on_report and (done % REPORT_EVERY == 0 or done == settings.steps):
@@ -173,7 +174,7 @@ def _inputs(teacher: Teacher, shard: Shard, window_ms: float) -> tuple[Tensor, T
     filtered = filtered_counts(shard, settings.filters_ms, np.float16)
     future = future_counts(shard, settings.horizons_ms).astype(np.float16)
     starts = window_starts(timeline_of(shard), TRAIN, longest + 1)
-    teacher.standardise(shard.session_id, filtered[starts], future[starts])
+    teacher.prepare(shard.session_id, filtered[starts], future[starts])
     return torch.from_numpy(filtered), torch.from_numpy(future), starts
 
 

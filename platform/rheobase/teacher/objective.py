@@ -14,9 +14,6 @@ from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sigreg import sigreg
 from rheobase.teacher.vicreg import vicreg
 
-SIGREG_SAMPLES = 8192
-"""Samples of a batch, over all workers, that SIGReg sees: it is the dearest part of a step, and
-its noise is small long before that of the prediction error is."""
 NUM_REFERENCE = 256
 """The statistic grows with its samples; as that of so many, its weight means the same at any
 number of them."""
@@ -65,8 +62,9 @@ def _regulariser(settings: TeacherSettings, latents: Tensor, slices: Tensor) -> 
     if settings.regulariser == "vicreg":
         return vicreg(latents)
     world = dist.get_world_size() if dist.is_initialized() else 1
-    sample = latents[: max(1, SIGREG_SAMPLES // world)]
-    return sigreg(sample, slices) * (NUM_REFERENCE / (len(sample) * world))
+    size = min(settings.sigreg_sum, len(latents))
+    sums = latents[: len(latents) // size * size].unflatten(0, (-1, size)).sum(1) / size**0.5
+    return sigreg(sums, slices) * (NUM_REFERENCE / (len(sums) * world))
 
 
 def view_masks(

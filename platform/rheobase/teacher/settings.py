@@ -29,11 +29,13 @@ class TeacherSettings(Settings):
     """What keeps the latents from collapse; none lets them collapse."""
     sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Weight of the regulariser, whichever it is; prediction error has one minus this."""
-    sigreg_slices: Annotated[int, Field(ge=1)] = 16
+    sigreg_slices: Annotated[int, Field(ge=1)] = 32
     """Random projections drawn afresh each step."""
-    steps: Annotated[int, Field(ge=1)] = 1000
+    sigreg_sum: Annotated[int, Field(ge=1)] = 8
+    """Samples in each sum whose distribution SIGReg sees; 1 as published."""
+    steps: Annotated[int, Field(ge=1)] = 2000
     """Optimiser steps."""
-    batch_windows: Annotated[int, Field(ge=2)] = 16384
+    batch_windows: Annotated[int, Field(ge=2)] = 4096
     """Samples in a batch, over all workers; few find only the dimensions of largest variance."""
     learning_rate: Positive = 5e-3
     """Peak learning rate of AdamW, cosine to zero."""
