@@ -29,7 +29,8 @@ from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.encode import encode
-from rheobase.teacher.encoder import Teacher, filtered_counts
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.features import filtered_counts
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 

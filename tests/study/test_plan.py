@@ -19,7 +19,7 @@ from rheobase.study.spec import parse_study
 
 PLANTED = "synthetic:planted?seed=3&minutes=4&units=60&nuisance=0.5"
 DISK = {"download", "sessions", "shards", "latents", "run", "checkpoints"}
-SHORT = {"teacher": {"horizons_ms": [20], "history_ms": [0]}}
+SHORT = {"teacher": {"horizons_ms": [20]}}
 
 
 def study(*addresses, **tables):

@@ -52,7 +52,7 @@ def inputs():
         {
             "name": "t",
             "data": {"sessions": ["s"], "window_ms": 500},
-            "teacher": {"latent_dim": 2, "horizons_ms": [100], "history_ms": [0]},
+            "teacher": {"latent_dim": 2, "horizons_ms": [100]},
             "student": STUDENT,
         }
     )

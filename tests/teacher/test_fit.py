@@ -7,7 +7,8 @@ from rheobase.shards.counts import Counts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.features import future_counts
+from rheobase.teacher.fit import TrainingFailed, fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 
 SETTINGS = TeacherSettings(latent_dim=3, steps=600, batch_windows=32, sigreg_slices=16)
@@ -50,6 +51,29 @@ def test_a_latent_sees_no_bin_after_its_own(shard):
     assert (before[2000] != after[2000]).any()
 
 
-def test_more_dimensions_than_inputs_are_refused(shard):
-    with pytest.raises(DataError, match="at most its 8 inputs"):
+def test_past_and_future_share_no_spike_and_miss_none(shard):
+    counts = shard.segments[0].counts.dense().astype(int)
+    future = future_counts(shard, (40.0, 10.0))
+    np.testing.assert_array_equal(future[:-1, 0], counts[1:])
+    np.testing.assert_array_equal(future[100, 1], counts[101:105].sum(0))
+    np.testing.assert_array_equal(future[-1], np.zeros((2, 8)))
+    earlier = counts.copy()
+    earlier[:101] += 1
+    changed = future_counts(shard_of(earlier.astype(np.uint8)), (40.0, 10.0))
+    np.testing.assert_array_equal(changed[100:], future[100:])
+
+
+def test_more_dimensions_than_units_are_refused(shard):
+    with pytest.raises(DataError, match="at most its 8 units"):
         fit_teacher([shard], TeacherSettings(latent_dim=9), 1000.0)
+
+
+def test_a_horizon_longer_than_a_window_is_refused(shard):
+    with pytest.raises(DataError, match=r"span 110 ms, which must fit data.window_ms = 100$"):
+        fit_teacher([shard], SETTINGS.model_copy(update={"horizons_ms": (40.0, 100.0)}), 100.0)
+
+
+def test_a_loss_that_is_not_finite_stops_training(shard):
+    wild = SETTINGS.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(TrainingFailed, match="must stay finite, but step"):
+        fit_teacher([shard], wild, 1000.0)

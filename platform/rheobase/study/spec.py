@@ -115,10 +115,10 @@ class StudySpec(Settings):
                 )
             for path, value in overrides.items():
                 problems += self._problem(f"ablation.arms.{arm}", path, value)
-        longest = max(self.teacher.horizons_ms) + max(self.teacher.history_ms)
+        longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:
             problems.append(
-                "[teacher]: the longest history plus the longest horizon must fit a window, "
+                "[teacher]: the longest horizon and the present bin must fit a window, "
                 f"but {longest:g} ms >= data.window_ms = {self.data.window_ms:g}."
             )
         if self.student.num_neurons < self.teacher.latent_dim:

@@ -19,7 +19,8 @@ from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.teacher.encode import encode
-from rheobase.teacher.encoder import Teacher, filtered_counts
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.features import filtered_counts, future_counts
 
 Floats = npt.NDArray[np.float64]
 Code = npt.NDArray[np.float32]
@@ -75,7 +76,12 @@ def untrained_latents(teacher: Teacher, shard: Shard) -> Code:
     settings = teacher.settings
     seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", "untrained"))
     untrained = Teacher(settings, {shard.session_id: shard.num_units}, seed)
-    untrained.standardise(shard.session_id, filtered_counts(shard, settings.filters_ms), shard)
+    train = timeline_of(shard).train
+    untrained.prepare(
+        shard.session_id,
+        filtered_counts(shard, settings.filters_ms)[train],
+        future_counts(shard, settings.horizons_ms)[train],
+    )
     return encode(untrained, shard)
 
 

@@ -8,7 +8,8 @@ import torch
 
 from rheobase.core.errors import DataError
 from rheobase.shards.shard import Shard
-from rheobase.teacher.encoder import Teacher, filtered_counts
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.features import filtered_counts
 
 CHUNK_BINS = 65_536  # bounds the memory of one matrix product, changes no number
 

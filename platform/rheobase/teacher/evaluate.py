@@ -20,10 +20,13 @@ from rheobase.teacher.baselines import CODES, COUNTS, TEACHER, Code, codes_of
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evidence import WINDOW_MS, Row, evidence, unless, with_future
+from rheobase.teacher.features import future_counts, horizon_bins
 from rheobase.teacher.sigreg import random_slices, sigreg
 
 Floats = npt.NDArray[np.float64]
 NUM_GAUSSIAN_SAMPLES = 1024
+FUTURES_MS = (20.0, 40.0, 80.0, 160.0)
+"""How far ahead every code must tell the smoothed counts."""
 TABLES = ("future_counts_r2", "true_latents_r2", "probes", "transfer", "shares")
 
 
@@ -42,7 +45,7 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     ``latents``: `effective_rank` and `least_std` over dimensions, `sigreg` beside that of a
     Gaussian sample of the same size, `clock_share`, `session_share`.
 
-    ``prediction``: for each horizon the share of the latents' variance that the predictor,
+    ``prediction``: for each horizon the share of the future latents' variance that the predictor,
     persistence and the mean leave unexplained (1: no better than the mean).
 
     Tables with a column for each of `codes`, in which the teacher stands beside the baselines of
@@ -62,8 +65,8 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     for shard in shards:
         line, latents = timeline_of(shard), encode(teacher, shard)
         codes = codes_of(teacher, shard, latents)
-        predictions.append(_prediction(teacher, latents.astype(np.float64), line))
-        sessions[shard.session_id] = evidence(shard, codes, settings.horizons_ms)
+        predictions.append(_prediction(teacher, shard, latents.astype(np.float64), line))
+        sessions[shard.session_id] = evidence(shard, codes, FUTURES_MS)
         for name, x in codes.items():
             if name != COUNTS:  # of other units in each session
                 tested[name].append(x[line.test])
@@ -131,29 +134,36 @@ def _gaussianity(seed: int, latents: Floats) -> dict[str, float]:
     }
 
 
-def _prediction(teacher: Teacher, latents: Floats, timeline: Timeline) -> list[dict[str, Any]]:
+def _prediction(
+    teacher: Teacher, shard: Shard, latents: Floats, timeline: Timeline
+) -> list[dict[str, Any]]:
+    """Return how much of the future latents each guess misses; persistence guesses the last ones.
+
+    The latents of the stretch (t, t + horizon] are guessed from those up to t; the last stretch
+    that is over at t is (t - horizon, t].
+    """
     settings = teacher.settings
-    lags = [round(ms / timeline.bin_ms) for ms in sorted(settings.history_ms)]
-    ahead = [round(ms / timeline.bin_ms) for ms in sorted(settings.horizons_ms)]
-    now = with_future(timeline, max(ahead), max(lags))
-    now = now[timeline.test[now]]
-    if not len(now):
-        none = {"predictor": None, "persistence": None, "mean": None}
-        return [{"horizon_ms": ms, **none} for ms in sorted(settings.horizons_ms)]
-    history = torch.from_numpy(np.stack([latents[now - lag] for lag in lags], axis=1)).float()
+    counts = torch.from_numpy(future_counts(shard, settings.horizons_ms).astype(np.float32))
     with torch.no_grad():
-        predicted = teacher.predict(history).double().numpy()
-    centre = latents[timeline.train].mean(axis=0)
+        targets = teacher.encode_future(shard.session_id, counts).double().numpy()
+        predicted = teacher.predict(torch.from_numpy(latents).float()).double().numpy()
     rows = []
-    for index, num_bins in enumerate(ahead):
-        future = latents[now + num_bins]
-        total = ((future - future.mean(axis=0)) ** 2).sum()
-        guesses = {"predictor": predicted[:, index], "persistence": latents[now], "mean": centre}
+    for index, num_bins in enumerate(horizon_bins(settings.horizons_ms, timeline.bin_ms)):
+        now = with_future(timeline, num_bins, num_bins)
+        future, train = targets[:, index], now[timeline.train[now]]
+        now = now[timeline.test[now]]
+        guesses = {
+            "predictor": predicted[now, index],
+            "persistence": future[now - num_bins],
+            "mean": future[train].mean(axis=0) if len(train) else np.nan,
+        }
+        asked = future[now]
+        total = ((asked - asked.mean(axis=0)) ** 2).sum() if len(now) else 0.0
         rows.append(
             {
                 "horizon_ms": num_bins * timeline.bin_ms,
                 **{
-                    name: float(((future - guess) ** 2).sum() / total) if total > 0 else None
+                    name: float(((asked - guess) ** 2).sum() / total) if total > 0 else None
                     for name, guess in guesses.items()
                 },
             }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from rheobase.core.settings import Settings
 
@@ -12,36 +12,34 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class TeacherSettings(Settings):
-    """LeJEPA: predict the future of its own latents, kept from collapse by SIGReg."""
+    """LeJEPA: latents of the past predict latents of the future; SIGReg keeps both alive."""
 
     latent_dim: Annotated[int, Field(ge=1)] = 16
     """Teacher dimensions D."""
-    filters_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (80.0,)
-    """Time constants of the encoder's causal exponential filters."""
-    history_ms: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 40.0, 120.0)
-    """How far back the predictor sees its own latents."""
-    horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (20.0, 40.0, 80.0, 160.0)
-    """How far ahead it predicts them."""
+    filters_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0, 160.0)
+    """Time constants of the causal exponential filters through which the encoder sees counts."""
+    horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0,)
+    """Lengths of the stretches after the present whose latents are predicted."""
+    views: Literal["none", "unit_dropout", "half_units"] = "none"
+    """Units seen in training: all; a random three quarters for the past; or a random half for the
+    past, the other half for the future."""
     predictor_width: Annotated[int, Field(ge=1)] = 128
     """Hidden units of the predictor."""
-    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.03
-    """Weight of SIGReg; prediction error has one minus this."""
-    sigreg_slices: Annotated[int, Field(ge=1)] = 128
+    regulariser: Literal["sigreg", "vicreg", "none"] = "sigreg"
+    """What keeps the latents from collapse; none lets them collapse."""
+    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Weight of the regulariser, whichever it is; prediction error has one minus this."""
+    sigreg_slices: Annotated[int, Field(ge=1)] = 32
     """Random projections drawn afresh each step."""
+    sigreg_sum: Annotated[int, Field(ge=1)] = 8
+    """Samples in each sum whose distribution SIGReg sees; 1 as published."""
     steps: Annotated[int, Field(ge=1)] = 2000
     """Optimiser steps."""
-    batch_windows: Annotated[int, Field(ge=2)] = 256
-    """Windows in a batch, over all workers."""
-    learning_rate: Positive = 3e-3
+    batch_windows: Annotated[int, Field(ge=2)] = 4096
+    """Samples in a batch, over all workers; few find only the dimensions of largest variance."""
+    learning_rate: Positive = 5e-3
     """Peak learning rate of AdamW, cosine to zero."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
     seed: int = 0
     """Root seed of the teacher."""
-
-    @field_validator("history_ms")
-    @classmethod
-    def _history_is_past(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if min(value) < 0 or 0.0 not in value:
-            raise ValueError("history_ms must hold 0 (the present) and lags >= 0")
-        return value

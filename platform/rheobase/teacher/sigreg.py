@@ -14,10 +14,15 @@ LAST_KNOT = 3.0  # beyond it exp(-t^2 / 2) leaves less than 0.3 % of the weight
 
 
 def random_slices(latent_dim: int, num_slices: int, generator: torch.Generator) -> Tensor:
-    """Draw unit vectors, (D, K), uniform on the sphere."""
-    slices = torch.randn(latent_dim, num_slices, generator=generator)
-    unit: Tensor = slices / slices.norm(dim=0, keepdim=True)
-    return unit
+    """Draw unit vectors, (D, K), uniform on the sphere and orthogonal in blocks of D.
+
+    Orthogonal slices weigh every direction alike in every draw, which needs fewer of them.
+    """
+    blocks = [
+        torch.linalg.qr(torch.randn(latent_dim, latent_dim, generator=generator)).Q
+        for _ in range(-(-num_slices // latent_dim))
+    ]
+    return torch.cat(blocks, dim=1)[:, :num_slices]
 
 
 def sigreg(latents: Tensor, slices: Tensor) -> Tensor:

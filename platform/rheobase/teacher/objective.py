@@ -1,0 +1,84 @@
+"""The teacher's loss, and the units that each side of it sees."""
+
+# Shape legend: B samples, N units, D latent dimensions, H horizons, K slices.
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.sigreg import sigreg
+from rheobase.teacher.vicreg import vicreg
+
+NUM_REFERENCE = 256
+"""The statistic grows with its samples; as that of so many, its weight means the same at any
+number of them."""
+DROPPED_SHARE = 0.25
+
+
+def lejepa_loss(
+    settings: TeacherSettings, latents: Tensor, targets: Tensor, predicted: Tensor, slices: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of one batch, and its parts.
+
+    Parameters
+    ----------
+    settings
+        The [teacher] table.
+    latents
+        (B, D) of the past.
+    targets
+        (B, H, D) of the future.
+    predicted
+        (B, H, D) from `latents`.
+    slices
+        (D, K) of SIGReg.
+
+    Notes
+    -----
+    ``(1 - w) * mse + w * regulariser`` with w = `sigreg_weight`, the regulariser that of the past
+    and the mean of the futures' in equal parts. No gradient is stopped and no moving average is
+    kept: the regulariser alone holds both sides from collapse.
+
+    References
+    ----------
+    Balestriero & LeCun (2025), LeJEPA, arXiv:2511.08544.
+    """
+    error = (predicted - targets).square().mean()
+    if settings.regulariser == "none":
+        return error, {"mse": error, "regulariser": torch.zeros_like(error)}
+    past = _regulariser(settings, latents, slices)
+    ahead = torch.stack([_regulariser(settings, side, slices) for side in targets.unbind(1)])
+    regulariser = (past + ahead.mean()) / 2
+    weight = settings.sigreg_weight
+    return (1 - weight) * error + weight * regulariser, {"mse": error, "regulariser": regulariser}
+
+
+def _regulariser(settings: TeacherSettings, latents: Tensor, slices: Tensor) -> Tensor:
+    if settings.regulariser == "vicreg":
+        return vicreg(latents)
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    size = min(settings.sigreg_sum, len(latents))
+    sums = latents[: len(latents) // size * size].unflatten(0, (-1, size)).sum(1) / size**0.5
+    return sigreg(sums, slices) * (NUM_REFERENCE / (len(sums) * world))
+
+
+def view_masks(
+    views: str, draw: np.random.Generator, shape: tuple[int, int]
+) -> list[npt.NDArray[np.float32]]:
+    """Return what each sample's past and future weigh units by, two of (B, N), or none.
+
+    Weights of the units left keep the mean of a sum over units.
+    """
+    if views == "none":
+        return []
+    chance = draw.random(shape, np.float32)
+    if views == "half_units":
+        half = chance < 0.5
+        return [2 * half.astype(np.float32), 2 * (~half).astype(np.float32)]
+    kept = (chance >= DROPPED_SHARE).astype(np.float32) / (1 - DROPPED_SHARE)
+    return [kept, np.ones(shape, np.float32)]
