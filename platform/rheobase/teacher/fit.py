@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import child_seed, generator
@@ -24,6 +25,7 @@ from rheobase.shards.windows import window_starts
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts, future_counts, horizon_bins
 from rheobase.teacher.objective import lejepa_loss, view_masks
+from rheobase.teacher.optimiser import PolarMomentum
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sigreg import random_slices
 
@@ -95,20 +97,14 @@ def fit_teacher(
     inputs = {s.session_id: _inputs(teacher, s, window_ms) for s in shards}
     teacher.to(device)
 
-    decay = [p for p in teacher.parameters() if p.ndim > 1]
-    plain = [p for p in teacher.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 1e-4}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
-    )
+    optimisers, schedules = _optimisers(teacher, settings)
     first = 0
     if resume is not None:
         teacher.load_state_dict(resume["teacher"]["weights"])
-        optimiser.load_state_dict(resume["optimiser"])
-        schedule.load_state_dict(resume["schedule"])
+        for optimiser, saved in zip(optimisers, resume["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        for schedule, saved in zip(schedules, resume["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         first = int(resume["step"])
 
     names = [shard.session_id for shard in shards]
@@ -135,12 +131,13 @@ def fit_teacher(
             settings.latent_dim, settings.sigreg_slices, torch.Generator().manual_seed(slice_seed)
         ).to(device)
         loss, parts = lejepa_loss(settings, latents, targets, teacher.predict(latents), slices)
-        optimiser.zero_grad(set_to_none=False)
+        teacher.zero_grad(set_to_none=True)  # weights of the other sessions keep still
         loss.backward()
         if world > 1:
             _average_gradients(teacher, world)
-        optimiser.step()
-        schedule.step()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            schedule.step()
         since += 1
         for name, value in {"loss": loss, **parts}.items():
             sums[name] += float(value.detach())
@@ -153,7 +150,7 @@ def fit_teacher(
             )
         if on_report and (done % REPORT_EVERY == 0 or done == settings.steps):
             metrics = {name: total / since for name, total in sums.items()}
-            on_report(done, metrics, partial(_snapshot, teacher, optimiser, schedule, done))
+            on_report(done, metrics, partial(_snapshot, teacher, optimisers, schedules, done))
             sums, since = dict.fromkeys(sums, 0.0), 0
     return teacher.cpu()
 
@@ -188,15 +185,35 @@ def _average_gradients(teacher: nn.Module, world: int) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
+def _optimisers(
+    teacher: Teacher, settings: TeacherSettings
+) -> tuple[list[torch.optim.Optimizer], list[LambdaLR]]:
+    """Return the optimisers of read-ins and of everything else, and their schedules."""
+    read_ins: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in teacher.named_parameters():
+        of_read_in = "read_in" in name and parameter.ndim == 2
+        (read_ins if of_read_in else others).append(parameter)
+    optimisers: list[torch.optim.Optimizer] = [
+        PolarMomentum(read_ins, lr=settings.read_in_step),
+        torch.optim.AdamW(others, lr=settings.learning_rate, weight_decay=1e-4),
+    ]
+
+    def cosine(step: int) -> float:
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
+
+    return optimisers, [LambdaLR(one, cosine) for one in optimisers]
+
+
 def _snapshot(
     teacher: Teacher,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
+    optimisers: Sequence[torch.optim.Optimizer],
+    schedules: Sequence[LambdaLR],
     step: int,
 ) -> dict[str, Any]:
     return {
         "step": step,
         "teacher": copy.deepcopy(teacher.state()),
-        "optimiser": copy.deepcopy(optimiser.state_dict()),
-        "schedule": schedule.state_dict(),
+        "optimisers": [copy.deepcopy(one.state_dict()) for one in optimisers],
+        "schedules": [copy.deepcopy(one.state_dict()) for one in schedules],
     }

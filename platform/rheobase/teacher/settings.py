@@ -33,12 +33,15 @@ class TeacherSettings(Settings):
     """Random projections drawn afresh each step."""
     sigreg_sum: Annotated[int, Field(ge=1)] = 8
     """Samples in each sum whose distribution SIGReg sees; 1 as published."""
-    steps: Annotated[int, Field(ge=1)] = 2000
+    steps: Annotated[int, Field(ge=1)] = 1000
     """Optimiser steps."""
     batch_windows: Annotated[int, Field(ge=2)] = 4096
     """Samples in a batch, over all workers; few find only the dimensions of largest variance."""
+    read_in_step: Positive = 0.1
+    """Length of each step of a latent dimension's read-in at its peak, cosine to zero; read-ins of
+    unit variance have a length of about 1."""
     learning_rate: Positive = 5e-3
-    """Peak learning rate of AdamW, cosine to zero."""
+    """Peak learning rate of the predictor (AdamW), cosine to zero."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
     seed: int = 0
