@@ -27,17 +27,17 @@ class TeacherSettings(Settings):
     """Hidden units of the predictor."""
     regulariser: Literal["sigreg", "vicreg", "none"] = "sigreg"
     """What keeps the latents from collapse; none lets them collapse."""
-    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.02
+    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Weight of the regulariser, whichever it is; prediction error has one minus this."""
-    sigreg_slices: Annotated[int, Field(ge=1)] = 32
+    sigreg_slices: Annotated[int, Field(ge=1)] = 16
     """Random projections drawn afresh each step."""
-    sigreg_sum: Annotated[int, Field(ge=1)] = 8
-    """Samples in each sum whose distribution SIGReg sees; 1 as published."""
-    steps: Annotated[int, Field(ge=1)] = 2000
+    sigreg_mix: Literal[1, 2, 4, 8, 16, 32] = 16
+    """Samples that are mixed before SIGReg sees their distribution; 1 as published."""
+    steps: Annotated[int, Field(ge=1)] = 1000
     """Optimiser steps."""
     batch_windows: Annotated[int, Field(ge=2)] = 4096
     """Samples in a batch, over all workers; few find only the dimensions of largest variance."""
-    learning_rate: Positive = 5e-3
+    learning_rate: Positive = 2e-2
     """Peak learning rate of AdamW, cosine to zero."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
