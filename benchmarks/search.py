@@ -252,16 +252,20 @@ def stopping(root: Path, inputs: Inputs, seeds: int, trials: int) -> list[str]:
         seen = found["stopped"]["stopped"]
         feasible = [
             max(
-                row["cca_heldout"]["mean"]
-                for row in found[name]["trials"]
-                if row["tier"] in ("passed", "feasible")
+                (
+                    row["cca_heldout"]["mean"]
+                    for row in found[name]["trials"]
+                    if row["tier"] in ("passed", "feasible")
+                ),
+                default=-1.0,
             )
             for name in ("stopped", "whole")
         ]
         lines.append(
             f"| {seed} | {seen['num_stopped']} of {trials} | {seen['steps_saved']:.0%} | "
             f"{seen['num_would_be_feasible']} | {seen['num_would_be_best']} | "
-            f"{feasible[0]:.3f} | {feasible[1]:.3f} |"
+            + " | ".join("none" if best < 0 else f"{best:.3f}" for best in feasible)
+            + " |"
         )
         print(lines[-1], file=sys.stderr, flush=True)
     return lines

@@ -51,7 +51,7 @@ def test_a_report_is_plain_json_without_nan(report):
 def test_the_predictor_beats_persistence_at_every_horizon(report):
     assert [row["horizon_ms"] for row in report["prediction"]] == sorted(SETTINGS.horizons_ms)
     assert all(row["predictor"] < row["persistence"] for row in report["prediction"])
-    assert all(row["predictor"] < 0.95 for row in report["prediction"])
+    assert min(row["predictor"] for row in report["prediction"]) < 0.9
     assert all(row["mean"] == pytest.approx(1.0, abs=0.05) for row in report["prediction"])
 
 
@@ -85,9 +85,9 @@ def test_a_collapsed_teacher_is_seen(teacher, shards):
 def test_a_constant_teacher_gives_notes_not_numbers(teacher, shards):
     still = type(teacher).from_state(teacher.state())
     with torch.no_grad():
-        for layer in still.read_in.values():
-            layer.weight.zero_()
-            layer.bias.zero_()
+        for side in (still.read_in, still.future_read_in):
+            for weights in side.parameters():
+                weights.zero_()
     report = evaluate(still, shards)
     assert report["latents"]["effective_rank"] is None
     assert report["prediction"][0]["predictor"] is None

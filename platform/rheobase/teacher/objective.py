@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
+from scipy.linalg import hadamard
 from torch import Tensor
 
 from rheobase.teacher.settings import TeacherSettings
@@ -62,9 +63,23 @@ def _regulariser(settings: TeacherSettings, latents: Tensor, slices: Tensor) -> 
     if settings.regulariser == "vicreg":
         return vicreg(latents)
     world = dist.get_world_size() if dist.is_initialized() else 1
-    size = min(settings.sigreg_sum, len(latents))
-    sums = latents[: len(latents) // size * size].unflatten(0, (-1, size)).sum(1) / size**0.5
-    return sigreg(sums, slices) * (NUM_REFERENCE / (len(sums) * world))
+    share = settings.batch_windows // settings.workers
+    # Groups divide a worker's share, so that one process mixes the samples that several mix.
+    mixed = mixed_samples(latents, max(1, min(settings.sigreg_mix, share & -share)))
+    return sigreg(mixed, slices) * (NUM_REFERENCE / (len(mixed) * world))
+
+
+def mixed_samples(latents: Tensor, size: int) -> Tensor:
+    """Return sums of samples (B', D): groups of `size` turned by a Hadamard matrix.
+
+    Turning keeps the covariance of each group to the last digit. Sums of many samples are near
+    Gaussian whatever the samples are, so that SIGReg no longer prefers a Gaussian nuisance to a
+    skewed signal; and only a Gaussian has Gaussian sums (Cramer 1936).
+    """
+    turn = torch.from_numpy(hadamard(size) / size**0.5).to(latents)
+    groups = latents[: len(latents) // size * size].unflatten(0, (-1, size))
+    mixed: Tensor = (turn @ groups).flatten(0, 1)
+    return mixed
 
 
 def view_masks(

@@ -69,4 +69,5 @@ def polar_factor(matrix: Tensor) -> Tensor:
     wide = matrix.double()
     values, vectors = torch.linalg.eigh(wide @ wide.T)
     roots = torch.where(values > LEAST * values[-1], values.clamp(min=0).rsqrt(), 0.0)
-    return ((vectors * roots) @ vectors.T @ wide).to(matrix.dtype)
+    turned: Tensor = (vectors * roots) @ vectors.T @ wide
+    return turned.to(matrix.dtype)

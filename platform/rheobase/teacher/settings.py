@@ -27,12 +27,12 @@ class TeacherSettings(Settings):
     """Hidden units of the predictor."""
     regulariser: Literal["sigreg", "vicreg", "none"] = "sigreg"
     """What keeps the latents from collapse; none lets them collapse."""
-    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.02
+    sigreg_weight: Annotated[float, Field(ge=0, le=1)] = 0.03
     """Weight of the regulariser, whichever it is; prediction error has one minus this."""
-    sigreg_slices: Annotated[int, Field(ge=1)] = 32
+    sigreg_slices: Annotated[int, Field(ge=1)] = 16
     """Random projections drawn afresh each step."""
-    sigreg_sum: Annotated[int, Field(ge=1)] = 8
-    """Samples in each sum whose distribution SIGReg sees; 1 as published."""
+    sigreg_mix: Literal[1, 2, 4, 8, 16, 32] = 16
+    """Samples that are mixed before SIGReg sees their distribution; 1 as published."""
     steps: Annotated[int, Field(ge=1)] = 1000
     """Optimiser steps."""
     batch_windows: Annotated[int, Field(ge=2)] = 4096
