@@ -78,7 +78,8 @@ def mixed_samples(latents: Tensor, size: int) -> Tensor:
     """
     turn = torch.from_numpy(hadamard(size) / size**0.5).to(latents)
     groups = latents[: len(latents) // size * size].unflatten(0, (-1, size))
-    return (turn @ groups).flatten(0, 1)
+    mixed: Tensor = (turn @ groups).flatten(0, 1)
+    return mixed
 
 
 def view_masks(
