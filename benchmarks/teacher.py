@@ -65,7 +65,9 @@ def codes_of(
     began = time.process_time()
     teacher = fit_teacher([shard], settings, 1000.0)
     cpu_s = time.process_time() - began
-    untrained = fit_teacher([shard], settings.model_copy(update={"learning_rate": 1e-12}), 1000.0)
+    untrained = fit_teacher(
+        [shard], settings.model_copy(update={"steps": 1, "learning_rate": 1e-12}), 1000.0
+    )
     smooth = filtered_counts(shard, (80.0,)).astype(np.float64)
     smooth -= smooth[line.train].mean(axis=0)
     smooth /= np.maximum(smooth[line.train].std(axis=0), 1e-9)
