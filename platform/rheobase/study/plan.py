@@ -29,7 +29,7 @@ INGEST_S_PER_BIN = 1e-6
 """CPU seconds to label a bin."""
 SIMULATE_S_PER_COUNT = 50e-9
 """CPU seconds to simulate a bin of 10 ms of a planted unit."""
-STEP_S_PER_SAMPLE = 40e-6
+STEP_S_PER_SAMPLE = 9e-6
 """CPU seconds of a teacher's training step for a sample of its batch; most of it is SIGReg's."""
 FILTER_S_PER_COUNT = 20e-9
 """CPU seconds of one causal filter for a count."""
