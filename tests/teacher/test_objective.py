@@ -53,7 +53,7 @@ def test_the_teacher_holds_more_of_the_true_latents_than_principal_components(pl
     latents = encode(teacher, shard)
     found = ridge_r2(latents, true, line).mean()
     assert effective_rank(latents[line.test]) > 7
-    assert found > ridge_r2(principal_components(shard, line.train, 8), true, line).mean() + 0.05
+    assert found > ridge_r2(principal_components(shard, line.train, 8), true, line).mean() + 0.1
 
 
 def test_without_a_regulariser_the_future_collapses_and_the_past_learns_nothing(planted, teacher):

@@ -131,6 +131,12 @@ def fit_teacher(
             settings.latent_dim, settings.sigreg_slices, torch.Generator().manual_seed(slice_seed)
         ).to(device)
         loss, parts = lejepa_loss(settings, latents, targets, teacher.predict(latents), slices)
+        if not math.isfinite(float(loss.detach())):
+            raise TrainingFailed(
+                f"the teacher's loss must stay finite, but step {step + 1} gave "
+                f"{float(loss.detach()):g}; use a smaller teacher.read_in_step or "
+                "teacher.learning_rate"
+            )
         teacher.zero_grad(set_to_none=True)  # weights of the other sessions keep still
         loss.backward()
         if world > 1:
@@ -142,12 +148,6 @@ def fit_teacher(
         for name, value in {"loss": loss, **parts}.items():
             sums[name] += float(value.detach())
         done = step + 1
-        if not math.isfinite(sums["loss"]):
-            raise TrainingFailed(
-                f"the teacher's loss must stay finite, but step {done} gave "
-                f"{float(loss.detach()):g}; "
-                "use a smaller teacher.learning_rate"
-            )
         if on_report and (done % REPORT_EVERY == 0 or done == settings.steps):
             metrics = {name: total / since for name, total in sums.items()}
             on_report(done, metrics, partial(_snapshot, teacher, optimisers, schedules, done))
