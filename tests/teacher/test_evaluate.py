@@ -52,7 +52,7 @@ def test_the_predictor_beats_persistence_at_every_horizon(report):
     assert [row["horizon_ms"] for row in report["prediction"]] == sorted(SETTINGS.horizons_ms)
     assert all(row["predictor"] < row["persistence"] for row in report["prediction"])
     assert all(row["predictor"] < 0.85 for row in report["prediction"])
-    assert all(row["mean"] == pytest.approx(1.0, abs=0.05) for row in report["prediction"])
+    assert all(row["mean"] == pytest.approx(1.0, abs=0.1) for row in report["prediction"])
 
 
 def test_every_representation_predicts_the_same_future(report):
