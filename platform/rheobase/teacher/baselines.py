@@ -81,6 +81,7 @@ def untrained_latents(teacher: Teacher, shard: Shard) -> Code:
         shard.session_id,
         filtered_counts(shard, settings.filters_ms)[train],
         future_counts(shard, settings.horizons_ms)[train],
+        shard.bin_ms,
     )
     return encode(untrained, shard)
 

@@ -19,6 +19,11 @@ NUM_LEADING = 64
 """Principal components on which a read-in starts, to start where the population shares variance."""
 
 
+SECOND_MS = 1000.0
+"""A read-in has one principal component for each second of train bins at most, the leading ones: of
+more, a recording of minutes is learnt by heart."""
+
+
 class ReadIn(nn.Module):
     """A linear map of inputs whose principal components are brought to like variance.
 
@@ -32,7 +37,8 @@ class ReadIn(nn.Module):
         (num_inputs,) of the inputs on the session's train bins.
     components
         (num_inputs, num_inputs): the components of standardised inputs, largest first, each over
-        the root of its variance plus one, one being a lone input's. Without them the noise of a
+        the root of its variance plus one, one being a lone input's; zero beyond one for each second
+        of train bins. Without them the noise of a
         batch in hundreds of inputs hides what the few shared dimensions do to the loss.
     """
 
@@ -51,7 +57,7 @@ class ReadIn(nn.Module):
         self.register_buffer("scale", torch.ones(num_inputs))
         self.register_buffer("components", torch.eye(num_inputs))
 
-    def prepare(self, inputs: npt.NDArray[Any]) -> None:
+    def prepare(self, inputs: npt.NDArray[Any], bin_ms: float) -> None:
         """Take mean, scale and components from inputs (T, num_inputs) of train bins."""
         inputs = inputs.astype(np.float32)
         mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
@@ -60,6 +66,7 @@ class ReadIn(nn.Module):
         standard = (inputs - mean) / scale
         variance, vectors = np.linalg.eigh((standard.T @ standard / len(standard)).astype(float))
         components = (vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
+        components[max(len(self.weight), round(len(inputs) * bin_ms / SECOND_MS)) :] = 0
         for buffer, value in (
             (self.mean, mean),
             (self.scale, scale),
@@ -130,7 +137,13 @@ class Teacher(nn.Module):
             if isinstance(part, nn.Linear):
                 start_linear(part, seed)
 
-    def prepare(self, session: str, filtered: npt.NDArray[Any], future: npt.NDArray[Any]) -> None:
+    def prepare(
+        self,
+        session: str,
+        filtered: npt.NDArray[Any],
+        future: npt.NDArray[Any],
+        bin_ms: float,
+    ) -> None:
         """Fit each read-in's standard to the session's train bins.
 
         Parameters
@@ -141,10 +154,12 @@ class Teacher(nn.Module):
             (T, F * N) of the train bins.
         future
             (T, H, N) of the train bins.
+        bin_ms
+            Length of a bin.
         """
-        cast("ReadIn", self.read_in[_key(session)]).prepare(filtered)
+        cast("ReadIn", self.read_in[_key(session)]).prepare(filtered, bin_ms)
         for index, layer in enumerate(self._future_layers(session)):
-            layer.prepare(future[:, index])
+            layer.prepare(future[:, index], bin_ms)
 
     def encode(self, session: str, filtered: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return latents (…, D) of filtered counts (…, F * N).

@@ -171,7 +171,7 @@ def _inputs(teacher: Teacher, shard: Shard, window_ms: float) -> tuple[Tensor, T
     filtered = filtered_counts(shard, settings.filters_ms, np.float16)
     future = future_counts(shard, settings.horizons_ms).astype(np.float16)
     starts = window_starts(timeline_of(shard), TRAIN, longest + 1)
-    teacher.prepare(shard.session_id, filtered[starts], future[starts])
+    teacher.prepare(shard.session_id, filtered[starts], future[starts], shard.bin_ms)
     return torch.from_numpy(filtered), torch.from_numpy(future), starts
 
 
