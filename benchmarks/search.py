@@ -277,10 +277,10 @@ def wall_s(run: Path) -> float:
         return sum(one.result.wall_s for one in ledger.records() if one.result)
 
 
-def overhead(root: Path, inputs: Inputs, trials: int) -> list[str]:
+def overhead(root: Path, inputs: Inputs, trials: int, sampler: str) -> list[str]:
     """Return what a trial costs beyond itself, one at a time, here and under Ray Tune."""
     measure.NUM_NULL_DRAWS = 100
-    spec = study(0, trials, 4, "tpe")
+    spec = study(0, trials, 4, sampler)
     one_at_a_time = spec.resources.model_copy(update={"max_concurrent": 1})
     spec = spec.model_copy(update={"resources": one_at_a_time})
     shard, latents = read_shard(inputs.shards[0]), read_latents(inputs.latents)
@@ -348,7 +348,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = (asked.keep or Path(scratch)).absolute()
         inputs = prepared(root)
-        beyond = overhead(root, inputs, asked.trials)
+        beyond = [
+            line
+            for sampler in (DEFAULT, "tpe")
+            for line in (f"\n`{sampler}`:\n", *overhead(root, inputs, asked.trials, sampler))
+        ]
         print("\n".join(beyond), file=sys.stderr, flush=True)
         compared = compare(root, inputs, asked.seeds, asked.trials)
         stopped = stopping(root, inputs, min(asked.seeds, 5), asked.trials)
