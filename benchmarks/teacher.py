@@ -17,23 +17,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.decomposition import FactorAnalysis
 
 from rheobase.measures.probes import ridge_r2
 from rheobase.measures.shares import clock_share, effective_rank
 from rheobase.sessions.load import load_session
 from rheobase.sessions.planted import simulate
 from rheobase.shards.binning import make_shard
+from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import Shard
-from rheobase.shards.timeline import Timeline, timeline_of
+from rheobase.shards.timeline import timeline_of
+from rheobase.teacher.baselines import FACTORS, PCA, TEACHER, UNTRAINED, codes_of
 from rheobase.teacher.encode import encode
 from rheobase.teacher.features import filtered_counts
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 
 Floats = npt.NDArray[np.float64]
-FACTOR_STRIDE = 5  # neighbouring bins hold nearly the same
 CEILING_MS = (20.0, 40.0, 80.0, 160.0, 320.0)
 
 
@@ -44,42 +44,23 @@ def planted(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "planted.nwb"
         simulate(path, seed, asked.minutes, asked.units, nuisance)
-        with np.load(path.with_suffix(".latents.npz")) as true:
-            latents, names = true["latents"].astype(np.float64), true["names"].tolist()
         shard = make_shard(load_session(str(path)), DataSettings(sessions=(str(path),)))
-    bins = np.round(timeline_of(shard).time_s * 1000 / shard.bin_ms).astype(int)
-    return shard, latents[bins], names
+    known = true_latents_of(shard)
+    assert known is not None
+    names, true = known
+    return shard, true.astype(np.float64), list(names)
 
 
-def components(x: Floats, line: Timeline, num: int) -> Floats:
-    """Return leading principal components (T, num), fitted on train."""
-    centred = x - x[line.train].mean(axis=0)
-    _, vectors = np.linalg.eigh(centred[line.train].T @ centred[line.train])
-    return np.asarray(centred @ vectors[:, ::-1][:, :num])
-
-
-def codes_of(
-    shard: Shard, line: Timeline, settings: TeacherSettings
-) -> tuple[dict[str, Floats], float]:
+def timed_codes(
+    shard: Shard, settings: TeacherSettings
+) -> tuple[dict[str, npt.NDArray[np.float32]], float]:
     """Return what each code makes of a session, (T, D) each, and the teacher's CPU seconds."""
     began = time.process_time()
     teacher = fit_teacher([shard], settings, 1000.0)
     cpu_s = time.process_time() - began
-    untrained = fit_teacher(
-        [shard], settings.model_copy(update={"steps": 1, "learning_rate": 1e-12}), 1000.0
-    )
-    smooth = filtered_counts(shard, (80.0,)).astype(np.float64)
-    smooth -= smooth[line.train].mean(axis=0)
-    smooth /= np.maximum(smooth[line.train].std(axis=0), 1e-9)
-    dims = settings.latent_dim
-    factors = FactorAnalysis(dims).fit(smooth[line.train][::FACTOR_STRIDE])
-    return {
-        "teacher": encode(teacher, shard).astype(np.float64),
-        "untrained": encode(untrained, shard).astype(np.float64),
-        f"PCA({dims})": components(smooth, line, dims),
-        f"factor analysis({dims})": factors.transform(smooth),
-        "ceiling": filtered_counts(shard, CEILING_MS).astype(np.float64),
-    }, cpu_s
+    codes = codes_of(teacher, shard, encode(teacher, shard))
+    shown = {name: codes[name] for name in (TEACHER, UNTRAINED, PCA, FACTORS)}
+    return {**shown, "ceiling": filtered_counts(shard, CEILING_MS)}, cpu_s
 
 
 def main() -> None:
@@ -103,7 +84,7 @@ def main() -> None:
             spent = []
             for shard, true, _ in made:
                 line = timeline_of(shard)
-                codes, cpu_s = codes_of(shard, line, settings)
+                codes, cpu_s = timed_codes(shard, settings)
                 spent.append(cpu_s)
                 for name, code in codes.items():
                     r2 = ridge_r2(code, true, line)

@@ -64,8 +64,7 @@ def optimism(
     found = []
     for record in records:
         request = record.request
-        is_winner = request.arm == BASELINE or request.arm.startswith(TOP)
-        if request.stage != "report" or not is_winner or record.result is None:
+        if request.stage != "report" or not _is_winner(request.arm) or record.result is None:
             continue
         chosen = searched.get(_settings(record))
         if chosen is None or chosen.result is None:
@@ -129,7 +128,7 @@ def least_network(
     by_id = {record.request.trial_id: record for record in records}
     found: list[dict[str, Any]] = []
     tiers: dict[str | None, dict[str, Any]] = {}
-    run = [row for row in confirmed if row["arm"] == BASELINE or row["arm"].startswith(TOP)]
+    run = [row for row in confirmed if _is_winner(row["arm"])]
     for row in run:
         record = by_id[row["trial_id"]]
         of_trial = searched.get(_settings(record))
@@ -146,6 +145,10 @@ def least_network(
         "trial": min(found, key=lambda one: [one[name] for name in sizes], default=None),
         "knee": knee and {"trial_id": knee, **tiers.get(knee, {"arm": None, "tier": None})},
     }
+
+
+def _is_winner(arm: str) -> bool:
+    return arm == BASELINE or arm.startswith(TOP)
 
 
 def _settings(record: TrialRecord) -> str:
