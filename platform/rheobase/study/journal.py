@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rheobase.core.artifacts import whole_file
 from rheobase.study.objectives import DIRECTIONS
-from rheobase.study.result import TrialRecord
+from rheobase.study.result import ENDED, TrialRecord
 from rheobase.study.sampler import quiet
 from rheobase.study.space import Space
 from rheobase.study.spec import StudySpec
-from rheobase.study.told import ENDED, told
+from rheobase.study.told import told
 
 STATES = {
     "waiting": TrialState.WAITING,

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from rheobase.core.errors import ArtifactError
-from rheobase.study.result import Status, TrialRecord, TrialRequest, TrialResult
+from rheobase.study.result import ENDED, Status, TrialRecord, TrialRequest, TrialResult
 
 SCHEMA_VERSION = 1
 BUSY_S = 30.0  # a reader's snapshot never takes longer; only another writer could
@@ -240,9 +240,8 @@ class Ledger:
         """Return what is known of every trial, in the order the study asked for them."""
         known = json.dumps(list(self._ended))
         read = self._read("WHERE trial_id NOT IN (SELECT value FROM json_each(?))", known)
-        going_on = [record for record in read if record.status in ("waiting", "running")]
-        ended = [record for record in read if record.status not in ("waiting", "running")]
-        self._ended |= {record.request.trial_id: record for record in ended}
+        going_on = [record for record in read if record.status not in ENDED]
+        self._ended |= {r.request.trial_id: r for r in read if r.status in ENDED}
         return sorted([*self._ended.values(), *going_on], key=lambda r: r.request.number)
 
     def _read(self, where: str, *values: str) -> list[TrialRecord]:

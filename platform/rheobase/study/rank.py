@@ -9,14 +9,13 @@ from typing import Any
 from rheobase.study.confirm import least_network, optimism
 from rheobase.study.front import pareto_front
 from rheobase.study.objectives import ObjectiveName, objective_values
-from rheobase.study.result import ReplicateResult, TrialRecord
+from rheobase.study.result import ENDED, ReplicateResult, TrialRecord
 from rheobase.study.spec import StudySpec
 from rheobase.study.statistics import student_interval
 from rheobase.study.stopped import stopped_summary
 
 SCHEMA = 1
 TIERS = ("passed", "feasible", "infeasible", "failed")
-ENDED = ("complete", "pruned", "failed")
 STATES = ("active", "passive")  # None where not recorded; other states are added as found
 NULLS = ("null_shift", "null_clock")
 SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections")

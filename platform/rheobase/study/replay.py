@@ -11,9 +11,8 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.study.measure import TrialFailed
 from rheobase.study.population import Outcome
-from rheobase.study.result import TrialRecord, TrialResult
+from rheobase.study.result import ENDED, TrialRecord, TrialResult
 from rheobase.study.spec import StudySpec
-from rheobase.study.told import ENDED
 from rheobase.study.trial import run_trial
 
 OF_THE_RUN = {"wall_s", "host"}  # what the same trial may have otherwise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -133,6 +133,7 @@ def score(cca_heldout: float, violation: float, counts_violation: bool) -> float
 
 
 Status = Literal["waiting", "running", "complete", "pruned", "failed"]
+ENDED: Sequence[Status] = ("complete", "pruned", "failed")
 
 
 class TrialRecord(Settings):

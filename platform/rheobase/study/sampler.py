@@ -22,10 +22,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from rheobase.core.seeds import child_seed
 from rheobase.study.cmaes import propose_cmaes
 from rheobase.study.objectives import DIRECTIONS
-from rheobase.study.result import BASELINE, TrialRecord
+from rheobase.study.result import BASELINE, ENDED, TrialRecord
 from rheobase.study.space import Space
 from rheobase.study.spec import StudySpec
-from rheobase.study.told import ENDED, Told, told_trials
+from rheobase.study.told import Told, told_trials
 
 NUM_OWN_ATTEMPTS = 8  # of the sampler; later ones are random draws
 

@@ -20,6 +20,7 @@ from rheobase.study.population import Outcome
 from rheobase.study.rank import rank_study
 from rheobase.study.result import (
     BASELINE,
+    ENDED,
     Rung,
     Stage,
     TrialRecord,
@@ -71,7 +72,7 @@ def next_requests(
     -----
     A pure function: a study that was interrupted goes on as if it never had been.
     """
-    unfinished = [r.request for r in records if r.status in ("waiting", "running")]
+    unfinished = [r.request for r in records if r.status not in ENDED]
     if unfinished:
         return unfinished
     has_searched = any(record.request.stage != "select" for record in records)

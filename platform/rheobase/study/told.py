@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rheobase.study.objectives import objective_values
-from rheobase.study.result import BASELINE, TrialRecord, score
+from rheobase.study.result import BASELINE, ENDED, TrialRecord, score
 from rheobase.study.space import Space
 from rheobase.study.spec import StudySpec, override_student
 
-ENDED = ("complete", "pruned", "failed")
 GATE = "gate:cca_heldout"
 
 
