@@ -6,7 +6,7 @@ from rheobase.core.errors import DataError
 from rheobase.shards.counts import Counts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher.encode import encode
-from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.encoder import ReadIn, Teacher
 from rheobase.teacher.features import future_counts
 from rheobase.teacher.fit import TrainingFailed, fit_teacher
 from rheobase.teacher.settings import TeacherSettings
@@ -77,3 +77,12 @@ def test_a_loss_that_is_not_finite_stops_training(shard):
     wild = SETTINGS.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(TrainingFailed, match="must stay finite, but step"):
         fit_teacher([shard], wild, 1000.0)
+
+
+def test_a_read_in_has_a_component_for_each_second_of_train_at_most():
+    inputs = np.random.default_rng(0).standard_normal((1000, 20))
+    layer = ReadIn(20, 4, torch.Generator())
+    layer.prepare(inputs, bin_ms=10.0)  # ten seconds
+    assert torch.linalg.matrix_rank(layer.components) == 10
+    layer.prepare(inputs[:200], bin_ms=10.0)  # two, for four outputs
+    assert torch.linalg.matrix_rank(layer.components) == 4
