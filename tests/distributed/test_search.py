@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,14 +201,10 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
 
 
 def processes_of_session(session):
-    """Return the names of the session's processes, without those that wait to be reaped."""
-    names = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = stat.read_text().rpartition(")")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        state, _, _, of = rest.split()[:4]
-        if int(of) == session and state != "Z":
-            names.append(name)
-    return names
+    """Return the titles of the session's processes."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            if os.getsid(int(process.name)) == session:
+                found.append((process / "cmdline").read_bytes().strip(b"\0 "))
+    return [title for title in found if title]  # a process that waits to be reaped has none
