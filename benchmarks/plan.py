@@ -58,8 +58,9 @@ def teacher(spec: StudySpec, folder: Path) -> None:
     trained = fit_teacher([shard], spec.teacher, spec.data.window_ms)
     manifest = {"digest": "benchmark", "sessions": [shard.session_id]}
     with whole_folder(folder / "latents", manifest) as partial:
-        write_latents(partial, {shard.session_id: encode(trained, shard)})
-    evaluate(trained, [shard])
+        latents = {shard.session_id: encode(trained, shard)}
+        write_latents(partial, latents)
+    evaluate(trained, [shard], latents)
 
 
 def student(spec: StudySpec, folder: Path) -> None:

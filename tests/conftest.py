@@ -171,8 +171,9 @@ def _small_run(root: Path) -> Path:
     write_json(root / "shard" / "manifest.json", {"digest": "s" * 16})
     teacher = fit_teacher([shard], spec.teacher, spec.data.window_ms)
     with whole_folder(root / "latents", {"digest": "l" * 16, "sessions": [shard.session_id]}) as f:
-        write_latents(f, {shard.session_id: encode(teacher, shard)})
-        write_json(f / "report.json", evaluate(teacher, [shard]))
+        latents = {shard.session_id: encode(teacher, shard)}
+        write_latents(f, latents)
+        write_json(f / "report.json", evaluate(teacher, [shard], latents))
     run = root / "run"
     write_json(run / "study.json", dump_study(spec))
     write_json(

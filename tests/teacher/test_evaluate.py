@@ -11,7 +11,8 @@ from rheobase.sessions.planted import NAMES
 from rheobase.sessions.selection import select_units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
-from rheobase.teacher.evaluate import evaluate
+from rheobase.teacher import evaluate as reports
+from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 
@@ -22,6 +23,10 @@ SETTINGS = TeacherSettings(
     horizons_ms=(40.0, 80.0, 160.0, 320.0),
 )
 ADDRESS = "synthetic:planted?seed={}&minutes=2&units=30&nuisance=0"
+
+
+def evaluate(teacher, shards):
+    return reports.evaluate(teacher, shards, {s.session_id: encode(teacher, s) for s in shards})
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import ReadIn, Teacher
 from rheobase.teacher.features import future_counts
 from rheobase.teacher.fit import TrainingFailed, fit_teacher
+from rheobase.teacher.moments import Moments
 from rheobase.teacher.settings import TeacherSettings
 
 SETTINGS = TeacherSettings(latent_dim=3, steps=600, batch_windows=32, sigreg_slices=16)
@@ -43,7 +44,7 @@ def test_training_resumed_from_a_report_ends_as_if_never_stopped(shard):
 
 
 def test_a_latent_sees_no_bin_after_its_own(shard):
-    teacher = Teacher(SETTINGS, {"s.1": 8}, torch.Generator().manual_seed(0))
+    teacher = Teacher(SETTINGS, {"s.1": 8}, 10.0, torch.Generator().manual_seed(0))
     later = shard.segments[0].counts.dense()
     later[2000:] += 1
     before, after = encode(teacher, shard), encode(teacher, shard_of(later))
@@ -69,7 +70,7 @@ def test_more_dimensions_than_units_are_refused(shard):
 
 
 def test_a_horizon_longer_than_a_window_is_refused(shard):
-    with pytest.raises(DataError, match=r"span 110 ms, which must fit data.window_ms = 100$"):
+    with pytest.raises(DataError, match=r"span 110 ms, which must fit data.window_ms = 100;"):
         fit_teacher([shard], SETTINGS.model_copy(update={"horizons_ms": (40.0, 100.0)}), 100.0)
 
 
@@ -79,10 +80,16 @@ def test_a_loss_that_is_not_finite_stops_training(shard):
         fit_teacher([shard], wild, 1000.0)
 
 
+def moments_of(inputs):
+    found = Moments(inputs.shape[1])
+    found.add(inputs)
+    return found
+
+
 def test_a_read_in_has_a_component_for_each_second_of_train_at_most():
     inputs = np.random.default_rng(0).standard_normal((1000, 20))
     layer = ReadIn(20, 4, torch.Generator())
-    layer.prepare(inputs, bin_ms=10.0)  # ten seconds
+    layer.prepare(moments_of(inputs), bin_ms=10.0)  # ten seconds
     assert torch.linalg.matrix_rank(layer.components) == 10
-    layer.prepare(inputs[:200], bin_ms=10.0)  # two, for four outputs
+    layer.prepare(moments_of(inputs[:200]), bin_ms=10.0)  # two, for four outputs
     assert torch.linalg.matrix_rank(layer.components) == 4

@@ -112,7 +112,7 @@ def test_the_weight_of_sigreg_means_the_same_at_any_batch():
     for num in (256, 1024, 8192):
         flat = torch.zeros(num, 4)
         nothing = torch.zeros(num, 1, 4)
-        terms.append(float(lejepa_loss(SETTINGS, flat, nothing, nothing, slices)[0]))
+        terms.append(float(lejepa_loss(SETTINGS, flat, nothing, nothing, slices, num)[0]))
     assert terms[0] > 0
     np.testing.assert_allclose(terms, terms[0], rtol=1e-5)
 

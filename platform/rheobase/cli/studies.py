@@ -66,6 +66,46 @@ def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
         return train(spec, shards), shards
 
 
+def adapt(
+    study: StudyFile,
+    session: Annotated[str, typer.Argument(help="A session that the teacher has not seen.")],
+    minutes: Annotated[
+        list[float] | None,
+        typer.Option("--minutes", help="Of its train bins to fit on; repeat it."),
+    ] = None,
+    sessions: Sessions = None,
+    as_json: Json = False,
+) -> None:
+    """Fit an unseen session's read-in to the study's teacher; say how much of it that takes.
+
+    Example: rheobase adapt studies/quickstart.toml 'synthetic:planted?seed=1' --minutes 1
+    """
+    from rheobase.core.artifacts import read_json
+    from rheobase.distributed.adapt import adapt_session
+    from rheobase.distributed.cluster import ray_session
+    from rheobase.distributed.ingest import ingest
+    from rheobase.report.adapt import adaptation_table, enough_told
+
+    latents, _ = _teacher(given_study(study, sessions))
+    with ray_session("local"):
+        shards = ingest(given_study(study, [session]))
+    if len(shards) != 1:
+        raise StudyError(
+            f"{session}: one unseen session must be named, but these are {len(shards)}"
+        )
+    spec = given_study(study, sessions)
+    folder = adapt_session(
+        spec, latents, shards[0], minutes, lambda name: log.print(f"  fitting: {name}")
+    )
+    report = read_json(folder / "report.json")
+    if as_json:
+        print_json({"adapted": str(folder), "report": report})
+    else:
+        Console().print(adaptation_table(report))
+        typer.echo(enough_told(report))
+        log.print(f"adapted: {folder}", markup=False, soft_wrap=True)
+
+
 def encode(
     study: StudyFile,
     out: Annotated[Path, typer.Option("--out", help="F.npz")],

@@ -25,7 +25,6 @@ from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.spec import StudySpec
 from rheobase.teacher.encode import encode
-from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.flash import write_flash
 
@@ -74,8 +73,7 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
     with sole_use(training.with_suffix(".lock"), wait=True):
         if is_published(folder):
             return folder
-        state = train_teacher(shard_paths, spec.teacher, spec.data.window_ms, training)
-        teacher = Teacher.from_state(state)
+        teacher = train_teacher(shard_paths, spec.teacher, spec.data.window_ms, training)
         torch.set_num_threads(1)
         shards = [read_shard(path) for path in shard_paths]
         manifest = {
@@ -86,10 +84,10 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
             "versions": {"rheobase": __version__, "torch": version("torch"), "ray": version("ray")},
         }
         with whole_folder(folder, manifest) as partial:
-            torch.save(state, partial / TEACHER)
+            torch.save(teacher.state(), partial / TEACHER)
             latents = {shard.session_id: encode(teacher, shard) for shard in shards}
             write_latents(partial, latents)
-            write_json(partial / REPORT, evaluate(teacher, shards))
+            write_json(partial / REPORT, evaluate(teacher, shards, latents))
             write_flash(partial / FLASH, latents, shards)
         shutil.rmtree(training, ignore_errors=True)
     return folder

@@ -20,7 +20,8 @@ from rheobase.core.errors import RheobaseError
 from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.cluster import ClusterError
 from rheobase.shards.store import read_shard
-from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.fit import fit_teacher, trained
 from rheobase.teacher.settings import TeacherSettings
 
 MAX_DEATHS = 2  # of a worker, after which training goes on from the last checkpoint
@@ -29,7 +30,7 @@ STATE = "state.pt"
 
 def train_teacher(
     shard_paths: Sequence[Path], settings: TeacherSettings, window_ms: float, folder: Path
-) -> dict[str, Any]:
+) -> Teacher:
     """Train a teacher with its settings' number of workers.
 
     Parameters
@@ -42,10 +43,6 @@ def train_teacher(
         Longest stretch a sample may span.
     folder
         Holds the checkpoints; training goes on from one that is there.
-
-    Returns
-    -------
-    What ``Teacher.from_state`` takes.
 
     Raises
     ------
@@ -88,8 +85,7 @@ def train_teacher(
             continue
         with result.checkpoint.as_directory() as checkpoint:
             saved = torch.load(Path(checkpoint) / STATE, weights_only=True)
-        state: dict[str, Any] = saved["teacher"]
-        return state
+        return trained(saved)
     raise ClusterError(
         f"the teacher's workers must live, but died {MAX_DEATHS + 1} times: "
         f"{' '.join(last.split())[-300:]}"

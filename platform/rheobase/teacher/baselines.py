@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.linalg import helmert
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
-from rheobase.core.seeds import child_seed
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.features import filtered_counts, future_counts
+from rheobase.teacher.features import filtered_counts
+from rheobase.teacher.fit import start_teacher
+from rheobase.teacher.moments import Moments
 
 Floats = npt.NDArray[np.float64]
 Code = npt.NDArray[np.float32]
@@ -73,17 +73,7 @@ def smoothed_counts(shard: Shard) -> Code:
 
 def untrained_latents(teacher: Teacher, shard: Shard) -> Code:
     """Return a session's latents (T, D) from an encoder of a teacher's settings, at its start."""
-    settings = teacher.settings
-    seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", "untrained"))
-    untrained = Teacher(settings, {shard.session_id: shard.num_units}, seed)
-    train = timeline_of(shard).train
-    untrained.prepare(
-        shard.session_id,
-        filtered_counts(shard, settings.filters_ms)[train],
-        future_counts(shard, settings.horizons_ms)[train],
-        shard.bin_ms,
-    )
-    return encode(untrained, shard)
+    return encode(start_teacher([shard], teacher.settings, "untrained"), shard)
 
 
 def principal_axes(covariance: Floats, num: int) -> Floats:
@@ -125,12 +115,10 @@ def _moments(
 ) -> tuple[Floats, Floats]:
     """Return mean (N,) and covariance (N, N) over the bins of train."""
     rows = np.flatnonzero(train)
-    centre = counts[train].mean(axis=0, dtype=np.float64)
-    total = np.zeros((len(centre), len(centre)))
+    found = Moments(counts.shape[1])
     for begin in range(0, len(rows), CHUNK_BINS):
-        apart = counts[rows[begin : begin + CHUNK_BINS]] - centre
-        total += apart.T @ apart
-    return centre, total / len(rows)
+        found.add(counts[rows[begin : begin + CHUNK_BINS]])
+    return found.mean, found.covariance
 
 
 def _projected(counts: npt.NDArray[np.floating[Any]], centre: Floats, axes: Floats) -> Code:

@@ -11,7 +11,7 @@ from rheobase.shards.shard import Shard
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts
 
-CHUNK_BINS = 65_536  # bounds the memory of one matrix product, changes no number
+CHUNK_BINS = 32_768  # bounds the memory of filtered counts
 
 
 def encode(teacher: Teacher, shard: Shard) -> npt.NDArray[np.float32]:
@@ -20,14 +20,34 @@ def encode(teacher: Teacher, shard: Shard) -> npt.NDArray[np.float32]:
     Raises
     ------
     DataError
-        The teacher has no read-in for this session.
+        The teacher has no read-in for this session, or was trained on bins of another length.
     """
     if shard.session_id not in teacher.num_units:
         raise DataError(
             f"the teacher must have been trained on session {shard.session_id}, but knows "
             f"{', '.join(sorted(teacher.num_units))}"
         )
-    filtered = torch.from_numpy(filtered_counts(shard, teacher.settings.filters_ms))
+    if shard.bin_ms != teacher.bin_ms:
+        raise DataError(
+            f"{shard.session_id}: bins must be the {teacher.bin_ms:g} ms the teacher was trained "
+            f"on, but got {shard.bin_ms:g} ms; bin the session again"
+        )
+    parts = []
+    begin = 0
     with torch.no_grad():
-        parts = [teacher.encode(shard.session_id, part) for part in filtered.split(CHUNK_BINS)]
+        for segment in shard.segments:
+            end = begin + len(segment)
+            read = [
+                teacher.read(
+                    shard.session_id,
+                    torch.from_numpy(
+                        filtered_counts(
+                            shard, teacher.settings.filters_ms, first, min(first + CHUNK_BINS, end)
+                        )
+                    ),
+                )
+                for first in range(begin, end, CHUNK_BINS)
+            ]
+            parts.append(teacher.trunk.segment(torch.cat(read)))
+            begin = end
     return torch.cat(parts).numpy()

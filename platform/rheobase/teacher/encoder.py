@@ -4,21 +4,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from scipy.linalg import eigh
 from torch import Tensor, nn
 
+from rheobase.teacher.moments import Moments
 from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.trunk import Trunk, start_weights
 
 NUM_LEADING = 64
 """Principal components on which a read-in starts, to start where the population shares variance."""
 
 
+MAX_COMPONENTS = 1024
+"""Principal components that a read-in keeps: beyond them a session of many units has noise."""
 SECOND_MS = 1000.0
 """A read-in has one principal component for each second of train bins at most, the leading ones: of
 more, a recording of minutes is learnt by heart."""
@@ -30,16 +33,16 @@ class ReadIn(nn.Module):
     Attributes
     ----------
     weight
-        (num_outputs, num_inputs) on the components. It starts on the leading ones.
+        (num_outputs, num_components) on the components. It starts on the leading ones.
     bias
         (num_outputs,).
     mean, scale
         (num_inputs,) of the inputs on the session's train bins.
     components
-        (num_inputs, num_inputs): the components of standardised inputs, largest first, each over
-        the root of its variance plus one, one being a lone input's; zero beyond one for each second
-        of train bins. Without them the noise of a
-        batch in hundreds of inputs hides what the few shared dimensions do to the loss.
+        (num_components, num_inputs): the components of standardised inputs, largest first, at most
+        `MAX_COMPONENTS`, each over the root of its variance plus one, one being a lone input's;
+        zero beyond one for each second of train bins. Without them the noise of a batch in
+        hundreds of inputs hides what the few shared dimensions do to the loss.
     """
 
     mean: Tensor
@@ -48,27 +51,28 @@ class ReadIn(nn.Module):
 
     def __init__(self, num_inputs: int, num_outputs: int, seed: torch.Generator) -> None:
         super().__init__()
-        leading = min(NUM_LEADING, num_inputs)
-        start = torch.zeros(num_outputs, num_inputs)
+        leading, kept = min(NUM_LEADING, num_inputs), min(MAX_COMPONENTS, num_inputs)
+        start = torch.zeros(num_outputs, kept)
         start[:, :leading] = torch.randn(num_outputs, leading, generator=seed) / leading**0.5
         self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.register_buffer("mean", torch.zeros(num_inputs))
         self.register_buffer("scale", torch.ones(num_inputs))
-        self.register_buffer("components", torch.eye(num_inputs))
+        self.register_buffer("components", torch.eye(kept, num_inputs))
 
-    def prepare(self, inputs: npt.NDArray[Any], bin_ms: float) -> None:
-        """Take mean, scale and components from inputs (T, num_inputs) of train bins."""
-        inputs = inputs.astype(np.float32)
-        mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
+    def prepare(self, moments: Moments, bin_ms: float) -> None:
+        """Take mean, scale and components from inputs of train bins."""
+        scale = np.sqrt(moments.covariance.diagonal())
         # An input silent in train keeps scale 1: it carries nothing and must not blow up in test.
         scale = np.where(scale > 0, scale, 1)
-        standard = (inputs - mean) / scale
-        variance, vectors = np.linalg.eigh((standard.T @ standard / len(standard)).astype(float))
+        correlation = moments.covariance / np.outer(scale, scale)
+        kept, size = len(self.components), len(correlation)
+        variance, vectors = eigh(correlation, subset_by_index=(size - kept, size - 1))
         components = (vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
-        components[max(len(self.weight), round(len(inputs) * bin_ms / SECOND_MS)) :] = 0
+        seconds = round(moments.count * bin_ms / SECOND_MS)
+        components[max(len(self.weight), seconds) :] = 0
         for buffer, value in (
-            (self.mean, mean),
+            (self.mean, moments.mean),
             (self.scale, scale),
             (self.components, components.copy()),
         ):
@@ -91,7 +95,9 @@ class Teacher(nn.Module):
     Attributes
     ----------
     read_in
-        For each session a linear map (F * N -> D) of its filtered counts: the latents.
+        For each session a linear map (F * N -> D) of its filtered counts.
+    trunk
+        From those to the latents (D -> D), shared by all sessions; nothing with a linear encoder.
     future_read_in
         For each session and horizon a linear map (N -> D) of the counts of the bins
         (t, t + horizon]: the targets of the prediction.
@@ -113,11 +119,16 @@ class Teacher(nn.Module):
     """
 
     def __init__(
-        self, settings: TeacherSettings, num_units: Mapping[str, int], seed: torch.Generator
+        self,
+        settings: TeacherSettings,
+        num_units: Mapping[str, int],
+        bin_ms: float,
+        seed: torch.Generator,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.num_units = dict(num_units)
+        self.bin_ms = bin_ms
         dims, horizons = settings.latent_dim, len(settings.horizons_ms)
         self.read_in = nn.ModuleDict()
         self.future_read_in = nn.ModuleDict()
@@ -128,48 +139,43 @@ class Teacher(nn.Module):
             self.future_read_in[_key(session)] = nn.ModuleList(
                 ReadIn(units, dims, seed) for _ in range(horizons)
             )
+        self.trunk = Trunk(settings, bin_ms, seed)
         self.predictor = nn.Sequential(
             nn.Linear(dims, settings.predictor_width),
             nn.GELU(),
             nn.Linear(settings.predictor_width, horizons * dims),
         )
-        for part in self.predictor:
-            if isinstance(part, nn.Linear):
-                start_linear(part, seed)
+        start_weights(self.predictor, seed)
 
-    def prepare(
-        self,
-        session: str,
-        filtered: npt.NDArray[Any],
-        future: npt.NDArray[Any],
-        bin_ms: float,
-    ) -> None:
+    def prepare(self, session: str, past: Moments, future: Sequence[Moments]) -> None:
         """Fit each read-in's standard to the session's train bins.
 
         Parameters
         ----------
         session
             Its id.
-        filtered
-            (T, F * N) of the train bins.
+        past
+            Of the filtered counts (F * N).
         future
-            (T, H, N) of the train bins.
-        bin_ms
-            Length of a bin.
+            Of the counts (N) of each horizon, nearest first.
         """
-        cast("ReadIn", self.read_in[_key(session)]).prepare(filtered, bin_ms)
-        for index, layer in enumerate(self._future_layers(session)):
-            layer.prepare(future[:, index], bin_ms)
+        self.reader(session).prepare(past, self.bin_ms)
+        for layer, moments in zip(self._future_layers(session), future, strict=True):
+            layer.prepare(moments, self.bin_ms)
 
-    def encode(self, session: str, filtered: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Return latents (…, D) of filtered counts (…, F * N).
+    def reader(self, session: str) -> ReadIn:
+        """Return a session's read-in of filtered counts."""
+        return cast("ReadIn", self.read_in[_key(session)])
+
+    def read(self, session: str, filtered: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Return the read-in (…, D) of filtered counts (…, F * N), for the trunk.
 
         `seen` (…, N) weighs the units.
         """
         if seen is not None:
             seen = seen.repeat(*[1] * (seen.ndim - 1), len(self.settings.filters_ms))
-        latents: Tensor = self.read_in[_key(session)](filtered, seen)
-        return latents
+        outputs: Tensor = self.reader(session)(filtered, seen)
+        return outputs
 
     def encode_future(self, session: str, future: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return latents (B, H, D) of the counts that follow the present (B, H, N)."""
@@ -193,6 +199,7 @@ class Teacher(nn.Module):
         return {
             "settings": self.settings.model_dump(mode="json"),
             "num_units": self.num_units,
+            "bin_ms": self.bin_ms,
             "weights": self.state_dict(),
         }
 
@@ -200,17 +207,9 @@ class Teacher(nn.Module):
     def from_state(cls, state: Mapping[str, Any]) -> Teacher:
         """Return the teacher that `state` describes."""
         settings = TeacherSettings.model_validate(state["settings"])
-        teacher = cls(settings, state["num_units"], torch.Generator())
+        teacher = cls(settings, state["num_units"], state["bin_ms"], torch.Generator())
         teacher.load_state_dict(state["weights"])
         return teacher
-
-
-def start_linear(layer: nn.Linear, seed: torch.Generator) -> None:
-    """Draw weights that keep the variance of standardised inputs; biases start at zero."""
-    with torch.no_grad():
-        start = torch.randn(layer.weight.shape, generator=seed)
-        layer.weight.copy_(start / math.sqrt(layer.in_features))
-        layer.bias.zero_()
 
 
 def _key(session: str) -> str:

@@ -17,7 +17,6 @@ from rheobase.measures.shares import effective_rank, session_share
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.baselines import CODES, COUNTS, TEACHER, Code, codes_of
-from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evidence import WINDOW_MS, Row, evidence, unless, with_future
 from rheobase.teacher.features import future_counts, horizon_bins
@@ -30,7 +29,9 @@ FUTURES_MS = (20.0, 40.0, 80.0, 160.0)
 TABLES = ("future_counts_r2", "true_latents_r2", "probes", "transfer", "shares")
 
 
-def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
+def evaluate(
+    teacher: Teacher, shards: Sequence[Shard], latents: Mapping[str, Code]
+) -> dict[str, Any]:
     """Return the report of a teacher on held-out bins, as plain JSON values.
 
     Parameters
@@ -39,6 +40,8 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
         Trained on all of `shards`.
     shards
         Binned sessions.
+    latents
+        Those of each session (T, D), as `encode` returns them.
 
     Returns
     -------
@@ -63,9 +66,9 @@ def evaluate(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any]:
     predictions: list[list[Row]] = []
     sessions: dict[str, dict[str, Any]] = {}
     for shard in shards:
-        line, latents = timeline_of(shard), encode(teacher, shard)
-        codes = codes_of(teacher, shard, latents)
-        predictions.append(_prediction(teacher, shard, latents.astype(np.float64), line))
+        line, own = timeline_of(shard), latents[shard.session_id]
+        codes = codes_of(teacher, shard, own)
+        predictions.append(_prediction(teacher, shard, own.astype(np.float64), line))
         sessions[shard.session_id] = evidence(shard, codes, FUTURES_MS)
         for name, x in codes.items():
             if name != COUNTS:  # of other units in each session

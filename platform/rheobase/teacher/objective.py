@@ -22,7 +22,12 @@ DROPPED_SHARE = 0.25
 
 
 def lejepa_loss(
-    settings: TeacherSettings, latents: Tensor, targets: Tensor, predicted: Tensor, slices: Tensor
+    settings: TeacherSettings,
+    latents: Tensor,
+    targets: Tensor,
+    predicted: Tensor,
+    slices: Tensor,
+    num_apart: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of one batch, and its parts.
 
@@ -38,6 +43,10 @@ def lejepa_loss(
         (B, H, D) from `latents`.
     slices
         (D, K) of SIGReg.
+    num_apart
+        So many consecutive samples lie apart in time, of a worker where there are several.
+        The groups that SIGReg mixes divide it: neighbours are alike, and their sums no more
+        Gaussian than they are.
 
     Notes
     -----
@@ -52,20 +61,22 @@ def lejepa_loss(
     error = (predicted - targets).square().mean()
     if settings.regulariser == "none":
         return error, {"mse": error, "regulariser": torch.zeros_like(error)}
-    past = _regulariser(settings, latents, slices)
-    ahead = torch.stack([_regulariser(settings, side, slices) for side in targets.unbind(1)])
+    past = _regulariser(settings, latents, slices, num_apart)
+    ahead = torch.stack(
+        [_regulariser(settings, side, slices, num_apart) for side in targets.unbind(1)]
+    )
     regulariser = (past + ahead.mean()) / 2
     weight = settings.sigreg_weight
     return (1 - weight) * error + weight * regulariser, {"mse": error, "regulariser": regulariser}
 
 
-def _regulariser(settings: TeacherSettings, latents: Tensor, slices: Tensor) -> Tensor:
+def _regulariser(
+    settings: TeacherSettings, latents: Tensor, slices: Tensor, num_apart: int
+) -> Tensor:
     if settings.regulariser == "vicreg":
         return vicreg(latents)
     world = dist.get_world_size() if dist.is_initialized() else 1
-    share = settings.batch_windows // settings.workers
-    # Groups divide a worker's share, so that one process mixes the samples that several mix.
-    mixed = mixed_samples(latents, max(1, min(settings.sigreg_mix, share & -share)))
+    mixed = mixed_samples(latents, max(1, min(settings.sigreg_mix, num_apart & -num_apart)))
     return sigreg(mixed, slices) * (NUM_REFERENCE / (len(mixed) * world))
 
 

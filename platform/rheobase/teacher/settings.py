@@ -20,6 +20,14 @@ class TeacherSettings(Settings):
     """Time constants of the causal exponential filters through which the encoder sees counts."""
     horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0,)
     """Lengths of the stretches after the present whose latents are predicted."""
+    encoder: Literal["linear", "mlp", "gru", "tcn", "transformer"] = "linear"
+    """What makes latents of the filtered counts: a linear map of each session's units alone; or,
+    added to it and shared by sessions, two hidden layers, a GRU, causal dilated convolutions, or
+    causal attention."""
+    encoder_width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
+    """Hidden units of the encoder's shared part; linear has none."""
+    context_ms: Positive = 320.0
+    """How far back tcn and transformer look, and how long a gru runs before its latents count."""
     views: Literal["none", "unit_dropout", "half_units"] = "none"
     """Units seen in training: all; a random three quarters for the past; or a random half for the
     past, the other half for the future."""
@@ -34,7 +42,12 @@ class TeacherSettings(Settings):
     sigreg_mix: Literal[1, 2, 4, 8, 16, 32] = 16
     """Samples that are mixed before SIGReg sees their distribution; 1 as published."""
     steps: Annotated[int, Field(ge=1)] = 1000
-    """Optimiser steps."""
+    """Optimiser steps for each session at most."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Checks of the held-out loss, 100 steps a session apart, without a new best after which
+    training ends and the best is kept; a tenth of the train groups, where there are ten, is then
+    held out. 0: train on all of them to the end. On short recordings the held-out loss rises
+    while the latents still improve."""
     batch_windows: Annotated[int, Field(ge=2)] = 4096
     """Samples in a batch, over all workers; few find only the dimensions of largest variance."""
     read_in_step: Positive = 0.1
@@ -42,6 +55,8 @@ class TeacherSettings(Settings):
     unit variance have a length of about 1."""
     learning_rate: Positive = 5e-3
     """Peak learning rate of the predictor (AdamW), cosine to zero."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products in training; bfloat16 is for GPUs that have it."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
     seed: int = 0

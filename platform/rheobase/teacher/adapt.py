@@ -1,0 +1,131 @@
+"""How much of an unseen session a trained teacher needs to read it."""
+
+# Shape legend: T bins, D latent dimensions.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rheobase.core.errors import DataError
+from rheobase.shards.covariates import true_latents_of
+from rheobase.shards.shard import GAP, TRAIN, Shard
+from rheobase.shards.timeline import timeline_of
+from rheobase.teacher.baselines import COUNTS, PCA, TRUE, Code, first_components, smoothed_counts
+from rheobase.teacher.encode import encode
+from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.evaluate import FUTURES_MS
+from rheobase.teacher.evidence import WINDOW_MS, evidence
+from rheobase.teacher.fit import fit_teacher, start_teacher
+
+ALL, OWN, START = "all", "own_teacher", "untrained_read_in"
+ENOUGH = 0.95
+"""Share of what all minutes give at which fewer are called enough."""
+
+
+def adapt(
+    teacher: Teacher,
+    shard: Shard,
+    minutes: Sequence[float],
+    window_ms: float,
+    on_code: Callable[[str], None] = lambda name: None,
+) -> tuple[Teacher, dict[str, Any]]:
+    """Fit the read-in of an unseen session with the teacher's trunk and predictor kept as they are.
+
+    Parameters
+    ----------
+    teacher
+        Trained on other sessions.
+    shard
+        The unseen session.
+    minutes
+        Amounts of its train bins to fit on, the first of the recording; all are tried besides.
+    window_ms
+        As of `fit_teacher`.
+    on_code
+        Called with the name of each code as it is made.
+
+    Returns
+    -------
+    The teacher of the session, its read-in fitted on all train bins; and a report. Its tables are
+    those of `rheobase.teacher.evidence.evidence`, all scored on the same test bins, with a column
+    for each of ``codes``: the amounts, ``all``, ``untrained_read_in``, and, fitted on all train
+    bins, ``own_teacher`` (trunk and predictor of the session's own), ``pca`` and
+    ``smoothed_counts``. ``train_minutes`` is how much there is, ``enough_minutes`` the least
+    amount whose ``judged_by`` reaches `ENOUGH` times that of all.
+
+    Raises
+    ------
+    DataError
+        The teacher knows the session, or an amount is more than there is or less than a window.
+    """
+    if shard.session_id in teacher.num_units:
+        raise DataError(
+            f"{shard.session_id}: a session to adapt to must be unseen, but the teacher "
+            "was trained on it; name another"
+        )
+    line = timeline_of(shard)
+    train_minutes = int(line.train.sum()) * line.bin_ms / 60_000
+    for amount in minutes:
+        if not window_ms / 60_000 <= amount <= train_minutes:
+            raise DataError(
+                f"{shard.session_id}: minutes to fit on must lie between a window and its "
+                f"{train_minutes:.2f} minutes of train, but got {amount:g}"
+            )
+    settings = teacher.settings
+
+    def fitted(given: Shard, shared: Teacher | None) -> Teacher:
+        return fit_teacher([given], settings, window_ms, shared=shared)
+
+    codes: dict[str, Code] = {}
+    for amount in sorted({*minutes}):
+        on_code(f"{amount:g} min")
+        codes[f"{amount:g} min"] = encode(fitted(first_minutes(shard, amount), teacher), shard)
+    on_code(ALL)
+    adapted = fitted(shard, teacher)
+    codes[ALL] = encode(adapted, shard)
+    on_code(OWN)
+    codes[OWN] = encode(fitted(shard, None), shard)
+    codes[START] = encode(start_teacher([shard], settings, "untrained"), shard)
+    counts = smoothed_counts(shard)
+    codes[PCA] = first_components(counts, line.train, settings.latent_dim)
+    codes[COUNTS] = counts
+    true = true_latents_of(shard)
+    given = codes if true is None else {**codes, TRUE: true[1]}
+    found = evidence(shard, given, FUTURES_MS)
+    found.pop("spectra")
+    return adapted, {
+        "session": shard.session_id,
+        "trained_on": sorted(teacher.num_units),
+        "train_minutes": train_minutes,
+        "window_ms": WINDOW_MS,
+        "codes": list(codes),
+        **_enough(found, sorted({*minutes}), train_minutes),
+        **found,
+    }
+
+
+def first_minutes(shard: Shard, minutes: float) -> Shard:
+    """Return a shard of whose train bins only the first are left to train on."""
+    left = round(minutes * 60_000 / shard.bin_ms)
+    segments = []
+    for segment in shard.segments:
+        train = segment.split == TRAIN
+        beyond = train & (np.cumsum(train) > left)
+        left -= int((train & ~beyond).sum())
+        segments.append(replace(segment, split=np.where(beyond, GAP, segment.split)))
+    return replace(shard, segments=tuple(segments))
+
+
+def _enough(
+    found: Mapping[str, Any], minutes: Sequence[float], train_minutes: float
+) -> dict[str, Any]:
+    """Return the least amount that reads nearly as well as all, judged by the truth if known."""
+    judged_by = "true_latents_r2" if found["true_latents_r2"] else "future_counts_r2"
+    # The mean over latents is the last row; the nearest future is the first.
+    row = found[judged_by][-1 if judged_by == "true_latents_r2" else 0]
+    enough = [one for one in minutes if row[f"{one:g} min"] >= ENOUGH * row[ALL]]
+    return {"judged_by": judged_by, "enough_minutes": min([*enough, train_minutes])}
