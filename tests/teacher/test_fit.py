@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,20 +7,22 @@ import torch
 from rheobase.core.errors import DataError
 from rheobase.shards.counts import Counts
 from rheobase.shards.shard import Segment, Shard
+from rheobase.teacher import fit
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import ReadIn, Teacher
 from rheobase.teacher.features import future_counts
-from rheobase.teacher.fit import TrainingFailed, fit_teacher
+from rheobase.teacher.fit import TrainingFailed, fit_teacher, start_teacher, trained
 from rheobase.teacher.moments import Moments
 from rheobase.teacher.settings import TeacherSettings
 
-SETTINGS = TeacherSettings(latent_dim=3, steps=600, batch_windows=32, sigreg_slices=16)
+SETTINGS = TeacherSettings(latent_dim=3, steps=200, batch_windows=32, sigreg_slices=16)
 
 
 def shard_of(counts):
     zeros = np.zeros(len(counts), np.int32)
     split = np.where(np.arange(len(counts)) < 3000, 0, 1).astype(np.int8)
-    segment = Segment(Counts.of_dense(counts), 0.0, "", split, zeros, zeros - 1, zeros - 1)
+    group = (np.arange(len(counts)) // 100).astype(np.int32)
+    segment = Segment(Counts.of_dense(counts), 0.0, "", split, group, zeros - 1, zeros - 1)
     no = np.zeros(0, bool)
     units = counts.shape[1]
     return Shard(
@@ -32,15 +36,80 @@ def shard():
     return shard_of(np.random.default_rng(0).poisson(0.2, (4000, 8)).astype(np.uint8))
 
 
-def test_training_resumed_from_a_report_ends_as_if_never_stopped(shard):
+@pytest.fixture(scope="module")
+def others(shard):
+    """Five more sessions of other units."""
+    draw = np.random.default_rng(1)
+    return [
+        replace(shard_of(draw.poisson(0.2, (4000, units)).astype(np.uint8)), session_id=f"o{units}")
+        for units in range(4, 9)
+    ]
+
+
+@pytest.mark.parametrize("changes", [{}, {"patience": 1}, {"encoder": "gru", "context_ms": 80.0}])
+def test_training_resumed_from_a_report_ends_as_if_never_stopped(
+    shard, others, changes, monkeypatch
+):
+    monkeypatch.setattr(fit, "VISIT_STEPS", 10)
+    settings = SETTINGS.model_copy(update={"workers": 1, "steps": 20, **changes})
+    sessions = [shard, *others]
     states = {}
     whole = fit_teacher(
-        [shard], SETTINGS, 1000.0, on_report=lambda at, _, state: states.setdefault(at, state())
+        sessions, settings, 1000.0, on_report=lambda at, _, state: states.setdefault(at, state())
     )
-    again = fit_teacher([shard], SETTINGS, 1000.0, resume=states[500])
-    np.testing.assert_array_equal(encode(whole, shard), encode(again, shard))
-    stored = Teacher.from_state(whole.state())
-    np.testing.assert_array_equal(encode(stored, shard), encode(whole, shard))
+    assert list(states) == [60, 120]  # of six sessions, ten steps each
+    again = fit_teacher(sessions, settings, 1000.0, resume=states[60])
+    stored = trained(states[120])
+    for one in sessions:
+        np.testing.assert_array_equal(encode(whole, one), encode(again, one))
+        np.testing.assert_array_equal(encode(stored, one), encode(whole, one))
+
+
+def test_training_ends_at_the_patience_and_keeps_the_best(shard):
+    settings = SETTINGS.model_copy(update={"patience": 2, "steps": 1000, "workers": 1})
+    seen, states = [], []
+
+    def report(step, metrics, state):
+        seen.append(metrics["held_out"])
+        states.append(state())
+
+    teacher = fit_teacher([shard], settings, 1000.0, on_report=report)
+    best = int(np.argmin(seen))
+    assert len(seen) == best + 3 < 10  # noise: nothing to learn
+    kept = Teacher.from_state(states[best]["teacher"])
+    np.testing.assert_array_equal(encode(teacher, shard), encode(kept, shard))
+    np.testing.assert_array_equal(encode(trained(states[-1]), shard), encode(kept, shard))
+
+
+def test_every_session_is_trained(shard, others):
+    settings = SETTINGS.model_copy(update={"steps": 5})
+    start = start_teacher([shard, *others], settings)
+    teacher = fit_teacher([shard, *others], settings, 1000.0)
+    for one in (shard, *others):
+        moved = encode(teacher, one) - encode(start, one)
+        assert np.abs(moved).max() > 0.1
+
+
+def test_a_shared_trunk_and_predictor_stay_and_the_read_in_learns(shard, others):
+    settings = SETTINGS.model_copy(update={"encoder": "tcn", "encoder_width": 8})
+    teacher = fit_teacher([shard], settings, 1000.0)
+    adapted = fit_teacher(others[:1], settings, 1000.0, shared=teacher)
+    for name in ("trunk", "predictor"):
+        for one, other in zip(
+            getattr(teacher, name).parameters(), getattr(adapted, name).parameters(), strict=True
+        ):
+            assert torch.equal(one, other)
+    start = start_teacher(others[:1], settings)
+    key = others[0].session_id
+    assert not torch.equal(adapted.reader(key).weight, start.reader(key).weight)
+
+
+def test_sessions_without_a_common_state_are_refused(shard, others):
+    def in_state(one, state):
+        return replace(one, segments=tuple(replace(s, state=state) for s in one.segments))
+
+    with pytest.raises(DataError, match=r"in common.*o4: passive; s\.1: active; train on"):
+        fit_teacher([in_state(shard, "active"), in_state(others[0], "passive")], SETTINGS, 1000.0)
 
 
 def test_a_latent_sees_no_bin_after_its_own(shard):

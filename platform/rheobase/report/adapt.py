@@ -35,10 +35,8 @@ def adaptation_table(report: Report) -> Table:
 def enough_told(report: Report) -> str:
     """Return in a sentence how much of the session is enough."""
     least, whole = report["enough_minutes"], report["train_minutes"]
-    what = words(report["judged_by"])
-    if least < whole:
-        return f"{least:g} minutes of train give at least 95 % of the {what} that all {whole:.1f} give."
-    return f"No amount tried gives 95 % of the {what} that all {whole:.1f} minutes of train give."
+    told = f"95 % of the {words(report['judged_by'])} of all {whole:.1f} minutes of train"
+    return f"{least:g} minutes give {told}." if least < whole else f"No amount tried gives {told}."
 
 
 def _scores(report: Report) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -199,7 +199,7 @@ def train_moments(shard: Shard, settings: TeacherSettings) -> tuple[Moments, Seq
     used[window_starts(line, TRAIN, longest + 1)] = True
     past = Moments(shard.num_units * len(settings.filters_ms))
     future = [Moments(shard.num_units) for _ in settings.horizons_ms]
-    begins = np.arange(0, len(line), CHUNK_BINS)
+    begins = np.unique(np.flatnonzero(used) // CHUNK_BINS) * CHUNK_BINS
     most = STRETCH_BINS // CHUNK_BINS
     if len(begins) > most:
         begins = begins[np.linspace(0, len(begins) - 1, most).round().astype(int)]
