@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rheobase.report.teacher import verdict
 from rheobase.sessions.load import load_session
 from rheobase.sessions.planted import NAMES
 from rheobase.sessions.selection import select_units
@@ -71,7 +72,16 @@ def test_every_representation_predicts_the_same_future(report):
 def test_a_living_teacher_fills_its_dimensions(report):
     assert report["latents"]["effective_rank"] > 3.0
     assert report["latents"]["least_std"] > 0.2
-    assert 0 <= report["latents"]["session_share"] < 0.2
+    assert 0 <= report["latents"]["session_share"] < 0.1
+    assert all(row["target_std"] > 0.3 for row in report["prediction"])
+
+
+def test_without_a_regulariser_the_report_shows_the_future_collapsed(shards):
+    settings = SETTINGS.model_copy(update={"regulariser": "none", "steps": 100})
+    alone = shards[:1]
+    report = evaluate(fit_teacher(alone, settings, 1000.0), alone)
+    assert all(row["target_std"] < 0.01 for row in report["prediction"])
+    assert "has collapsed" in " ".join(verdict(report))
 
 
 def test_a_collapsed_teacher_is_seen(teacher, shards):

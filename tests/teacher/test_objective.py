@@ -117,6 +117,20 @@ def test_the_weight_of_sigreg_means_the_same_at_any_batch():
     np.testing.assert_allclose(terms, terms[0], rtol=1e-5)
 
 
+def test_latents_that_tell_the_session_cost_the_regulariser_more():
+    """A step's batch is of one session, so that a session's own mean is seen as what it is."""
+    draw = torch.Generator().manual_seed(0)
+    latents, targets = (torch.randn(2048, *one, generator=draw) for one in ((4,), (1, 4)))
+    slices = random_slices(4, 16, draw)
+    costs = [
+        float(
+            lejepa_loss(SETTINGS, latents + shift, targets, targets, slices, 2048)[1]["regulariser"]
+        )
+        for shift in (0.0, 0.5, 1.0)
+    ]
+    assert costs[0] * 2 < costs[1] < costs[2]
+
+
 def test_mixing_keeps_second_moments_and_takes_the_tails_off():
     skewed = torch.distributions.Exponential(1.0)
     with torch.random.fork_rng():

@@ -35,8 +35,8 @@ def adaptation_table(report: Report) -> Table:
 def enough_told(report: Report) -> str:
     """Return in a sentence how much of the session is enough."""
     least, whole = report["enough_minutes"], report["train_minutes"]
-    told = f"95 % of the {words(report['judged_by'])} of all {whole:.1f} minutes of train"
-    return f"{least:g} minutes give {told}." if least < whole else f"No amount tried gives {told}."
+    told = f"95 % of the {words(report['judged_by'])} of all {whole:.1f} min of train"
+    return f"With {least:g} min: {told}." if least < whole else f"No amount tried gives {told}."
 
 
 def _scores(report: Report) -> Iterator[tuple[str, Mapping[str, Any]]]:

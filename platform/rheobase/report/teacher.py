@@ -18,6 +18,8 @@ from rheobase.report.page import inline, template
 PAGE = "report.html"
 LEVEL = 0.02
 """Scores closer than this are called level in the verdict."""
+COLLAPSED = 0.1
+"""A side of the prediction whose dimensions have a smaller standard deviation has collapsed."""
 TOLD = 0.1
 """What no code scores above is told by none."""
 MOST_SESSIONS = 4
@@ -113,6 +115,12 @@ def verdict(report: Row) -> list[str]:
         )
     else:
         sentences.append("The latents are constant: this teacher has collapsed.")
+    spread = [row["target_std"] for row in report["prediction"] if row["target_std"] is not None]
+    if spread and min(spread) < COLLAPSED:
+        sentences.append(
+            "The future that is predicted has collapsed: its standard deviation is "
+            f"{min(spread):.3f}."
+        )
     clock = next(row for row in report["shares"] if row["measure"] == "clock_share")
     if clock["teacher"] is not None:
         true = clock.get("true_latents")

@@ -49,7 +49,8 @@ def evaluate(
     Gaussian sample of the same size, `clock_share`, `session_share`.
 
     ``prediction``: for each horizon the share of the future latents' variance that the predictor,
-    persistence and the mean leave unexplained (1: no better than the mean).
+    persistence and the mean leave unexplained (1: no better than the mean), and `target_std`,
+    the mean standard deviation of the future's dimensions: near 0 it has collapsed.
 
     Tables with a column for each of `codes`, in which the teacher stands beside the baselines of
     `rheobase.teacher.baselines.codes_of`: ``future_counts_r2``, the held-out R² of the smoothed
@@ -165,6 +166,7 @@ def _prediction(
         rows.append(
             {
                 "horizon_ms": num_bins * timeline.bin_ms,
+                "target_std": float(asked.std(axis=0).mean()) if len(now) else None,
                 **{
                     name: float(((asked - guess) ** 2).sum() / total) if total > 0 else None
                     for name, guess in guesses.items()
