@@ -20,6 +20,7 @@ from rheobase.study.search_settings import Choice
 from rheobase.study.sizes import SessionSize, sizes_of
 from rheobase.study.spec import StudySpec, dump_study
 from rheobase.study.statistics import least_p
+from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
 # holds the estimates against it.
@@ -31,6 +32,8 @@ SIMULATE_S_PER_COUNT = 50e-9
 """CPU seconds to simulate a bin of 10 ms of a planted unit."""
 STEP_S_PER_SAMPLE = 9e-6
 """CPU seconds of a teacher's training step for a sample of its batch; most of it is SIGReg's."""
+STEP_COSTS = {"linear": 1.0, "mlp": 1.1, "gru": 3.0, "tcn": 3.0, "transformer": 3.0}
+"""How much dearer a step is with each encoder."""
 FILTER_S_PER_COUNT = 20e-9
 """CPU seconds of one causal filter for a count."""
 EVALUATE_S_PER_COUNT = 220e-9
@@ -242,11 +245,15 @@ def _ingest_hours(size: SessionSize, row: SessionEstimate) -> float:
 
 def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
     teacher = spec.teacher
+    num_sessions = sum(row.num_sessions for row in rows)
     counts = sum(row.num_sessions * row.num_bins * row.num_kept_units for row in rows)
     counts *= len(teacher.filters_ms)
-    # Every worker filters every session, and the latents take it once more.
-    filtering = (teacher.workers + 1) * FILTER_S_PER_COUNT
-    steps_s = teacher.steps * teacher.batch_windows * STEP_S_PER_SAMPLE if rows else 0.0
+    # Every worker filters every session for its moments and for training, of which it keeps what
+    # it can hold; the latents and the untrained encoder take it three times more.
+    visits = 1 if num_sessions <= TOGETHER else math.ceil(teacher.steps / VISIT_STEPS)
+    filtering = (teacher.workers * (1 + visits) + 3) * FILTER_S_PER_COUNT
+    samples = num_sessions * teacher.steps * teacher.batch_windows
+    steps_s = samples * STEP_S_PER_SAMPLE * STEP_COSTS[teacher.encoder]
     report = len(teacher.horizons_ms) * EVALUATE_S_PER_COUNT
     return (steps_s + counts * (filtering + report)) / 3600
 
@@ -338,14 +345,26 @@ def _memory(
         )
         for size, _ in pairs
     )
-    filters, neurons = len(spec.teacher.filters_ms), most(spec, "num_neurons")
+    filters, horizons = len(spec.teacher.filters_ms), len(spec.teacher.horizons_ms)
+    neurons = most(spec, "num_neurons")
     seeds = max(len(spec.seeds.select), len(spec.seeds.report))
-    filtered = [4 * row.num_bins * row.num_kept_units * filters for row in rows]
-    # A worker of the teacher holds every session's filtered counts, and one's while they are made.
-    training = sum(row.num_sessions * one for row, one in zip(rows, filtered, strict=True))
-    training += 2 * max(filtered)
-    # Its report holds one session's at a time, in float64, in about five copies.
-    reporting = 10 * max(filtered)
+    # A worker of the teacher holds the stretches of a few sessions in half precision, what one of
+    # them is made from, and each session's components.
+    stretches = sorted(
+        (min(row.num_bins, STRETCH_BINS) * row.num_kept_units, row.num_sessions) for row in rows
+    )[::-1]
+    largest = [counts for counts, num in stretches for _ in range(min(num, TOGETHER))][:TOGETHER]
+    training = 2 * (filters + horizons) * sum(largest) + 16 * largest[0]
+    training += sum(
+        4
+        * row.num_sessions
+        * min(MAX_COMPONENTS, filters * row.num_kept_units)
+        * (filters + horizons)
+        * row.num_kept_units
+        for row in rows
+    )
+    # Its report holds one session's counts at a time, in float64, in about five copies.
+    reporting = 40 * filters * max(row.num_bins * row.num_kept_units for row in rows)
     student = max(
         row.num_bins
         # Counts and their smoothed copies; spikes and features, trained and not; float64 copies.

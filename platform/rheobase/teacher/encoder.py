@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from rheobase.teacher.moments import Moments
 from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.sizes import MAX_COMPONENTS
 from rheobase.teacher.trunk import Trunk, start_weights
 
 NUM_LEADING = 64
 """Principal components on which a read-in starts, to start where the population shares variance."""
 
 
-MAX_COMPONENTS = 1024
-"""Principal components that a read-in keeps: beyond them a session of many units has noise."""
 SECOND_MS = 1000.0
 """A read-in has one principal component for each second of train bins at most, the leading ones: of
 more, a recording of minutes is learnt by heart."""

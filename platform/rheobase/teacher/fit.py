@@ -24,12 +24,9 @@ from rheobase.teacher.objective import lejepa_loss, view_masks
 from rheobase.teacher.optimiser import PolarMomentum
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sigreg import random_slices
+from rheobase.teacher.sizes import TOGETHER, VISIT_STEPS
 from rheobase.teacher.source import Batch, Source, Stretch, longest_horizon, train_moments
 
-VISIT_STEPS = 100
-"""Steps on each session between two reports."""
-TOGETHER = 4
-"""Sessions that take turns step by step, and are held in memory filtered."""
 OnReport = Callable[[int, dict[str, float], Callable[[], dict[str, Any]]], None]
 
 

@@ -22,9 +22,8 @@ from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts, future_counts, horizon_bins
 from rheobase.teacher.moments import Moments
 from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.sizes import STRETCH_BINS
 
-STRETCH_BINS = 131_072
-"""Bins of a session that are held filtered at a time: 22 minutes of 10 ms."""
 CHUNK_BINS = 8192  # of moments
 RUN_BINS = 16
 """Presents that share a context, where the encoder takes one: reading it costs as much as they."""
