@@ -133,16 +133,16 @@ def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_
     (tmp_path / "teacher.toml").write_text(TEACHER)
     script = """
     rm "$DISK/filler"
-    export RHEOBASE_HOME="$DISK/home"
+    export RHEOBASE_HOME="$DISK/kept"
     "$PYTHON" -m rheobase pretrain teacher.toml > out 2> told &
-    until ls "$DISK"/home/latents/.train/*/checkpoint.pt > /dev/null 2>&1; do
+    until ls "$DISK"/kept/latents/.train/*/checkpoint.pt > /dev/null 2>&1; do
         kill -0 $! || break
         sleep 0.05
     done
     cat /dev/zero > "$DISK/filler" 2> /dev/null
     truncate -s -60k "$DISK/filler"  # for anything but a checkpoint
     wait $!; echo $?
-    cp -r "$DISK"/home/latents/.train/*/ training
+    cp -r "$DISK"/kept/latents/.train/*/ training
     rm "$DISK/filler"
     "$PYTHON" -m rheobase pretrain teacher.toml > out2 2> told2; echo $?
     """
