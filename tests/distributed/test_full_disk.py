@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from rheobase.core.artifacts import write_json
 from rheobase.study.ledger import Ledger
@@ -69,6 +70,19 @@ def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
     )
 
 
+TEACHER = """
+name = "full"
+[data]
+sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
+[teacher]
+latent_dim = 2
+steps = 1100
+batch_windows = 32
+predictor_width = 1024
+workers = 2
+"""
+
+
 def numbers(run):
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
         return [(r.request, r.status, r.result and r.result.replicates) for r in ledger.records()]
@@ -111,6 +125,37 @@ def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(r
     ranking = json.loads((tmp_path / "ranking.json").read_text())
     assert {row["status"] for row in ranking["trials"]} == {"complete"}
     assert len(ranking["trials"]) == 4
+
+
+def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_from_the_last(
+    root, tmp_path
+):
+    (tmp_path / "teacher.toml").write_text(TEACHER)
+    script = """
+    rm "$DISK/filler"
+    export RHEOBASE_HOME="$DISK/kept"
+    "$PYTHON" -m rheobase pretrain teacher.toml > out 2> told &
+    until ls "$DISK"/kept/latents/.train/*/checkpoint.pt > /dev/null 2>&1; do
+        kill -0 $! || break
+        sleep 0.05
+    done
+    cat /dev/zero > "$DISK/filler" 2> /dev/null
+    truncate -s -60k "$DISK/filler"  # for anything but a checkpoint
+    wait $!; echo $?
+    cp -r "$DISK"/kept/latents/.train/*/ training
+    rm "$DISK/filler"
+    "$PYTHON" -m rheobase pretrain teacher.toml > out2 2> told2; echo $?
+    """
+    done = run_on_a_full_disk(tmp_path, script, 100, root)
+    assert done.stdout.split() == ["2", "0"], (tmp_path / "told").read_text()
+    told = (tmp_path / "told").read_text().strip().splitlines()
+    assert told[-1].startswith("ArtifactError: the disk must have room")
+    assert told[-1].endswith("make some, then give the same command again")
+    assert not any("Traceback" in line for line in told)
+    assert (tmp_path / "out").read_text() == ""
+    kept = torch.load(tmp_path / "training" / "checkpoint.pt", weights_only=True)
+    assert 0 < kept["step"] < 1100
+    assert not list((tmp_path / "training").glob(".*.*"))
 
 
 def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(root, tmp_path):

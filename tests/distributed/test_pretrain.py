@@ -10,6 +10,7 @@ from rheobase.core.errors import DataError
 from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
+from rheobase.study.listener import Silent
 from rheobase.study.spec import dump_study, parse_study
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
@@ -29,7 +30,7 @@ def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
     paths, _ = stored
     spec = with_teacher(tiny, workers=2, sigreg_weight=0.5)
-    folder = pretrain(spec, paths)
+    folder = pretrain(spec, paths, Silent())
     assert capfd.readouterr().out == ""
     shards = [read_shard(path) for path in paths]
     alone = fit_teacher(shards, spec.teacher, spec.data.window_ms)
@@ -47,7 +48,7 @@ def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
     assert sorted(manifest["parents"]) == sorted(path.parent.name for path in paths)
     assert read_json(folder / "report.json")
     made = (folder / "teacher.pt").stat().st_mtime_ns
-    assert pretrain(spec, paths[::-1]) == folder
+    assert pretrain(spec, paths[::-1], Silent()) == folder
     assert (folder / "teacher.pt").stat().st_mtime_ns == made
     assert [path.name for path in (tmp_path / "latents" / ".train").iterdir()] == [
         f"{folder.name}.lock"
@@ -59,7 +60,7 @@ def test_a_teacher_that_cannot_be_trained_is_told_in_one_line(
 ):
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
     with pytest.raises(DataError, match="multiple of the 2 workers") as caught:
-        pretrain(with_teacher(tiny, batch_windows=3), stored[0])
+        pretrain(with_teacher(tiny, batch_windows=3), stored[0], Silent())
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "latents").glob("[0-9a-f]*"))
 

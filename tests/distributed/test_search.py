@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -189,10 +188,7 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    deadline = time.monotonic() + 20  # workers notice the end of their raylet, and then leave
-    while left := processes_of_session(process.pid):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+    assert processes_of_session(process.pid) == []
     with Ledger.open_existing(tmp_path / "ledger.sqlite") as ledger:
         assert "running" in [record.status for record in ledger.records()]
         assert list((tmp_path / "trials").glob("*/*checkpoint.pt"))

@@ -8,6 +8,7 @@ import time
 import urllib.request
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rheobase.cli.results import ranking_of
 from rheobase.report.tensorboard import TensorBoardLog
@@ -86,6 +87,8 @@ def test_tensorboard_shows_each_trial_with_its_settings_measures_and_status(
 def test_a_failed_trial_is_a_failure_and_a_killed_one_is_unknown(tmp_path, trial_of, spec_of):
     log = TensorBoardLog(tmp_path, spec_of)
     failed, killed = trial_of(0, status="failed"), trial_of(1, status="failed")
+    log.teacher_progress(100, 100, {"loss": 0.5})  # its curve is no trial
+    log.teacher_ended()
     log.trial_started(failed.request)
     log.trial_ended(failed)
     log.trial_started(killed.request)
@@ -95,6 +98,36 @@ def test_a_failed_trial_is_a_failure_and_a_killed_one_is_unknown(tmp_path, trial
     assert status == {"t0": "STATUS_FAILURE", "t1": "STATUS_UNKNOWN"}
 
 
-def test_nothing_is_written_before_a_trial_starts(tmp_path, spec_of):
+def test_nothing_is_written_before_a_report_or_a_trial(tmp_path, spec_of):
     TensorBoardLog(tmp_path, spec_of).stage("ingest", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_teachers_curve_can_be_read_while_it_grows_and_does_not_double_when_it_goes_on(
+    tmp_path, spec_of
+):
+    def curve(tag):
+        events = EventAccumulator(str(tmp_path / "tensorboard" / "teacher")).Reload()
+        return [(event.step, event.value) for event in events.Scalars(tag)]
+
+    killed = TensorBoardLog(tmp_path, spec_of)
+    killed.teacher_progress(100, 400, {"loss": 4.0, "held_out": 8.0})
+    killed.teacher_progress(200, 400, {"loss": 3.0, "held_out": 7.0})
+    assert curve("teacher/loss") == [(100, 4.0), (200, 3.0)]
+    time.sleep(1.1)  # files are read in the order of the seconds in their names
+    log = TensorBoardLog(tmp_path, spec_of)
+    for step, loss in ((100, 4.0), (200, 3.0), (300, 2.0), (400, 1.0)):
+        log.teacher_progress(step, 400, {"loss": loss})
+    log.teacher_ended()
+    assert curve("teacher/loss") == [(100, 4.0), (200, 3.0), (300, 2.0), (400, 1.0)]
+
+
+def test_the_columns_of_the_comparison_are_declared_though_the_teachers_curve_is_there_before(
+    tmp_path, trial_of, spec_of
+):
+    log = TensorBoardLog(tmp_path, spec_of)
+    log.teacher_progress(100, 100, {"loss": 0.5})
+    assert not list(tmp_path.glob("tensorboard/events.*"))
+    log.trial_started(trial_of(0, status="failed").request)
+    log.trial_started(trial_of(1, status="failed").request)
+    assert len(list(tmp_path.glob("tensorboard/events.*"))) == 1

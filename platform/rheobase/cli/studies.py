@@ -54,16 +54,26 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
         for note in report["notes"]:
             typer.echo(f"  missing: {note}")
         log.print(f"report: {page}", markup=False, soft_wrap=True)
+        if (folder / "tensorboard").exists():
+            log.print(f"TensorBoard: tensorboard --logdir {folder / 'tensorboard'}", soft_wrap=True)
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
     from rheobase.distributed.cluster import ray_session
     from rheobase.distributed.ingest import ingest
     from rheobase.distributed.pretrain import pretrain as train
+    from rheobase.distributed.pretrain import training_folder
+    from rheobase.report.tensorboard import TensorBoardLog
 
-    with ray_session("local"):
-        shards = ingest(spec)
-        return train(spec, shards), shards
+    try:
+        with ray_session("local"):
+            shards = ingest(spec)
+            listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)])
+            listener.stage("pretrain", f"{len(shards)} sessions")
+            return train(spec, shards, listener), shards
+    except KeyboardInterrupt:
+        log.print("interrupted; the same command goes on", style="yellow")
+        raise typer.Exit(130) from None
 
 
 def adapt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from rheobase.study.listener import Listener
 from rheobase.study.result import TrialRecord, TrialRequest
 
 log = Console(stderr=True)
+QUIET_S = 5.0  # between two lines of progress where they cannot replace one another
 
 
 def print_error(error: RheobaseError) -> None:
@@ -32,12 +34,42 @@ class Terminal:
     def __init__(self, others: list[Listener]) -> None:
         self._others = others
         self._done = 0
+        self._said_s = time.monotonic()
+        self._unsaid = ""
 
     def stage(self, name: str, detail: str) -> None:
         """Print the stage."""
         log.print(f"[bold]{name}[/bold] {detail}", soft_wrap=True)
+        self._said_s = time.monotonic()
         for other in self._others:
             other.stage(name, detail)
+
+    def teacher_progress(self, step: int, num_steps: int, values: Mapping[str, float]) -> None:
+        """Replace the line of the teacher's progress; where that cannot be, add one now and then.
+
+        A terminal that is not one gets a line every `QUIET_S` at most.
+        """
+        scalars = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self._unsaid = f"  teacher {step:>{len(str(num_steps))}}/{num_steps}  {scalars}"
+        if log.is_terminal:
+            width = log.width - 1
+            line = self._unsaid[:width].ljust(width)
+            log.print(line, end="\r", markup=False, highlight=False, no_wrap=True)
+        elif time.monotonic() - self._said_s >= QUIET_S:
+            self._say_line()
+        for other in self._others:
+            other.teacher_progress(step, num_steps, values)
+
+    def teacher_ended(self) -> None:
+        """Leave the last line of the teacher's progress where it is."""
+        if self._unsaid:
+            self._say_line()
+        for other in self._others:
+            other.teacher_ended()
+
+    def _say_line(self) -> None:
+        log.print(self._unsaid, markup=False, highlight=False, soft_wrap=True)
+        self._said_s, self._unsaid = time.monotonic(), ""
 
     def trial_started(self, request: TrialRequest) -> None:
         """Pass a start on."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -25,6 +26,7 @@ LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 256 * 2**20  # workers exchange references to shards, never their bytes
 RAY_FOLDER = "/tmp"  # sockets lie below it, whose paths may have 107 characters at most
 SESSION = "RHEOBASE_RAY_FOLDER"  # environment of every process of a local Ray session
+WORKER = b"workers/default_worker.py"  # in the command of Ray's workers until they have a title
 INSIST_S = 1.0  # between a Ctrl-C and the next, while it is not taken
 ANSWER_S = 5.0  # for a cluster's head to take a connection
 QUIET: Mapping[str, str] = {
@@ -125,23 +127,44 @@ def _ray_below(folder: Path, num_cpus: int | None) -> Iterator[None]:
             yield
     finally:
         try:
-            _uninterrupted(ray.shutdown)
+            _uninterrupted(_shut_down, folder=folder)
         finally:
             ray_constants.ENABLE_RAY_CLUSTER = several_nodes
 
 
-def _end_what_lives_on(folder: Path) -> None:
-    """End Ray's agents of a session whose driver was killed: they wait a minute for it.
+def _shut_down(folder: Path) -> None:
+    """End Ray, and with it its workers: they would notice and leave only later."""
+    ray.shutdown()
+    _end_what_lives_on(folder)
 
-    They are told by the session's folder, which they have in their environment from that driver
+
+def _end_what_lives_on(folder: Path) -> None:
+    """End Ray's workers and agents of a session that has ended, and await it.
+
+    Agents whose driver was killed would wait a minute for it.
+    """
+    while living := _processes_of(folder):
+        for number in living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """Return the ids of Ray's workers and agents of a session.
+
+    They are told by the session's folder, which they have in their environment from its driver
     alone.
     """
     entry = f"{SESSION}={folder}".encode()
+    found = []
     for process in Path("/proc").glob("[0-9]*"):  # none on macOS, where they are waited for
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's
-            is_ray = (process / "cmdline").read_bytes().startswith(b"ray::")
+            title = (process / "cmdline").read_bytes()
+            is_ray = title.startswith(b"ray::") or WORKER in title
             if is_ray and entry in (process / "environ").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
+                found.append(int(process.name))
+    return found
 
 
 def _loopback() -> str:

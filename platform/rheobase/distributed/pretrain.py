@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from rheobase.distributed.lock import sole_use
 from rheobase.distributed.train import train_teacher
 from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
+from rheobase.study.listener import Listener
 from rheobase.study.spec import StudySpec
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
@@ -30,9 +32,18 @@ from rheobase.teacher.flash import write_flash
 
 TEACHER = "teacher.pt"
 REPORT, FLASH = "report.json", "flash.npz"
+CURVES = "tensorboard"
 
 
-def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
+def training_folder(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
+    """Return where `pretrain` keeps what a teacher needs to go on: ``latents/.train/<digest>``.
+
+    A listener may write a folder ``tensorboard`` there, which is published with the latents.
+    """
+    return home() / "latents" / ".train" / digest(_made_of(spec, shard_paths))
+
+
+def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -> Path:
     """Return the folder of the teacher's latents, training the teacher if it is not there.
 
     Parameters
@@ -41,6 +52,8 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
         The study: its [teacher] table and the window.
     shard_paths
         Binned sessions.
+    listener
+        Hears of the teacher's progress, in this process.
 
     Returns
     -------
@@ -52,6 +65,8 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
     ------
     DataError
         The teacher cannot be trained on these sessions, or its loss is no longer finite.
+    ArtifactError
+        The disk is full.
     ClusterError
         Its workers died again and again.
 
@@ -60,26 +75,24 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
     The number of workers is a setting of the study, not of the machine. Training that was
     interrupted goes on from its last checkpoint.
     """
-    parents = [read_json(path.parent / MANIFEST)["digest"] for path in shard_paths]
-    made_of = {
-        "shards": sorted(parents),
-        "settings": spec.teacher.model_dump(mode="json"),
-        "window_ms": spec.data.window_ms,
-        "code": code_digest("teacher", "measures", "shards", "core"),
-    }
-    name = digest(made_of)
-    folder = home() / "latents" / name
-    training = home() / "latents" / ".train" / name
+    made_of = _made_of(spec, shard_paths)
+    training = training_folder(spec, shard_paths)
+    folder = home() / "latents" / training.name
     with sole_use(training.with_suffix(".lock"), wait=True):
         if is_published(folder):
             return folder
-        teacher = train_teacher(shard_paths, spec.teacher, spec.data.window_ms, training)
+        try:
+            teacher = train_teacher(
+                shard_paths, spec.teacher, spec.data.window_ms, training, listener
+            )
+        finally:
+            listener.teacher_ended()
         torch.set_num_threads(1)
         shards = [read_shard(path) for path in shard_paths]
         manifest = {
             **made_of,
-            "digest": name,
-            "parents": parents,
+            "digest": folder.name,
+            "parents": _parents(shard_paths),
             "sessions": sorted(shard.session_id for shard in shards),
             "versions": {"rheobase": __version__, "torch": version("torch"), "ray": version("ray")},
         }
@@ -89,5 +102,20 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path]) -> Path:
             write_latents(partial, latents)
             write_json(partial / REPORT, evaluate(teacher, shards, latents))
             write_flash(partial / FLASH, latents, shards)
+            if (training / CURVES).exists():
+                shutil.move(training / CURVES, partial / CURVES)
         shutil.rmtree(training, ignore_errors=True)
     return folder
+
+
+def _made_of(spec: StudySpec, shard_paths: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "shards": sorted(_parents(shard_paths)),
+        "settings": spec.teacher.model_dump(mode="json"),
+        "window_ms": spec.data.window_ms,
+        "code": code_digest("teacher", "measures", "shards", "core"),
+    }
+
+
+def _parents(shard_paths: Sequence[Path]) -> list[str]:
+    return [read_json(path.parent / MANIFEST)["digest"] for path in shard_paths]

@@ -78,7 +78,7 @@ def run_study(
         with ray_session(address):
             shards = ingest(spec)
             listener.stage("pretrain", f"{len(shards)} sessions")
-            latents = pretrain(spec, shards)
+            latents = pretrain(spec, shards, listener)
             inputs = _recorded_inputs(spec, run, shards, latents)
             digests = read_json(run / INPUTS)["digests"]
             taken = Fork(fork, run, digests) if fork else None

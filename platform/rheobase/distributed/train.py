@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import math
 import threading
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,26 @@ import torch.distributed as dist
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from rheobase.core.artifacts import PARTIALS, read_json, room_on_disk, whole_file, write_json
 from rheobase.core.errors import RheobaseError
-from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.cluster import ClusterError
 from rheobase.shards.store import read_shard
+from rheobase.study.listener import Listener
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.fit import fit_teacher, trained
+from rheobase.teacher.fit import TrainingFailed, fit_teacher, trained
 from rheobase.teacher.settings import TeacherSettings
 
 MAX_DEATHS = 2  # of a worker, after which training goes on from the last checkpoint
-STATE = "state.pt"
+HEAR_S = 0.5  # between two looks for what the workers have reported
+CHECKPOINT, REPORTS = "checkpoint.pt", "reports.json"
 
 
 def train_teacher(
-    shard_paths: Sequence[Path], settings: TeacherSettings, window_ms: float, folder: Path
+    shard_paths: Sequence[Path],
+    settings: TeacherSettings,
+    window_ms: float,
+    folder: Path,
+    listener: Listener,
 ) -> Teacher:
     """Train a teacher with its settings' number of workers.
 
@@ -42,20 +50,41 @@ def train_teacher(
     window_ms
         Longest stretch a sample may span.
     folder
-        Holds the checkpoints; training goes on from one that is there.
+        Holds ``checkpoint.pt``, from which training goes on if it is there, and
+        ``reports.json``, all reports up to it.
+    listener
+        Hears every report once, in this process; first those made before an interruption.
 
     Raises
     ------
     DataError
-        As `fit_teacher` raises it.
+        As `fit_teacher` raises it; of a loss that is not finite, with the checkpoint's path.
+    ArtifactError
+        The disk is full.
     ClusterError
         Workers died again and again.
+
+    Notes
+    -----
+    The files are the trainer's own, not Ray Train's, whose list of checkpoints is not written
+    whole: a kill or a full disk on the way would leave nothing to go on from.
     """
     workers = settings.workers
     available = ray.cluster_resources()
     use_gpu = available.get("GPU", 0) >= workers
     # Half a CPU each leaves one to spare on small machines; more workers than that share.
     share = min(0.5, round(available["CPU"] / workers - 5e-5, 4))
+    heard = 0
+
+    def hear() -> None:
+        nonlocal heard
+        for step, values in _reports(folder):
+            if step > heard:
+                listener.teacher_progress(step, settings.steps * len(shard_paths), values)
+                heard = step
+
+    for path in folder.glob(PARTIALS):  # of a process that was killed
+        path.unlink(missing_ok=True)
     for _ in range(MAX_DEATHS + 1):
         trainer = TorchTrainer(
             _train_worker,
@@ -63,6 +92,7 @@ def train_teacher(
                 "settings": settings,
                 "window_ms": window_ms,
                 "shards": list(shard_paths),
+                "folder": folder,
                 "rendezvous": folder / f"rendezvous-{uuid.uuid4().hex}",
                 "backend": "nccl" if use_gpu else "gloo",
             },
@@ -70,22 +100,16 @@ def train_teacher(
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": share}
             ),
-            run_config=ray.train.RunConfig(
-                name=folder.name,
-                storage_path=str(folder),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            ),
+            run_config=ray.train.RunConfig(name=folder.name, storage_path=str(folder)),
         )
         try:
-            result = _interruptible(trainer.fit)
+            _interruptible(trainer.fit, hear)
         except ray.train.WorkerGroupError as error:
             for failure in error.worker_failures.values():
-                _raise_told(failure)
+                _raise_told(failure, folder)
             last = str(error)
             continue
-        with result.checkpoint.as_directory() as checkpoint:
-            saved = torch.load(Path(checkpoint) / STATE, weights_only=True)
-        return trained(saved)
+        return trained(torch.load(folder / CHECKPOINT, weights_only=True))
     raise ClusterError(
         f"the teacher's workers must live, but died {MAX_DEATHS + 1} times: "
         f"{' '.join(last.split())[-300:]}"
@@ -112,22 +136,23 @@ def _train_worker(config: dict[str, Any]) -> None:
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
     )
-    checkpoint = ray.train.get_checkpoint()
-    resume = None
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            resume = torch.load(Path(folder) / STATE, weights_only=True)
+    folder: Path = config["folder"]
+    checkpoint = folder / CHECKPOINT
+    resume = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    first = resume["step"] if resume else 0
+    reports = [(step, values) for step, values in _reports(folder) if step <= first]
 
-    def report(step: int, metrics: dict[str, float], state: Callable[[], dict[str, Any]]) -> None:
-        values = {"step": step, **metrics}
+    def report(step: int, metrics: Mapping[str, float], state: Callable[[], Any]) -> None:
         if dist.get_rank() > 0:
-            ray.train.report(values)
             return
-        with temporary_folder() as folder:
-            saved = folder / "checkpoint"
-            saved.mkdir()
-            torch.save(state(), saved / STATE)
-            ray.train.report(values, checkpoint=ray.train.Checkpoint.from_directory(saved))
+        reports.append((step, {k: v for k, v in metrics.items() if math.isfinite(v)}))
+        content = io.BytesIO()
+        torch.save(state(), content)  # to a file it hides why it could not write
+        with room_on_disk("give the same command again"):
+            # Reports first: after a kill between the two, the last is made and said again.
+            write_json(folder / REPORTS, reports)
+            with whole_file(checkpoint) as partial:
+                partial.write_bytes(content.getvalue())
 
     try:
         fit_teacher(
@@ -141,9 +166,16 @@ def _train_worker(config: dict[str, Any]) -> None:
         dist.destroy_process_group()
 
 
-def _interruptible(fit: Callable[[], Any]) -> Any:
+def _reports(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Return step and values of each report so far."""
+    if not (folder / REPORTS).exists():
+        return []
+    return [(step, values) for step, values in read_json(folder / REPORTS)]
+
+
+def _interruptible(fit: Callable[[], object], meanwhile: Callable[[], None]) -> None:
     """Call Ray Train beside the main thread, in which it would replace Ctrl-C for good."""
-    outcome: Future[Any] = Future()
+    outcome: Future[object] = Future()
 
     def call() -> None:
         try:
@@ -152,12 +184,25 @@ def _interruptible(fit: Callable[[], Any]) -> Any:
             outcome.set_exception(error)
 
     threading.Thread(target=call, daemon=True).start()
-    return outcome.result()
+    while not outcome.done():
+        wait([outcome], timeout=HEAR_S)
+        meanwhile()
+    outcome.result()
 
 
-def _raise_told(failure: BaseException | None) -> None:
+def _raise_told(failure: BaseException | None, folder: Path) -> None:
     """Raise the error of this package that a worker failed with, if it is one."""
     while failure is not None:
+        if isinstance(failure, TrainingFailed):
+            raise TrainingFailed(f"{failure}; {_last_checkpoint(folder)}") from None
         if isinstance(failure, RheobaseError):
             raise failure from None
         failure = getattr(failure, "_base_exc", None) or failure.__cause__
+
+
+def _last_checkpoint(folder: Path) -> str:
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return "there was no checkpoint yet"
+    step = torch.load(path, weights_only=True, mmap=True)["step"]
+    return f"the last checkpoint, of step {step}, is kept: {path}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata, summary_v2
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
@@ -19,6 +19,7 @@ from rheobase.study.result import TrialRecord, TrialRequest
 from rheobase.study.spec import StudySpec
 
 FOLDER = "tensorboard"
+TEACHER = "teacher"
 METRICS = (
     "cca_heldout",
     "untrained",
@@ -35,7 +36,7 @@ METRICS = (
 
 
 class TensorBoardLog:
-    """A listener that writes ``RUN/tensorboard/<trial_id>/``.
+    """A listener that writes ``RUN/tensorboard/<trial_id>/`` and ``RUN/tensorboard/teacher/``.
 
     The full configuration is written when a trial starts and its status when it ends, so that
     a trial that fails early is there and one that was killed is not called a success. Of a
@@ -44,7 +45,8 @@ class TensorBoardLog:
     Parameters
     ----------
     run
-        Folder of the run; nothing is written before the first trial starts.
+        Folder of the run; nothing is written before the teacher's first report or the first
+        trial's start.
     spec
         The study.
     """
@@ -54,13 +56,30 @@ class TensorBoardLog:
         self._spec = spec
         self._writers: dict[str, EventFileWriter] = {}
         self._last_step: dict[str, int] = {}
+        self._teacher: EventFileWriter | None = None
 
     def stage(self, name: str, detail: str) -> None:
         """Stages have no place in TensorBoard."""
 
+    def teacher_progress(self, step: int, num_steps: int, values: Mapping[str, float]) -> None:
+        """Write the scalars of a step, in place of what earlier processes wrote of it."""
+        if self._teacher is None:
+            self._teacher = EventFileWriter(str(self._folder / TEACHER))
+            # TensorBoard drops what older files hold of the step of a start and of later ones.
+            start = SessionLog(status=SessionLog.START)
+            self._teacher.add_event(Event(session_log=start, step=step, wall_time=time.time()))
+        _write(self._teacher, _scalars({f"{TEACHER}/{k}": v for k, v in values.items()}), step)
+        self._teacher.flush()
+
+    def teacher_ended(self) -> None:
+        """Close the teacher's file."""
+        if self._teacher is not None:
+            self._teacher.close()
+            self._teacher = None
+
     def trial_started(self, request: TrialRequest) -> None:
         """Write the trial's full configuration."""
-        if not self._folder.exists():
+        if not list(self._folder.glob("events.*")):
             root = EventFileWriter(str(self._folder))
             _write(root, _declaration(request))
             root.close()

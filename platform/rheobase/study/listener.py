@@ -14,6 +14,12 @@ class Listener(Protocol):
     def stage(self, name: str, detail: str) -> None:
         """Tell that a stage begins: ``ingest``, ``pretrain``, ``search``, ``report``."""
 
+    def teacher_progress(self, step: int, num_steps: int, values: Mapping[str, float]) -> None:
+        """Tell scalars of the teacher's training; after an interruption from its first step on."""
+
+    def teacher_ended(self) -> None:
+        """Tell that the teacher trains no longer, however that ended."""
+
     def trial_started(self, request: TrialRequest) -> None:
         """Tell that a trial runs."""
 
@@ -29,6 +35,12 @@ class Silent:
 
     def stage(self, name: str, detail: str) -> None:
         """Ignore a stage."""
+
+    def teacher_progress(self, step: int, num_steps: int, values: Mapping[str, float]) -> None:
+        """Ignore the teacher."""
+
+    def teacher_ended(self) -> None:
+        """Ignore the teacher's end."""
 
     def trial_started(self, request: TrialRequest) -> None:
         """Ignore a start."""

@@ -1,0 +1,251 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rheobase.core.artifacts import read_json, write_json
+from rheobase.core.errors import DataError
+from rheobase.distributed.cluster import SESSION
+from rheobase.distributed.pretrain import pretrain, training_folder
+from rheobase.distributed.train import train_teacher
+from rheobase.study.listener import Silent
+from rheobase.study.spec import dump_study, parse_study
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(280)]
+
+STUDY = """
+name = "killed"
+[data]
+sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
+[teacher]
+latent_dim = 2
+steps = 700
+batch_windows = 64
+workers = 2
+"""
+
+
+class Ear(Silent):
+    def __init__(self):
+        self.heard = []
+
+    def teacher_progress(self, step, num_steps, values):
+        self.heard.append((step, num_steps, dict(values)))
+
+
+def with_teacher(spec, **changes):
+    table = dump_study(spec)
+    return parse_study({**table, "teacher": {**table["teacher"], **changes}})
+
+
+def same(one, other):
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def step_kept(folder):
+    """Return the step of a training's checkpoint; 0 where there is none."""
+    with suppress(FileNotFoundError):
+        return torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
+    return 0
+
+
+def processes(wanted):
+    """Return id and title of the processes whose id is wanted; those that wait to be reaped not."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, FileNotFoundError, PermissionError):
+            title = (process / "cmdline").read_bytes().strip(b"\0 ")
+            if title and wanted(int(process.name)):
+                found[int(process.name)] = title
+    return found
+
+
+def of_session(session):
+    return processes(lambda number: os.getsid(number) == session)
+
+
+def workers_of(ray_folder):
+    """Return the ids of the teacher's workers in the Ray session of a folder."""
+    entry = f"{SESSION}={ray_folder}".encode()
+
+    def is_ours(number):
+        return entry in Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
+
+    return [n for n, title in processes(is_ours).items() if b"TrainWorker" in title]
+
+
+def awaited(condition, seconds=100):
+    by = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < by, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def started(root, tmp_path):
+    """Return a function that starts the command line as a session of processes of its own."""
+    sessions = []
+    (tmp_path / "study.toml").write_text(STUDY)
+
+    def start(home):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rheobase", "pretrain", "study.toml"],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(root / "platform"),
+                "RHEOBASE_HOME": str(tmp_path / home),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        sessions.append(process)
+        return process
+
+    yield start
+    for process in sessions:
+        for number in of_session(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        process.communicate(timeout=30)
+
+
+def latents_of(home):
+    (folder,) = (path.parent for path in (home / "latents").glob("*/manifest.json"))
+    return folder
+
+
+def test_the_driver_hears_each_report_once_and_again_when_a_training_goes_on(
+    ray_with_two_cpus, stored, tiny, tmp_path
+):
+    paths, _ = stored
+    settings = tiny.teacher.model_copy(update={"steps": 700})
+    ear, again = Ear(), Ear()
+    train_teacher(paths, settings, 100.0, tmp_path, ear)
+    steps = [step for step, _, _ in ear.heard]
+    assert len(steps) >= 2
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 700
+    assert all(num_steps == 700 and values["loss"] > 0 for _, num_steps, values in ear.heard)
+    train_teacher(paths, settings, 100.0, tmp_path, again)
+    assert again.heard == ear.heard
+
+
+def test_a_teacher_whose_loss_is_never_finite_is_told_without_a_checkpoint(
+    ray_with_two_cpus, stored, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
+    spec = with_teacher(tiny, learning_rate=1e30)
+    with pytest.raises(
+        DataError, match=r"must stay finite.*; there was no checkpoint yet$"
+    ) as told:
+        pretrain(spec, stored[0], Silent())
+    assert "\n" not in str(told.value)
+
+
+def test_a_teacher_whose_loss_is_no_longer_finite_keeps_and_names_its_last_checkpoint(
+    ray_with_two_cpus, stored, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
+    spec = with_teacher(tiny, workers=2)
+    folder = training_folder(spec, stored[0])
+    settings = spec.teacher.model_copy(update={"steps": 40})
+    train_teacher(stored[0], settings, spec.data.window_ms, folder, Silent())
+    kept = folder / "checkpoint.pt"
+    state = torch.load(kept, weights_only=True)
+    for weight in state["teacher"]["weights"].values():
+        weight.mul_(1e30)
+    torch.save(state, kept)
+    before = kept.read_bytes()
+    with pytest.raises(DataError) as told:
+        pretrain(spec, stored[0], Silent())
+    assert str(told.value).endswith(f"; the last checkpoint, of step 40, is kept: {kept}")
+    assert "step 41 gave" in str(told.value)
+    assert "\n" not in str(told.value)
+    assert kept.read_bytes() == before
+
+
+def test_a_teacher_whose_worker_is_killed_ends_as_one_that_never_was(
+    ray_with_two_cpus, stored, tiny, tmp_path
+):
+    paths, _ = stored
+    settings = tiny.teacher.model_copy(update={"steps": 700, "workers": 2, "batch_windows": 64})
+    whole, killed, folder = Ear(), Ear(), tmp_path / "killed"
+    expected = train_teacher(paths, settings, 100.0, tmp_path / "whole", whole)
+    at = []
+
+    def kill():
+        awaited(lambda: step_kept(folder))
+        os.kill(awaited(lambda: workers_of(os.environ[SESSION]))[-1], signal.SIGKILL)
+        at.append(step_kept(folder))
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    found = train_teacher(paths, settings, 100.0, folder, killed)
+    thread.join(timeout=10)
+    assert 0 < at[0] < 700
+    assert same(found, expected)
+    assert killed.heard == whole.heard
+
+
+def test_a_command_that_is_killed_goes_on_from_its_checkpoint_and_ends_as_one_that_never_was(
+    started, tmp_path
+):
+    out, told = started("whole").communicate(timeout=200)
+    whole = latents_of(tmp_path / "whole")
+    assert out.startswith(f"latents: {whole}\n"), told
+    training = tmp_path / "killed" / "latents" / ".train" / whole.name
+
+    killed = started("killed")
+    awaited(lambda: step_kept(training))
+    awaited(lambda: list(training.glob("tensorboard/teacher/events.*")))
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait(timeout=30)
+    # Reports and checkpoint are of one training, so that a changed report shows that it went on.
+    reports = read_json(training / "reports.json")
+    assert reports[0][0] <= step_kept(training) < 700
+    reports[0][1]["loss"] = 1234.0
+    write_json(training / "reports.json", reports)
+
+    _, told = started("killed").communicate(timeout=200)
+    found = latents_of(tmp_path / "killed")
+    assert found.name == whole.name, told
+    for path in whole.glob("*.npy"):
+        assert (found / path.name).read_bytes() == path.read_bytes()
+    teachers = (torch.load(f / "teacher.pt", weights_only=True) for f in (whole, found))
+    assert same(*teachers)
+
+    curve, expected = (loss_curve(folder) for folder in (found, whole))
+    assert curve[0] == (expected[0][0], 1234.0)
+    assert curve[1:] == expected[1:]
+    assert f"TensorBoard: tensorboard --logdir {found / 'tensorboard'}" in told.replace("\n", "")
+    assert not training.exists()
+
+
+def loss_curve(latents):
+    events = EventAccumulator(str(latents / "tensorboard" / "teacher")).Reload()
+    return [(event.step, event.value) for event in events.Scalars("teacher/loss")]
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on_and_leaves_no_process(started, tmp_path):
+    process = started("home")
+    awaited(lambda: list(tmp_path.glob("home/latents/.train/*/checkpoint.pt")))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, told = process.communicate(timeout=40)
+    assert process.returncode == 130, told
+    assert out == ""
+    assert told.strip().splitlines()[-1] == "interrupted; the same command goes on"
+    assert of_session(process.pid) == {}
