@@ -76,7 +76,7 @@ name = "full"
 sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
 [teacher]
 latent_dim = 2
-steps = 1100
+steps = 500
 batch_windows = 32
 predictor_width = 1024
 workers = 2
