@@ -27,7 +27,7 @@ name = "killed"
 sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
 [teacher]
 latent_dim = 2
-steps = 700
+steps = 400
 batch_windows = 64
 workers = 2
 """
@@ -160,9 +160,9 @@ def test_a_teacher_whose_loss_is_no_longer_finite_keeps_and_names_its_last_check
     ray_with_two_cpus, stored, tiny, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
-    spec = with_teacher(tiny, workers=2)
+    spec = with_teacher(tiny, workers=2, steps=200)
     folder = training_folder(spec, stored[0])
-    settings = spec.teacher.model_copy(update={"steps": 40})
+    settings = spec.teacher.model_copy(update={"steps": 100})
     train_teacher(stored[0], settings, spec.data.window_ms, folder, Silent())
     kept = folder / "checkpoint.pt"
     state = torch.load(kept, weights_only=True)
@@ -172,8 +172,8 @@ def test_a_teacher_whose_loss_is_no_longer_finite_keeps_and_names_its_last_check
     before = kept.read_bytes()
     with pytest.raises(DataError) as told:
         pretrain(spec, stored[0], Silent())
-    assert str(told.value).endswith(f"; the last checkpoint, of step 40, is kept: {kept}")
-    assert "step 41 gave" in str(told.value)
+    assert str(told.value).endswith(f"; the last checkpoint, of step 200, is kept: {kept}")
+    assert "step 201 gave" in str(told.value)
     assert "\n" not in str(told.value)
     assert kept.read_bytes() == before
 
@@ -182,7 +182,7 @@ def test_a_teacher_whose_worker_is_killed_ends_as_one_that_never_was(
     ray_with_two_cpus, stored, tiny, tmp_path
 ):
     paths, _ = stored
-    settings = tiny.teacher.model_copy(update={"steps": 700, "workers": 2, "batch_windows": 64})
+    settings = tiny.teacher.model_copy(update={"steps": 300, "workers": 2, "batch_windows": 64})
     whole, killed, folder = Ear(), Ear(), tmp_path / "killed"
     expected = train_teacher(paths, settings, 100.0, tmp_path / "whole", whole)
     at = []
@@ -196,7 +196,7 @@ def test_a_teacher_whose_worker_is_killed_ends_as_one_that_never_was(
     thread.start()
     found = train_teacher(paths, settings, 100.0, folder, killed)
     thread.join(timeout=10)
-    assert 0 < at[0] < 700
+    assert 0 < at[0] < 600  # of two sessions
     assert same(found, expected)
     assert killed.heard == whole.heard
 
@@ -216,7 +216,7 @@ def test_a_command_that_is_killed_goes_on_from_its_checkpoint_and_ends_as_one_th
     killed.wait(timeout=30)
     # Reports and checkpoint are of one training, so that a changed report shows that it went on.
     reports = read_json(training / "reports.json")
-    assert reports[0][0] <= step_kept(training) < 700
+    assert reports[0][0] <= step_kept(training) < 400
     reports[0][1]["loss"] = 1234.0
     write_json(training / "reports.json", reports)
 

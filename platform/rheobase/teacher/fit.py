@@ -115,6 +115,8 @@ def fit_teacher(
         if step + num_steps <= first:
             step += num_steps
             continue
+        if step < first:
+            raise ValueError(f"a report ends a visit, but one of step {first} does not")
         sums = dict.fromkeys(("loss", "mse", "regulariser"), 0.0)
         for together, steps in visited:
             stretches = [sources[index].stretch(visit) for index in together]
