@@ -1,7 +1,9 @@
-"""Commands on a study file: plan, pretrain, encode, run."""
+"""Commands on a study file: plan, pretrain, adapt, encode, run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -59,21 +61,33 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
+    with _session_that_goes_on():
+        return _pretrained(spec)
+
+
+@contextmanager
+def _session_that_goes_on() -> Iterator[None]:
+    """Open Ray on this machine for a command that goes on when it is given again."""
     from rheobase.distributed.cluster import ray_session
+
+    try:
+        with ray_session("local"):
+            yield
+    except KeyboardInterrupt:
+        log.print("interrupted; the same command goes on", style="yellow")
+        raise typer.Exit(130) from None
+
+
+def _pretrained(spec: StudySpec) -> tuple[Path, list[Path]]:
     from rheobase.distributed.ingest import ingest
     from rheobase.distributed.pretrain import pretrain as train
     from rheobase.distributed.pretrain import training_folder
     from rheobase.report.tensorboard import TensorBoardLog
 
-    try:
-        with ray_session("local"):
-            shards = ingest(spec)
-            listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)])
-            listener.stage("pretrain", f"{len(shards)} sessions")
-            return train(spec, shards, listener), shards
-    except KeyboardInterrupt:
-        log.print("interrupted; the same command goes on", style="yellow")
-        raise typer.Exit(130) from None
+    shards = ingest(spec)
+    listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)])
+    listener.stage("pretrain", f"{len(shards)} sessions")
+    return train(spec, shards, listener), shards
 
 
 def adapt(
@@ -92,21 +106,22 @@ def adapt(
     """
     from rheobase.core.artifacts import read_json
     from rheobase.distributed.adapt import adapt_session
-    from rheobase.distributed.cluster import ray_session
     from rheobase.distributed.ingest import ingest
     from rheobase.report.adapt import adaptation_table, enough_told
 
-    latents, _ = _teacher(given_study(study, sessions))
-    with ray_session("local"):
-        shards = ingest(given_study(study, [session]))
-    if len(shards) != 1:
-        raise StudyError(
-            f"{session}: one unseen session must be named, but these are {len(shards)}"
-        )
     spec = given_study(study, sessions)
-    folder = adapt_session(
-        spec, latents, shards[0], minutes, lambda name: log.print(f"  fitting: {name}")
-    )
+    with _session_that_goes_on():
+        unseen = ingest(given_study(study, [session]))
+        if len(unseen) != 1:
+            raise StudyError(f"{session}: one session must be named, but {len(unseen)} match it")
+        latents, _ = _pretrained(spec)
+        folder = adapt_session(
+            spec,
+            latents,
+            unseen[0],
+            minutes,
+            lambda name: log.print(f"  read-in fitted on: {name}"),
+        )
     report = read_json(folder / "report.json")
     if as_json:
         print_json({"adapted": str(folder), "report": report})
