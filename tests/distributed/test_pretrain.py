@@ -92,9 +92,9 @@ def test_an_unseen_session_is_adapted_to_once_and_a_known_one_refused(tmp_path, 
     unseen = "synthetic:planted?seed=1&minutes=1&units=20"
     first = cli("adapt", study, unseen, "--minutes", "0.3")
     assert first.returncode == 0, first.stderr
-    assert "read-in fitted on: 0.3 min" in first.stderr
+    assert "fitted on: 0.3 min" in first.stderr
     again = cli("adapt", study, unseen, "--minutes", "0.3", "--json")
-    assert "read-in fitted on" not in again.stderr
+    assert "fitted on" not in again.stderr
     found = json.loads(again.stdout)
     folder = Path(found["adapted"])
     assert found["report"] == read_json(folder / "report.json")
@@ -110,4 +110,4 @@ def test_an_unseen_session_is_adapted_to_once_and_a_known_one_refused(tmp_path, 
     np.testing.assert_array_equal(encode(teacher, shard), latents)
     known = cli("adapt", study, "synthetic:planted?minutes=1&units=20")
     assert known.returncode == 2
-    assert "must be unseen, but the teacher was trained on it" in known.stderr.splitlines()[-1]
+    assert "must be unseen, but the study trains on it" in known.stderr.splitlines()[-1]
