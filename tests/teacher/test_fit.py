@@ -104,6 +104,21 @@ def test_a_shared_trunk_and_predictor_stay_and_the_read_in_learns(shard, others)
     assert not torch.equal(adapted.reader(key).weight, start.reader(key).weight)
 
 
+@pytest.mark.parametrize("encoder", ["linear", "transformer"])
+def test_training_in_bfloat16_follows_that_in_float32(shard, encoder):
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        settings = SETTINGS.model_copy(
+            update={"precision": precision, "encoder": encoder, "steps": 20, "context_ms": 80.0}
+        )
+        teacher = fit_teacher([shard], settings, 1000.0)
+        assert next(teacher.parameters()).dtype == torch.float32
+        found[precision] = encode(teacher, shard)
+    apart = np.abs(found["float32"] - found["bfloat16"]).mean(axis=0)
+    assert (apart > 0).all()
+    assert (apart < 0.2 * found["float32"].std(axis=0)).all()
+
+
 def test_sessions_without_a_common_state_are_refused(shard, others):
     def in_state(one, state):
         return replace(one, segments=tuple(replace(s, state=state) for s in one.segments))
