@@ -170,10 +170,15 @@ def moments_of(inputs):
     return found
 
 
-def test_a_read_in_has_a_component_for_each_second_of_train_at_most():
+def test_a_read_in_has_so_many_components_for_each_second_of_train_at_most(shard):
+    for rate, expected in ((0.2, 6), (0.4, 12), (1.0, 16)):  # of 30 s and two filters of 8 units
+        made = start_teacher([shard], SETTINGS.model_copy(update={"components_per_s": rate}))
+        assert torch.linalg.matrix_rank(made.reader("s.1").components) == expected
+
+
+def test_a_read_in_has_as_many_components_as_outputs_at_least():
     inputs = np.random.default_rng(0).standard_normal((1000, 20))
     layer = ReadIn(20, 4, torch.Generator())
-    layer.prepare(moments_of(inputs), bin_ms=10.0)  # ten seconds
-    assert torch.linalg.matrix_rank(layer.components) == 10
-    layer.prepare(moments_of(inputs[:200]), bin_ms=10.0)  # two, for four outputs
-    assert torch.linalg.matrix_rank(layer.components) == 4
+    for asked, found in ((10, 10), (2, 4)):
+        layer.prepare(moments_of(inputs), asked)
+        assert torch.linalg.matrix_rank(layer.components) == found

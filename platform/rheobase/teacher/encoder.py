@@ -21,11 +21,6 @@ NUM_LEADING = 64
 """Principal components on which a read-in starts, to start where the population shares variance."""
 
 
-SECOND_MS = 1000.0
-"""A read-in has one principal component for each second of train bins at most, the leading ones: of
-more, a recording of minutes is learnt by heart."""
-
-
 class ReadIn(nn.Module):
     """A linear map of inputs whose principal components are brought to like variance.
 
@@ -40,8 +35,8 @@ class ReadIn(nn.Module):
     components
         (num_components, num_inputs): the components of standardised inputs, largest first, at most
         `MAX_COMPONENTS`, each over the root of its variance plus one, one being a lone input's;
-        zero beyond one for each second of train bins. Without them the noise of a batch in
-        hundreds of inputs hides what the few shared dimensions do to the loss.
+        zero beyond as many as `prepare` is told. Without them the noise of a batch in hundreds of
+        inputs hides what the few shared dimensions do to the loss.
     """
 
     mean: Tensor
@@ -59,8 +54,11 @@ class ReadIn(nn.Module):
         self.register_buffer("scale", torch.ones(num_inputs))
         self.register_buffer("components", torch.eye(kept, num_inputs))
 
-    def prepare(self, moments: Moments, bin_ms: float) -> None:
-        """Take mean, scale and components from inputs of train bins."""
+    def prepare(self, moments: Moments, num_components: int) -> None:
+        """Take mean, scale and the leading components from inputs of train bins.
+
+        There are at least as many components as outputs.
+        """
         scale = np.sqrt(moments.covariance.diagonal())
         # An input silent in train keeps scale 1: it carries nothing and must not blow up in test.
         scale = np.where(scale > 0, scale, 1)
@@ -68,8 +66,7 @@ class ReadIn(nn.Module):
         kept, size = len(self.components), len(correlation)
         variance, vectors = eigh(correlation, subset_by_index=(size - kept, size - 1))
         components = (vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
-        seconds = round(moments.count * bin_ms / SECOND_MS)
-        components[max(len(self.weight), seconds) :] = 0
+        components[max(len(self.weight), num_components) :] = 0
         for buffer, value in (
             (self.mean, moments.mean),
             (self.scale, scale),
@@ -158,9 +155,11 @@ class Teacher(nn.Module):
         future
             Of the counts (N) of each horizon, nearest first.
         """
-        self.reader(session).prepare(past, self.bin_ms)
+        train_s = past.count * self.bin_ms / 1000
+        num_components = round(train_s * self.settings.components_per_s)
+        self.reader(session).prepare(past, num_components)
         for layer, moments in zip(self._future_layers(session), future, strict=True):
-            layer.prepare(moments, self.bin_ms)
+            layer.prepare(moments, num_components)
 
     def reader(self, session: str) -> ReadIn:
         """Return a session's read-in of filtered counts."""

@@ -31,6 +31,9 @@ class TeacherSettings(Settings):
     views: Literal["none", "unit_dropout", "half_units"] = "none"
     """Units seen in training: all; a random three quarters for the past; or a random half for the
     past, the other half for the future."""
+    components_per_s: Positive = 1.0
+    """Principal components of a session's inputs that its read-in may use, for each second of train
+    bins: of more, a recording of minutes is learnt by heart."""
     predictor_width: Annotated[int, Field(ge=1)] = 128
     """Hidden units of the predictor."""
     regulariser: Literal["sigreg", "vicreg", "none"] = "sigreg"
