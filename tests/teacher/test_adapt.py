@@ -1,7 +1,9 @@
 import json
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rheobase.core.errors import DataError
 from rheobase.report.adapt import adaptation_table, enough_told
@@ -73,10 +75,14 @@ def test_the_adapted_teacher_reads_the_new_session_alone_with_the_old_predictor(
 def test_the_terminal_tells_how_much_is_enough(adapted):
     _, report = adapted
     table = adaptation_table(report)
+    console = Console(width=80, file=StringIO())
+    console.print(table)
+    assert "untrained read in" in console.file.getvalue()
+    assert "…" not in console.file.getvalue()
     assert table.row_count == len(report["codes"])
     assert len(table.columns) > 4
     told = {**report, "enough_minutes": 1.0}
-    assert enough_told(told).startswith("With 1 min: 95 % of the true latents")
+    assert enough_told(told).startswith("With 1 min: 95 % of the R² of true latents that")
     told["enough_minutes"] = report["train_minutes"]
     assert enough_told(told).startswith("No amount tried")
 
