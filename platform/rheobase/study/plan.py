@@ -32,7 +32,7 @@ SIMULATE_S_PER_COUNT = 50e-9
 """CPU seconds to simulate a bin of 10 ms of a planted unit."""
 STEP_S_PER_SAMPLE = 9e-6
 """CPU seconds of a teacher's training step for a sample of its batch; most of it is SIGReg's."""
-STEP_COSTS = {"linear": 1.0, "mlp": 1.1, "gru": 3.0, "tcn": 3.0, "transformer": 3.0}
+STEP_COSTS = {"linear": 1.0, "mlp": 1.2, "gru": 2.5, "tcn": 4.0, "transformer": 4.0}
 """How much dearer a step is with each encoder."""
 FILTER_S_PER_COUNT = 20e-9
 """CPU seconds of one causal filter for a count."""
