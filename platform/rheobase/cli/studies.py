@@ -114,13 +114,14 @@ def adapt(
         unseen = ingest(given_study(study, [session]))
         if len(unseen) != 1:
             raise StudyError(f"{session}: one session must be named, but {len(unseen)} match it")
+        if unseen[0] in ingest(spec):
+            raise StudyError(
+                f"{session}: a session to adapt to must be unseen, but the study trains on it; "
+                "name another"
+            )
         latents, _ = _pretrained(spec)
         folder = adapt_session(
-            spec,
-            latents,
-            unseen[0],
-            minutes,
-            lambda name: log.print(f"  read-in fitted on: {name}"),
+            spec, latents, unseen[0], minutes, lambda name: log.print(f"  fitted on: {name}")
         )
     report = read_json(folder / "report.json")
     if as_json:
