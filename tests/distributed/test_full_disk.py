@@ -154,7 +154,7 @@ def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_
     assert not any("Traceback" in line for line in told)
     assert (tmp_path / "out").read_text() == ""
     kept = torch.load(tmp_path / "training" / "checkpoint.pt", weights_only=True)
-    assert 0 < kept["step"] < 1100
+    assert 0 < kept["step"] < 500
     assert not list((tmp_path / "training").glob(".*.*"))
 
 

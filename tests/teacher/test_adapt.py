@@ -44,7 +44,7 @@ def test_the_first_minutes_of_train_are_kept_and_test_stays(shards):
 
 
 def test_every_amount_stands_beside_the_sessions_own_teacher_and_baselines(adapted, shards):
-    _, report = adapted
+    *_, report = adapted
     json.dumps(report, allow_nan=False)
     assert report["codes"] == [
         "0.2 min", "1 min", "all", "own_teacher", "untrained_read_in", "pca", "smoothed_counts",
@@ -62,7 +62,7 @@ def test_every_amount_stands_beside_the_sessions_own_teacher_and_baselines(adapt
 def test_the_adapted_teacher_reads_the_new_session_alone_with_the_old_predictor(
     adapted, teacher, shards
 ):
-    new, _ = adapted
+    new, latents, _ = adapted
     assert list(new.num_units) == [shards[1].session_id]
     for name in ("trunk", "predictor"):
         for one, other in zip(
@@ -70,10 +70,11 @@ def test_the_adapted_teacher_reads_the_new_session_alone_with_the_old_predictor(
         ):
             np.testing.assert_array_equal(one.detach(), other.detach())
     assert encode(new, shards[1]).shape == (shards[1].num_bins, 4)
+    np.testing.assert_array_equal(encode(new, shards[1]), latents)
 
 
 def test_the_terminal_tells_how_much_is_enough(adapted):
-    _, report = adapted
+    *_, report = adapted
     table = adaptation_table(report)
     console = Console(width=80, file=StringIO())
     console.print(table)

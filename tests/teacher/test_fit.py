@@ -59,10 +59,11 @@ def test_training_resumed_from_a_report_ends_as_if_never_stopped(
     )
     assert list(states) == [60, 120]  # of six sessions, ten steps each
     again = fit_teacher(sessions, settings, 1000.0, resume=states[60])
-    stored = trained(states[120])
+    stored, copied = trained(states[120]), Teacher.from_state(whole.state())
     for one in sessions:
         np.testing.assert_array_equal(encode(whole, one), encode(again, one))
         np.testing.assert_array_equal(encode(stored, one), encode(whole, one))
+        np.testing.assert_array_equal(encode(copied, one), encode(whole, one))
 
 
 def test_training_ends_at_the_patience_and_keeps_the_best(shard):

@@ -61,8 +61,11 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
+    from rheobase.distributed.ingest import ingest
+
     with _session_that_goes_on():
-        return _pretrained(spec)
+        shards = ingest(spec)
+        return _pretrained(spec, shards), shards
 
 
 @contextmanager
@@ -78,16 +81,14 @@ def _session_that_goes_on() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _pretrained(spec: StudySpec) -> tuple[Path, list[Path]]:
-    from rheobase.distributed.ingest import ingest
+def _pretrained(spec: StudySpec, shards: list[Path]) -> Path:
     from rheobase.distributed.pretrain import pretrain as train
     from rheobase.distributed.pretrain import training_folder
     from rheobase.report.tensorboard import TensorBoardLog
 
-    shards = ingest(spec)
     listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)])
     listener.stage("pretrain", f"{len(shards)} sessions")
-    return train(spec, shards, listener), shards
+    return train(spec, shards, listener)
 
 
 def adapt(
@@ -114,12 +115,13 @@ def adapt(
         unseen = ingest(given_study(study, [session]))
         if len(unseen) != 1:
             raise StudyError(f"{session}: one session must be named, but {len(unseen)} match it")
-        if unseen[0] in ingest(spec):
+        shards = ingest(spec)
+        if unseen[0] in shards:
             raise StudyError(
                 f"{session}: a session to adapt to must be unseen, but the study trains on it; "
                 "name another"
             )
-        latents, _ = _pretrained(spec)
+        latents = _pretrained(spec, shards)
         folder = adapt_session(
             spec, latents, unseen[0], minutes, lambda name: log.print(f"  fitted on: {name}")
         )

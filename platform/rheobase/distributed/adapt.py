@@ -22,8 +22,7 @@ from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.study.spec import StudySpec
-from rheobase.teacher.adapt import adapt
-from rheobase.teacher.encode import encode
+from rheobase.teacher.adapt import adapt, train_minutes
 from rheobase.teacher.encoder import Teacher
 
 DEFAULT_MINUTES = (1.0, 2.0, 5.0, 10.0, 20.0)
@@ -63,8 +62,8 @@ def adapt_session(
     """
     shard = read_shard(shard_path)
     if minutes is None:
-        train_minutes = int(timeline_of(shard).train.sum()) * shard.bin_ms / 60_000
-        minutes = [one for one in DEFAULT_MINUTES if one < train_minutes]
+        there = train_minutes(timeline_of(shard))
+        minutes = [one for one in DEFAULT_MINUTES if one < there]
     parents = [read_json(folder / MANIFEST)["digest"] for folder in (latents, shard_path.parent)]
     made_of = {
         "parents": parents,
@@ -79,10 +78,10 @@ def adapt_session(
             return folder
         torch.set_num_threads(1)
         teacher = Teacher.from_state(torch.load(latents / TEACHER, weights_only=True))
-        adapted, report = adapt(teacher, shard, minutes, spec.data.window_ms, on_code)
+        adapted, own, report = adapt(teacher, shard, minutes, spec.data.window_ms, on_code)
         manifest = {**made_of, "digest": name, "sessions": [shard.session_id]}
         with whole_folder(folder, manifest) as partial:
             torch.save(adapted.state(), partial / TEACHER)
-            write_latents(partial, {shard.session_id: encode(adapted, shard)})
+            write_latents(partial, {shard.session_id: own})
             write_json(partial / REPORT, report)
     return folder

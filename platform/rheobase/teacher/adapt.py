@@ -13,7 +13,7 @@ import numpy as np
 from rheobase.core.errors import DataError
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import GAP, TRAIN, Shard
-from rheobase.shards.timeline import timeline_of
+from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.baselines import COUNTS, PCA, TRUE, Code, first_components, smoothed_counts
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
@@ -32,7 +32,7 @@ def adapt(
     minutes: Sequence[float],
     window_ms: float,
     on_code: Callable[[str], None] = lambda name: None,
-) -> tuple[Teacher, dict[str, Any]]:
+) -> tuple[Teacher, Code, dict[str, Any]]:
     """Fit the read-in of an unseen session with the teacher's trunk and predictor kept as they are.
 
     Parameters
@@ -50,12 +50,12 @@ def adapt(
 
     Returns
     -------
-    The teacher of the session, its read-in fitted on all train bins; and a report. Its tables are
-    those of `rheobase.teacher.evidence.evidence`, all scored on the same test bins, with a column
-    for each of ``codes``: the amounts, ``all``, ``untrained_read_in``, and, fitted on all train
-    bins, ``own_teacher`` (trunk and predictor of the session's own), ``pca`` and
-    ``smoothed_counts``. ``train_minutes`` is how much there is, ``enough_minutes`` the least
-    amount whose ``judged_by`` reaches `ENOUGH` times that of all.
+    The teacher of the session, its read-in fitted on all train bins; its latents (T, D); and a
+    report. The report's tables are those of `rheobase.teacher.evidence.evidence`, all scored on
+    the same test bins, with a column for each of ``codes``: the amounts, ``all``,
+    ``untrained_read_in``, and, fitted on all train bins, ``own_teacher`` (trunk and predictor of
+    the session's own), ``pca`` and ``smoothed_counts``. ``train_minutes`` is how much there is,
+    ``enough_minutes`` the least amount whose ``judged_by`` reaches `ENOUGH` times that of all.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def adapt(
             "was trained on it; name another"
         )
     line = timeline_of(shard)
-    train_minutes = int(line.train.sum()) * line.bin_ms / 60_000
+    there = train_minutes(line)
     for amount in minutes:
-        if not window_ms / 60_000 <= amount <= train_minutes:
+        if not window_ms / 60_000 <= amount <= there:
             raise DataError(
                 f"{shard.session_id}: minutes to fit on must lie between a window and its "
-                f"{train_minutes:.2f} minutes of train, but got {amount:g}"
+                f"{there:.2f} minutes of train, but got {amount:g}"
             )
     settings = teacher.settings
 
@@ -97,15 +97,24 @@ def adapt(
     given = codes if true is None else {**codes, TRUE: true[1]}
     found = evidence(shard, given, FUTURES_MS)
     found.pop("spectra")
-    return adapted, {
-        "session": shard.session_id,
-        "trained_on": sorted(teacher.num_units),
-        "train_minutes": train_minutes,
-        "window_ms": WINDOW_MS,
-        "codes": list(codes),
-        **_enough(found, sorted({*minutes}), train_minutes),
-        **found,
-    }
+    return (
+        adapted,
+        codes[ALL],
+        {
+            "session": shard.session_id,
+            "trained_on": sorted(teacher.num_units),
+            "train_minutes": there,
+            "window_ms": WINDOW_MS,
+            "codes": list(codes),
+            **_enough(found, sorted({*minutes}), there),
+            **found,
+        },
+    )
+
+
+def train_minutes(line: Timeline) -> float:
+    """Return how much of a session is there to train on."""
+    return int(line.train.sum()) * line.bin_ms / 60_000
 
 
 def first_minutes(shard: Shard, minutes: float) -> Shard:
@@ -121,11 +130,11 @@ def first_minutes(shard: Shard, minutes: float) -> Shard:
 
 
 def _enough(
-    found: Mapping[str, Any], minutes: Sequence[float], train_minutes: float
+    found: Mapping[str, Any], minutes: Sequence[float], all_minutes: float
 ) -> dict[str, Any]:
     """Return the least amount that reads nearly as well as all, judged by the truth if known."""
     judged_by = "true_latents_r2" if found["true_latents_r2"] else "future_counts_r2"
     # The mean over latents is the last row; the nearest future is the first.
     row = found[judged_by][-1 if judged_by == "true_latents_r2" else 0]
     enough = [one for one in minutes if row[f"{one:g} min"] >= ENOUGH * row[ALL]]
-    return {"judged_by": judged_by, "enough_minutes": min([*enough, train_minutes])}
+    return {"judged_by": judged_by, "enough_minutes": min([*enough, all_minutes])}

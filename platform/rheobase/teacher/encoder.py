@@ -59,10 +59,11 @@ class ReadIn(nn.Module):
 
         There are at least as many components as outputs.
         """
-        scale = np.sqrt(moments.covariance.diagonal())
+        covariance = moments.covariance
+        scale = np.sqrt(covariance.diagonal())
         # An input silent in train keeps scale 1: it carries nothing and must not blow up in test.
         scale = np.where(scale > 0, scale, 1)
-        correlation = moments.covariance / np.outer(scale, scale)
+        correlation = covariance / np.outer(scale, scale)
         kept, size = len(self.components), len(correlation)
         variance, vectors = eigh(correlation, subset_by_index=(size - kept, size - 1))
         components = (vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
