@@ -45,8 +45,3 @@ def project_to_signs_(recurrent: Tensor, signs: Tensor, dale: Tensor) -> None:
 def dale_violations(recurrent: Tensor, signs: Tensor) -> Tensor:
     """Return how many weights of each replicate (R,) have the wrong sign for their neuron."""
     return ((recurrent * signs[:, :, None]) < 0).sum(dim=(1, 2))
-
-
-def without_autapses_(recurrent: Tensor) -> None:
-    """Set self-connections to zero, in place."""
-    recurrent.diagonal(dim1=1, dim2=2).zero_()

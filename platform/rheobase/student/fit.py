@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,16 +20,16 @@ from rheobase.shards.shard import TRAIN
 from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
-from rheobase.student.dale import project_to_signs_, without_autapses_
+from rheobase.student.dale import project_to_signs_
 from rheobase.student.distill import squared_canonical_correlation
+from rheobase.student.inputs import InputKind, SparseCounts, Windows, shuffled
 from rheobase.student.network import (
     Replicate,
     Students,
+    activity_of,
     features_of,
     initial_students,
     of_each,
-    readout_kernels,
-    spikes_of,
 )
 from rheobase.student.rates import rate_penalty
 
@@ -52,6 +53,18 @@ class TrainingData:
     latents: npt.NDArray[np.float32]
     timeline: Timeline
     window_ms: float
+
+    @cached_property
+    def sparse(self) -> SparseCounts:
+        """The counts in the form that networks take."""
+        return SparseCounts.of(self.counts)
+
+    def fed(self, kind: InputKind, seed: int) -> TrainingData:
+        """Return the data that networks of this input learn from; `seed` of a permutation."""
+        if kind == "counts":
+            return self
+        draw = generator(seed, "student", "shuffled", self.session)
+        return replace(self, counts=shuffled(self.counts, draw))
 
     @property
     def num_bins(self) -> int:
@@ -102,12 +115,13 @@ class Training:
 
 def begun(replicates: Sequence[Replicate], data: TrainingData) -> Training:
     """Return untrained networks, none of which has made a step."""
-    students = initial_students(replicates, data.counts, data.timeline.train, data.session)
+    students = initial_students(replicates, data.counts, data.timeline, data.session)
+    changing = students.trainable(replicates[0].settings)
     state = {
         "step": 0,
         "students": vars(students),
-        "first": [torch.zeros_like(tensor) for tensor in students.trainable],
-        "second": [torch.zeros_like(tensor) for tensor in students.trainable],
+        "first": [torch.zeros_like(tensor) for tensor in changing],
+        "second": [torch.zeros_like(tensor) for tensor in changing],
     }
     return restored(replicates, state)
 
@@ -197,40 +211,43 @@ def _trained_until_one_fails(
     replicates, students, step = training.replicates, training.students, training.step
     settings = replicates[0].settings
     device = students.bias.device
-    num_bins, bin_ms = data.num_bins, data.timeline.bin_ms
-    warm_up = data.warm_up(num_bins)
-    kernels = readout_kernels(replicates, num_bins, bin_ms)[:, warm_up:].to(device)
+    changing = students.trainable(settings)
+    bin_ms, warm_up = data.timeline.bin_ms, data.warm_up(data.num_bins)
     shrinkage = of_each(replicates, "distill_shrinkage").to(device)
     rate_weight = of_each(replicates, "rate_weight").float().to(device)
     low_hz, high_hz = of_each(replicates, "rate_band_hz").float().to(device).unbind(dim=1)
     learning_rate = of_each(replicates, "learning_rate").to(device)
-    dale = of_each(replicates, "dale").to(device)
+    dale = of_each(replicates, "dale").to(device) & torch.tensor(settings.is_spiking)
     sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
     finite = torch.ones(len(replicates), dtype=torch.bool)
     while step < until and bool(finite.all()):
-        fed, target = _batches(replicates, data, starts, step, warm_up)
-        for tensor in students.trainable:
+        windows = _batches(replicates, data, starts, step)
+        for tensor in changing:
             tensor.requires_grad_(True)
-        spikes = spikes_of(students, fed.to(device), replicates, bin_ms)
-        features = features_of(spikes, kernels)
+        activity = activity_of(students, windows, replicates, bin_ms)
+        features = features_of(activity, replicates, bin_ms)[:, warm_up:]
+        target = _latents_of(windows, data.latents, warm_up).to(device)
         cca2 = squared_canonical_correlation(
-            features.flatten(1, 2), target.to(device).flatten(1, 2), shrinkage
+            features.flatten(1, 2), target.flatten(1, 2), shrinkage
         )
-        scored = spikes[warm_up:]
-        penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
-        loss = 1 - cca2 + rate_weight * penalty
-        gradients = torch.autograd.grad(loss.sum(), students.trainable)
-        for tensor in students.trainable:
+        loss = 1 - cca2
+        penalty = rate_hz = torch.zeros_like(cca2)
+        if settings.is_spiking:
+            scored = activity[:, warm_up:]
+            penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
+            rate_hz = scored.detach().mean(dim=(1, 2, 3)) * (1000 / bin_ms)
+            loss = loss + rate_weight * penalty
+        gradients = torch.autograd.grad(loss.sum(), changing)
+        for tensor in changing:
             tensor.requires_grad_(False)
         norms = _clip_each_replicate(gradients)
         cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         rates = learning_rate * (0.1 + 0.9 * cosine)
         step += 1
-        adam_step_(students.trainable, gradients, training.first, training.second, rates, step)
-        without_autapses_(students.recurrent)
+        adam_step_(changing, gradients, training.first, training.second, rates, step)
+        students.recurrent.mul_(students.connected)
         if dale.any():
             project_to_signs_(students.recurrent, students.signs, dale)
-        rate_hz = scored.detach().mean(dim=(0, 2, 3)) * (1000 / bin_ms)
         sums += torch.stack([loss, cca2, penalty, rate_hz], dim=1).detach().double()
         finite = torch.isfinite(loss.detach() + norms).cpu()
     trained = Training(replicates, step, students, training.first, training.second)
@@ -238,13 +255,9 @@ def _trained_until_one_fails(
 
 
 def _batches(
-    replicates: Sequence[Replicate],
-    data: TrainingData,
-    starts: npt.NDArray[np.int64],
-    step: int,
-    warm_up: int,
-) -> tuple[Tensor, Tensor]:
-    """Return each replicate's own counts (R, B, T, N) and latents (R, B, T - warm-up, D)."""
+    replicates: Sequence[Replicate], data: TrainingData, starts: npt.NDArray[np.int64], step: int
+) -> Windows:
+    """Return each replicate's own windows."""
     # Named by step, so that a resumed run draws what an uninterrupted one does.
     drawn = np.stack(
         [
@@ -254,9 +267,15 @@ def _batches(
             for seed, settings in replicates
         ]
     )
-    rows = drawn[:, :, None] + np.arange(data.num_bins)
-    fed = torch.from_numpy(data.counts[rows]).float()
-    return fed, torch.from_numpy(data.latents[rows[:, :, warm_up:]])
+    return Windows(data.sparse, drawn, data.num_bins)
+
+
+def _latents_of(
+    windows: Windows, latents: npt.NDArray[np.float32], warm_up: int
+) -> Tensor:
+    """Return the latents (R, T - warm-up, B, D) of windows."""
+    rows = windows.starts[:, None, :] + np.arange(warm_up, windows.num_bins)[:, None]
+    return torch.from_numpy(latents[rows])
 
 
 def _clip_each_replicate(gradients: Sequence[Tensor]) -> Tensor:

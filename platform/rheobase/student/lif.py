@@ -1,147 +1,236 @@
-"""Recurrent LIF dynamics of many networks at once, with a hand-written backward pass."""
+"""Recurrent leaky integrate-and-fire networks, many at once, and the gradients through them."""
 
-# Shape legend: T bins, R replicates, B windows, M neurons.
+# Shape legend: T bins, R replicates, B windows, N units, M neurons.
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from rheobase.student.inputs import Windows
+from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
+from rheobase.student.surrogates import SURROGATES, Surrogate, spike
 
-def surrogate_gradient(distance: Tensor, surrogate: str, slope: Tensor) -> Tensor:
-    """Return dS/dU at `distance` = U - threshold; `slope` is float64 and broadcasts to it.
 
-    Notes
-    -----
-    ``fast_sigmoid``: ``1 / (1 + k |x|)^2`` with k = `slope` (Zenke & Ganguli 2018).
-    ``atan``: ``alpha / 2 / (1 + (pi / 2 * alpha * x)^2)`` with alpha = `slope` (Fang et al.
-    2021). Both as in snntorch 1.0.
+class Cells(NamedTuple):
+    """What makes the neurons of R networks, all float64 but `beta`.
+
+    Attributes
+    ----------
+    beta
+        (R, M) decay of the membrane in a bin, ``exp(-bin / tau_mem)``; of the weights' type.
+    threshold
+        (R,) potential that must be exceeded to fire.
+    alpha
+        (R,) decay of the synaptic current in a bin; 0: it lasts one bin.
+    adaptation, rho
+        (R,) rise of the threshold with the filtered spikes of the neuron, and that filter's decay.
+    refractory
+        (R,) bins after a spike in which none follows.
+    surrogate, slope
+        Shape of dS/dU in the backward pass, and its slope (R,).
     """
-    if surrogate == "fast_sigmoid":
-        steepness = slope.to(distance)
-        return (distance.abs().mul_(steepness).add_(1)).square_().reciprocal_()
-    width, height = (math.pi / 2 * slope).to(distance), (slope / 2).to(distance)
-    return (1 + (width * distance).square_()).reciprocal_().mul_(height)
+
+    beta: Tensor
+    threshold: Tensor
+    alpha: Tensor
+    adaptation: Tensor
+    rho: Tensor
+    refractory: Tensor
+    surrogate: Surrogate
+    slope: Tensor
 
 
-class _RecurrentLIF(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        currents: Tensor,
-        recurrent: Tensor,
-        beta: Tensor,
-        threshold: Tensor,
-        surrogate: str,
-        slope: Tensor,
-    ) -> Tensor:
-        beta, threshold = beta.to(currents), threshold.to(currents)
-        potentials = torch.empty_like(currents)
-        spikes = torch.empty_like(currents)
-        # The reset, one step after a spike, is a self-connection of weight -threshold.
-        feedback = recurrent - threshold * torch.eye(recurrent.shape[-1]).to(recurrent)
-        potential, spike = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
-        for t in range(len(currents)):
-            torch.baddbmm(currents[t], spike, feedback, out=potentials[t])
-            potential = potentials[t].addcmul_(potential, beta)
-            spike = torch.gt(potential, threshold, out=spikes[t])
-        ctx.save_for_backward(potentials, spikes, recurrent)
-        ctx.constants = beta, threshold, surrogate, slope
-        return spikes
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (grad_spikes,) = grad_outputs
-        potentials, spikes, recurrent = ctx.saved_tensors
-        beta, threshold, surrogate, slope = ctx.constants
-        gate = surrogate_gradient(potentials - threshold, surrogate, slope)
-        backwards = recurrent.transpose(1, 2)
-        # adjoint[t] = dL/dU[t] = beta * adjoint[t+1] + gate[t] * dL/dS[t]. The reset is left
-        # out of dL/dS, as in snntorch, where it is detached.
-        adjoint = torch.empty_like(potentials)
-        after = torch.zeros_like(potentials[0])
-        for t in range(len(potentials) - 1, -1, -1):
-            torch.baddbmm(grad_spikes[t], after, backwards, out=adjoint[t])
-            after = adjoint[t].mul_(gate[t]).addcmul_(after, beta)
-        num_replicates, neurons = recurrent.shape[0], recurrent.shape[-1]
-        before = spikes[:-1].transpose(0, 1).reshape(num_replicates, -1, neurons)
-        later = adjoint[1:].transpose(0, 1).reshape(num_replicates, -1, neurons)
-        return adjoint, torch.bmm(before.transpose(1, 2), later), None, None, None, None
-
-
-def recurrent_lif(
-    currents: Tensor,
-    recurrent: Tensor,
-    *,
-    beta: Tensor | float,
-    threshold: Tensor | float,
-    surrogate: str = "fast_sigmoid",
-    slope: Tensor | float = 25.0,
+def lif_spikes(
+    windows: Windows, input_weights: Tensor, bias: Tensor, recurrent: Tensor, cells: Cells
 ) -> Tensor:
     r"""Return the spikes of recurrent LIF networks that start at rest.
 
     Parameters
     ----------
-    currents
-        (T, R, B, M) input current in each bin, bias included.
-    recurrent
-        (R, M, M) weights, [pre, post].
-    beta
-        Decay of the membrane in one bin, ``exp(-bin / tau_mem)``, of each network (R,) or of
-        all.
-    threshold
-        Potential that must be exceeded to fire, (R,) or of all.
-    surrogate, slope
-        Shape and slope of dS/dU in the backward pass; the slope is (R,) or of all.
+    windows
+        Counts of B windows of T bins for each network.
+    input_weights, bias, recurrent
+        (R, N, M), (R, M), (R, M, M) [pre, post].
+    cells
+        Of the R networks.
 
     Returns
     -------
-    (T, R, B, M) spikes, 0.0 or 1.0.
+    (R, T, B, M) spikes, 0.0 or 1.0.
 
     Notes
     -----
-    snntorch's dynamics with reset by subtraction, one step after the spike:
+    With X the counts through the input weights, bias included:
 
-    .. math:: U_t = \beta U_{t-1} + I_t + S_{t-1} W - \theta S_{t-1}, \quad S_t = H(U_t - \theta)
+    .. math::
+        I_t &= \alpha I_{t-1} + X_t + S_{t-1} W \\
+        U_t &= \beta U_{t-1} + I_t - \theta S_{t-1} \\
+        A_t &= \rho A_{t-1} + (1 - \rho) S_{t-1} \\
+        S_t &= H(U_t - \theta - g A_t)
 
-    The backward pass is the adjoint recursion over all bins in one function; its gradients
-    equal autograd's through a plain snntorch loop. A replicate's numbers do not depend on the
-    replicates beside it.
+    and :math:`S_t = 0` in refractory bins. With :math:`\alpha = g = 0` and no refractory period
+    it is snntorch's Leaky with reset by subtraction, one step after the spike; with
+    :math:`\alpha` its Synaptic; with :math:`g` the adaptive threshold of Bellec et al. 2018. The
+    reset and the refractory period are detached. On the CPU the backward pass is the adjoint
+    recursion in compiled loops (`kernels`), elsewhere autograd through `looped_lif`; a
+    replicate's numbers do not depend on the replicates beside it.
 
     Examples
     --------
     A steady current fires a neuron only above the rheobase, threshold * (1 - beta):
 
-    >>> spikes = recurrent_lif(torch.tensor([0.49, 0.51]).expand(50, 1, 1, 2),
-    ...                        torch.zeros(1, 2, 2), beta=0.5, threshold=1.0)
-    >>> spikes.sum(0).flatten() > 0
+    >>> import numpy as np
+    >>> from rheobase.student.inputs import SparseCounts
+    >>> silence = SparseCounts.of(np.zeros((50, 1), np.uint8))
+    >>> none = torch.zeros(1)
+    >>> cells = Cells(torch.full((1, 2), 0.5), torch.ones(1).double(), none.double(),
+    ...               none.double(), none.double(), none.long(), "atan", torch.ones(1).double())
+    >>> spikes = lif_spikes(Windows(silence, np.zeros((1, 1), np.int64), 50),
+    ...                     torch.zeros(1, 1, 2), torch.tensor([[0.49, 0.51]]),
+    ...                     torch.zeros(1, 2, 2), cells)
+    >>> spikes.sum(1).flatten() > 0
     tensor([False,  True])
     """
-    of_each = [
-        torch.as_tensor(value, dtype=torch.float64, device=currents.device).expand(len(recurrent))
-        for value in (beta, threshold, slope)
-    ]
-    decay, level, steepness = (value[:, None, None] for value in of_each)
-    spikes: Tensor = _RecurrentLIF.apply(  # type: ignore[no-untyped-call]
-        currents.contiguous(), recurrent, decay, level, surrogate, steepness
+    if input_weights.device.type != "cpu":
+        counts = windows.dense(input_weights.device)
+        return looped_lif(currents_of(counts, input_weights, bias), recurrent, cells)
+    spikes: Tensor = _LIF.apply(  # type: ignore[no-untyped-call]
+        input_weights, bias, recurrent, cells.beta, windows, cells
     )
     return spikes
 
 
-def membrane_decay(bin_ms: float, tau_ms: float) -> float:
-    """Return ``exp(-bin / tau)``."""
-    return math.exp(-bin_ms / tau_ms)
+def currents_of(counts: Tensor, input_weights: Tensor, bias: Tensor) -> Tensor:
+    """Return what counts (R, T, B, N) give each neuron, bias included, as (R, T, B, M)."""
+    # Each network's product by itself, of copies: how MKL sums depends on where arrays lie.
+    each = [
+        torch.addmm(bias[r].clone(), fed.flatten(0, 1).to(input_weights, copy=True), weights.clone())
+        for r, (fed, weights) in enumerate(zip(counts, input_weights, strict=True))
+    ]
+    return torch.stack(each).view(*counts.shape[:3], -1)
 
 
-def smoothing_kernel(num_bins: int, bin_ms: float, tau_ms: float) -> Tensor:
-    """Return the (T, T) matrix of a causal exponential filter started at rest.
+def looped_lif(currents: Tensor, recurrent: Tensor, cells: Cells) -> Tensor:
+    """Return the spikes of `lif_spikes` for currents (R, T, B, M), by autograd on any device."""
+    num_bins = currents.shape[1]
+    threshold, alpha, gain, rho, slope = (
+        value.to(currents.device)[:, None, None]
+        for value in (cells.threshold, cells.alpha, cells.adaptation, cells.rho, cells.slope)
+    )
+    threshold, alpha, gain, rho = (v.to(currents) for v in (threshold, alpha, gain, rho))
+    bins = cells.refractory.to(currents.device)[:, None, None]
+    beta = cells.beta[:, None, :]
+    flowing = potential = tired = fired = torch.zeros_like(currents[:, 0])
+    closed = torch.zeros_like(fired, dtype=torch.long)
+    spikes = []
+    for t in range(num_bins):
+        flowing = alpha * flowing + (currents[:, t] + torch.bmm(fired, recurrent))
+        potential = beta * potential + flowing - threshold * fired.detach()
+        tired = rho * tired + (1 - rho) * fired
+        far = potential - (threshold + gain * tired)
+        fired = spike(far.masked_fill(closed > 0, -math.inf), cells.surrogate, slope)
+        closed = torch.where(fired > 0, bins, (closed - 1).clamp(min=0))
+        spikes.append(fired)
+    return torch.stack(spikes, dim=1)
 
-    ``F = K @ S`` equals ``F[t] = a F[t-1] + (1 - a) S[t]`` with ``a = exp(-bin / tau)``.
+
+class _LIF(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input_weights: Tensor,
+        bias: Tensor,
+        recurrent: Tensor,
+        beta: Tensor,
+        windows: Windows,
+        cells: Cells,
+    ) -> Tensor:
+        num_replicates, neurons = bias.shape
+        num_windows = windows.starts.shape[1]
+        shape = num_replicates, windows.num_bins, num_windows, neurons
+        spikes = torch.empty(shape, dtype=bias.dtype)
+        distance = torch.empty_like(spikes)
+        potentials = torch.empty(shape if beta.requires_grad else (0, 0, 0, 0), dtype=bias.dtype)
+        # Room for every neuron in every bin; what is never written takes no memory.
+        fired = np.empty((num_replicates, math.prod(shape[1:]) + 1), np.uint16)
+        ends = np.empty((num_replicates, (windows.num_bins + 1) * num_windows + 1), np.int64)
+        each = [cells.alpha, cells.threshold, cells.adaptation, cells.rho]
+        constants = torch.stack(each, dim=1).to(bias).numpy()
+        weights = [tensor.detach().contiguous().numpy() for tensor in (input_weights, bias)]
+        inner = [tensor.detach().contiguous().numpy() for tensor in (recurrent, beta)]
+        fed = windows.starts, windows.counts.ends, windows.counts.unit, windows.counts.count
+        lif_forward(
+            *fed,
+            *weights,
+            *inner,
+            constants,
+            cells.refractory.numpy(),
+            spikes.numpy(),
+            distance.numpy(),
+            potentials.numpy(),
+            fired,
+            ends,
+        )
+        ctx.save_for_backward(input_weights, bias, recurrent, beta, distance, potentials)
+        ctx.kept = fed, constants, cells, fired, ends
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        input_weights, bias, recurrent, beta, distance, potentials = ctx.saved_tensors
+        fed, constants, cells, fired, ends = ctx.kept
+        grads = [torch.zeros_like(tensor) for tensor in (input_weights, bias, recurrent, beta)]
+        lif_backward(
+            *fed,
+            recurrent.detach().contiguous().numpy(),
+            beta.detach().contiguous().numpy(),
+            constants,
+            SURROGATES.index(cells.surrogate),
+            cells.slope.to(bias).numpy(),
+            distance.numpy(),
+            potentials.numpy(),
+            fired,
+            ends,
+            grad_outputs[0].contiguous().numpy(),
+            *(grad.numpy() for grad in grads),
+        )
+        return (*grads[:3], grads[3] if beta.requires_grad else None, None, None)
+
+
+class _Smooth(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, decay: Tensor) -> Tensor:
+        ctx.decay = decay.to(values).numpy()
+        smooth = torch.empty_like(values)
+        smooth_forward(values.contiguous().numpy(), ctx.decay, smooth.numpy())
+        return smooth
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        grad = torch.empty_like(grad_outputs[0])
+        smooth_backward(grad_outputs[0].contiguous().numpy(), ctx.decay, grad.numpy())
+        return grad, None
+
+
+def smoothed(values: Tensor, decay: Tensor) -> Tensor:
+    """Return values (R, T, B, M) through ``F[t] = a F[t-1] + (1 - a) S[t]``, at rest before.
+
+    `decay` (R,) float64 is a of each replicate, ``exp(-bin / tau)``.
     """
-    decay = membrane_decay(bin_ms, tau_ms)
-    lag = torch.arange(num_bins)[:, None] - torch.arange(num_bins)[None, :]
-    kernel = (1 - decay) * decay ** lag.clamp(min=0).double()
-    return torch.where(lag >= 0, kernel, 0.0).float()
+    if values.device.type == "cpu":
+        smooth: Tensor = _Smooth.apply(values, decay)  # type: ignore[no-untyped-call]
+        return smooth
+    lag = torch.arange(values.shape[1])[:, None] - torch.arange(values.shape[1])
+    kernel = (1 - decay)[:, None, None] * decay[:, None, None] ** lag.clamp(min=0)
+    kernel = torch.where(lag >= 0, kernel, 0.0).to(values)
+    return (kernel @ values.flatten(2)).view_as(values)
+
+
+def membrane_decay(bin_ms: float, tau_ms: float) -> float:
+    """Return ``exp(-bin / tau)``; 0 for a time constant of 0."""
+    return math.exp(-bin_ms / tau_ms) if tau_ms > 0 else 0.0

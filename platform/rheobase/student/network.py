@@ -1,4 +1,4 @@
-"""The weights of packed students, their balanced start, and their spikes over a session."""
+"""The weights of packed students, their start, and what they do over a session."""
 
 # Shape legend: T bins, R replicates, B windows, N units, M neurons.
 
@@ -16,8 +16,12 @@ from torch import Tensor
 
 from rheobase.core.seeds import child_seed
 from rheobase.shards.timeline import Timeline
-from rheobase.student.dale import neuron_signs, without_autapses_
-from rheobase.student.lif import membrane_decay, recurrent_lif, smoothing_kernel
+from rheobase.student.dale import neuron_signs
+from rheobase.student.gru import NUM_GATES, gru_states
+from rheobase.student.inputs import SparseCounts, Windows
+from rheobase.student.izhikevich import izhikevich_spikes
+from rheobase.student.lif import Cells, currents_of, lif_spikes, membrane_decay, smoothed
+from rheobase.student.readout import smoothed_counts
 from rheobase.student.settings import StudentSettings
 
 INPUT_STD = 0.4  # of the threshold: with INPUT_MEAN about 10 Hz before training
@@ -39,18 +43,22 @@ class Replicate(NamedTuple):
 class Students:
     """R networks on one session.
 
-    `input_weights` (R, N, M); `recurrent` (R, M, M) [pre, post]; `bias` (R, M); `signs` (R, M).
+    `input_weights` (R, N, M); `recurrent` (R, M, M) [pre, post]; `bias` (R, M); `log_tau` (R, M),
+    the logarithm of each membrane's time constant in ms; `signs` (R, M); `connected` (R, M, M)
+    bool, the recurrent weights there are. A gated network has three columns for each unit.
     """
 
     input_weights: Tensor
     recurrent: Tensor
     bias: Tensor
+    log_tau: Tensor
     signs: Tensor
+    connected: Tensor
 
-    @property
-    def trainable(self) -> tuple[Tensor, Tensor, Tensor]:
+    def trainable(self, settings: StudentSettings) -> tuple[Tensor, ...]:
         """What an optimiser may change."""
-        return self.input_weights, self.recurrent, self.bias
+        weights = self.input_weights, self.recurrent, self.bias
+        return (*weights, self.log_tau) if settings.learn_tau else weights
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the weights as NumPy arrays under their names."""
@@ -67,78 +75,122 @@ def of_each(replicates: Sequence[Replicate], setting: str) -> Tensor:
 def initial_students(
     replicates: Sequence[Replicate],
     counts: npt.NDArray[np.uint8],
-    train: npt.NDArray[np.bool_],
+    timeline: Timeline,
     session: str,
 ) -> Students:
     """Return untrained networks, each from a generator of its own.
 
     Input weights are scaled so that train counts (T, N) drive every neuron with the same
-    mean and variance. Recurrent weights are half-normal with the sign of the presynaptic
-    neuron; inhibitory ones are larger by f / (1 - f), so that excitation and inhibition
-    balance at equal rates, times `inhibitory_gain`.
+    mean and variance, whatever its synapse. Recurrent weights are half-normal with the sign of
+    the presynaptic neuron, scaled so that their sum's variance does not depend on
+    `connection_prob`; inhibitory ones are larger by f / (1 - f) where `balanced`, so that
+    excitation and inhibition balance at equal rates, times `inhibitory_gain`. A gated network
+    starts as `torch.nn.GRU` does, on counts of variance 1 together.
 
     Raises
     ------
     ConstraintError
         An `excitatory_fraction` leaves no neuron of one kind.
     """
-    neurons = replicates[0].settings.num_neurons
+    settings, num_units = replicates[0].settings, counts.shape[1]
+    neurons = settings.num_neurons
+    width = neurons * (NUM_GATES if settings.neuron == "gru" else 1)
     fractions = [replicate.settings.excitatory_fraction for replicate in replicates]
     signs = torch.stack([neuron_signs(neurons, fraction) for fraction in fractions])
-    actual = (signs > 0).float().mean(dim=1, keepdim=True).double()
+    train = timeline.train
     mean = torch.from_numpy(counts[train].mean(axis=0, dtype=np.float64)).float()
     variance = torch.from_numpy(counts[train].var(axis=0, dtype=np.float64)).float()
-    inputs, recurrents = [], []
-    for seed, _ in replicates:
+    spread = math.sqrt(max(float(variance.sum()), 1e-12))
+    inputs, recurrents, connections = [], [], []
+    for seed, own in replicates:
         draw = torch.Generator().manual_seed(child_seed(seed, "student", "init", session))
-        inputs.append(torch.randn(counts.shape[1], neurons, generator=draw))
-        recurrents.append(torch.randn(neurons, neurons, generator=draw).abs())
+        inputs.append(torch.randn(num_units, width, generator=draw))
+        recurrents.append(torch.randn(neurons, width, generator=draw))
+        there = torch.rand(neurons, neurons, generator=draw) < own.connection_prob
+        connections.append(there.fill_diagonal_(fill_value=False))
+    input_weights, recurrent = torch.stack(inputs), torch.stack(recurrents)
+    log_tau = of_each(replicates, "tau_mem_ms").float().log()[:, None].repeat(1, neurons)
+    if settings.neuron == "gru":
+        input_weights /= spread
+        bias = -(mean @ input_weights)
+        everywhere = torch.ones_like(recurrent, dtype=torch.bool)
+        return Students(
+            input_weights, recurrent / math.sqrt(neurons), bias, log_tau, signs, everywhere
+        )
     threshold = of_each(replicates, "threshold")[:, None]
-    input_weights = torch.stack(inputs) * threshold[:, :, None].float() * INPUT_STD
-    input_weights /= math.sqrt(max(float(variance.sum()), 1e-12))
-    inhibitory = of_each(replicates, "inhibitory_gain")[:, None] * actual / (1 - actual)
+    decays = torch.tensor(
+        [
+            [membrane_decay(timeline.bin_ms, tau) for tau in (own.tau_mem_ms, own.tau_syn_ms)]
+            for _, own in replicates
+        ],
+        dtype=torch.float64,
+    )
+    beta, alpha = decays[:, :1], decays[:, 1:]
+    # The variance of a membrane behind a synapse, white noise given, over that without one.
+    wider = (1 + alpha * beta) / ((1 - alpha**2) * (1 - alpha * beta))
+    input_weights *= (threshold * INPUT_STD / spread / wider.sqrt())[:, :, None].float()
+    actual = (signs > 0).float().mean(dim=1, keepdim=True).double()
+    balance = torch.where(of_each(replicates, "balanced")[:, None], actual / (1 - actual), 1.0)
+    inhibitory = of_each(replicates, "inhibitory_gain")[:, None] * balance
     scale = torch.where(signs > 0, 1.0, inhibitory.float()) * signs
-    recurrent = torch.stack(recurrents) * scale[:, :, None]
-    gain = of_each(replicates, "recurrent_gain")[:, None] * threshold / math.sqrt(neurons)
+    connected = torch.stack(connections)
+    recurrent = recurrent.abs() * scale[:, :, None] * connected
+    kept = of_each(replicates, "connection_prob")[:, None] * neurons
+    gain = of_each(replicates, "recurrent_gain")[:, None] * threshold / kept.sqrt() / wider.sqrt()
     recurrent *= gain[:, :, None].float()
-    without_autapses_(recurrent)
-    bias = (threshold * INPUT_MEAN).float() - (mean @ input_weights)
-    return Students(input_weights, recurrent, bias, signs)
+    bias = (threshold * INPUT_MEAN * (1 - alpha)).float() - (mean @ input_weights)
+    return Students(input_weights, recurrent, bias, log_tau, signs, connected)
 
 
-def spikes_of(
-    students: Students, counts: Tensor, replicates: Sequence[Replicate], bin_ms: float
+def activity_of(
+    students: Students, windows: Windows, replicates: Sequence[Replicate], bin_ms: float
 ) -> Tensor:
-    """Return spikes (T, R, B, M) for counts (R, B, T, N), or (1, B, T, N) shared by all R."""
-    num_replicates, num_units = students.input_weights.shape[:2]
-    _, num_windows, num_bins, _ = counts.shape
-    flat = counts.transpose(1, 2).reshape(counts.shape[0], num_bins * num_windows, num_units)
-    flat = flat.expand(num_replicates, -1, -1)
-    currents = torch.baddbmm(students.bias[:, None, :], flat, students.input_weights)
-    currents = currents.view(num_replicates, num_bins, num_windows, -1).transpose(0, 1)
-    decays = [membrane_decay(bin_ms, settings.tau_mem_ms) for _, settings in replicates]
-    return recurrent_lif(
-        currents,
-        students.recurrent,
-        beta=torch.tensor(decays, dtype=torch.float64),
-        threshold=of_each(replicates, "threshold"),
-        surrogate=replicates[0].settings.surrogate,
-        slope=of_each(replicates, "surrogate_slope"),
+    """Return spikes (R, T, B, M), or the states of a network that does not spike."""
+    settings = replicates[0].settings
+    weights, device = students.input_weights, students.input_weights.device
+    if settings.neuron == "lif":
+        cells = _cells(students, replicates, bin_ms)
+        return lif_spikes(windows, weights, students.bias, students.recurrent, cells)
+    counts = windows.dense(device)
+    if settings.neuron == "gru":
+        return gru_states(counts, weights, students.bias, students.recurrent)
+    currents = currents_of(counts, weights, students.bias)
+    slope = of_each(replicates, "surrogate_slope")
+    return izhikevich_spikes(
+        currents, students.recurrent, students.signs, bin_ms, settings.surrogate, slope
     )
 
 
-def readout_kernels(replicates: Sequence[Replicate], num_bins: int, bin_ms: float) -> Tensor:
-    """Return each replicate's causal readout filter as a matrix over bins (R, T, T)."""
-    taus_ms = [settings.tau_readout_ms for _, settings in replicates]
-    each = {tau_ms: smoothing_kernel(num_bins, bin_ms, tau_ms) for tau_ms in set(taus_ms)}
-    return torch.stack([each[tau_ms] for tau_ms in taus_ms])
+def _cells(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:
+    settings = replicates[0].settings
+    beta = torch.exp(-bin_ms / students.log_tau.exp())
+    if not settings.learn_tau:
+        decays = [membrane_decay(bin_ms, own.tau_mem_ms) for _, own in replicates]
+        beta = torch.tensor(decays).to(beta)[:, None].expand(beta.shape)
+    alpha, rho = (
+        torch.tensor([membrane_decay(bin_ms, getattr(own, tau)) for _, own in replicates]).double()
+        for tau in ("tau_syn_ms", "tau_adapt_ms")
+    )
+    # A period that ends inside a bin ends with it.
+    refractory = torch.tensor([math.ceil(own.refractory_ms / bin_ms - 1) for _, own in replicates])
+    return Cells(
+        beta,
+        of_each(replicates, "threshold"),
+        alpha,
+        of_each(replicates, "adaptation") * of_each(replicates, "threshold"),
+        rho,
+        refractory.clamp(min=0),
+        settings.surrogate,
+        of_each(replicates, "surrogate_slope"),
+    )
 
 
-def features_of(spikes: Tensor, kernels: Tensor) -> Tensor:
-    """Return spikes (T, R, B, M) through kernels (R, K, T), as (R, B, K, M)."""
-    _, num_replicates, num_windows, neurons = spikes.shape
-    smooth = kernels @ spikes.flatten(2).transpose(0, 1)
-    return smooth.view(num_replicates, -1, num_windows, neurons).transpose(1, 2)
+def features_of(activity: Tensor, replicates: Sequence[Replicate], bin_ms: float) -> Tensor:
+    """Return what CCA sees (R, T, B, M): spikes through the readout's filter, or the states."""
+    if not replicates[0].settings.is_spiking:
+        return activity
+    decays = [membrane_decay(bin_ms, own.tau_readout_ms) for _, own in replicates]
+    return smoothed(activity, torch.tensor(decays, dtype=torch.float64))
 
 
 def simulate_session(
@@ -148,7 +200,7 @@ def simulate_session(
     replicates: Sequence[Replicate],
     chunk_bins: int = 500,
     batch_chunks: int = 32,
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.float32]]:
     """Run trained or untrained networks over every bin of a session.
 
     Parameters
@@ -167,15 +219,21 @@ def simulate_session(
 
     Returns
     -------
-    spikes (R, T, M) uint8 and features (R, T, M) float32, the spikes through the readout's
-    causal filter.
+    spikes (R, T, M) uint8, None of networks that do not spike, and features (R, T, M) float32,
+    the spikes through the readout's causal filter, or the states of gated units. Of the linear
+    readout the counts (T, N) through that filter stand for a network's features.
     """
-    num_replicates, _, neurons = students.input_weights.shape
+    settings = replicates[0].settings
+    if settings.neuron == "linear":
+        taus = [own.tau_readout_ms for _, own in replicates]
+        each = {tau: smoothed_counts(counts, timeline, tau) for tau in set(taus)}
+        return None, np.stack([each[tau] for tau in taus]).astype(np.float32)
+    num_replicates, neurons = students.signs.shape
     burn_in = round(BURN_IN_MS / timeline.bin_ms)
-    device = students.input_weights.device
-    spikes = np.empty((num_replicates, len(timeline), neurons), np.uint8)
-    features = np.empty((num_replicates, len(timeline), neurons), np.float32)
-    kernels = readout_kernels(replicates, burn_in + chunk_bins, timeline.bin_ms).to(device)
+    shape = num_replicates, len(timeline), neurons
+    spikes = np.empty(shape, np.uint8) if settings.is_spiking else None
+    features = np.empty(shape, np.float32)
+    session = SparseCounts.of(counts)
     borders = np.flatnonzero(np.diff(timeline.segment)) + 1
     begins = np.concatenate([[0], borders])
     ends = np.append(borders, len(timeline))
@@ -190,12 +248,13 @@ def simulate_session(
             length = pieces[0][2] - pieces[0][0]
             batch = [p for p in pieces[:batch_chunks] if p[2] - p[0] == length]
             pieces = pieces[len(batch) :]
-            windows = np.stack([counts[start:end] for start, _, end in batch])
-            fed = torch.from_numpy(windows).to(device).float()[None]
-            fired = spikes_of(students, fed, replicates, timeline.bin_ms)
-            smooth_r = features_of(fired, kernels[:, :length, :length]).cpu().numpy()
-            fired_r = fired.permute(1, 2, 0, 3).to(torch.uint8).cpu().numpy()
+            starts = np.tile([start for start, _, _ in batch], (num_replicates, 1))
+            active = activity_of(students, Windows(session, starts, length), replicates,
+                                 timeline.bin_ms)
+            smooth = features_of(active, replicates, timeline.bin_ms).cpu().numpy()
+            fired = active.to(torch.uint8).cpu().numpy() if spikes is not None else None
             for index, (start, at, end) in enumerate(batch):
-                spikes[:, at:end] = fired_r[:, index, at - start :]
-                features[:, at:end] = smooth_r[:, index, at - start :]
+                features[:, at:end] = smooth[:, at - start :, index]
+                if spikes is not None and fired is not None:
+                    spikes[:, at:end] = fired[:, at - start :, index]
     return spikes, features

@@ -13,7 +13,7 @@ def rate_penalty(spikes: Tensor, bin_ms: float, low_hz: Tensor, high_hz: Tensor)
     Parameters
     ----------
     spikes
-        (T, R, B, M).
+        (R, T, B, M).
     bin_ms
         Width of a bin.
     low_hz, high_hz
@@ -30,5 +30,5 @@ def rate_penalty(spikes: Tensor, bin_ms: float, low_hz: Tensor, high_hz: Tensor)
     the population's mean rate is inside the band.
     """
     low, high = low_hz[:, None], high_hz[:, None]
-    rates = spikes.mean(dim=(0, 2)) * (1000 / bin_ms)
+    rates = spikes.mean(dim=(1, 2)) * (1000 / bin_ms)
     return ((low - rates).relu().square() + (rates - high).relu().square()).mean(dim=-1)

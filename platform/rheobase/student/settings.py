@@ -7,32 +7,55 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from rheobase.core.settings import Settings
+from rheobase.student.inputs import InputKind
+from rheobase.student.surrogates import Surrogate
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
 class StudentSettings(Settings):
-    """A recurrent LIF network distilled to the teacher by CCA."""
+    """A recurrent spiking network distilled to the teacher."""
 
+    neuron: Literal["lif", "izhikevich", "gru", "linear"] = "lif"
+    """`lif`; `izhikevich`; and two that do not spike, to compare with: `gru`, gated units, what as
+    many of them reach without constraints; `linear`, the input counts through the readout's filter
+    in a network's place."""
     num_neurons: Annotated[int, Field(ge=2)] = 128
-    """LIF neurons M."""
+    """Neurons M."""
+    input: InputKind = "counts"
+    """`shuffled`: each unit's bins permuted, to see what is left without the units' code."""
     dale: bool = True
     """Each neuron's outgoing recurrent weights share one sign, exactly, after every step."""
     excitatory_fraction: float = 0.8
     """Share of excitatory neurons; 0.8 is a 4:1 count ratio."""
     inhibitory_gain: NonNegative = 1.0
-    """Scale of the initial inhibitory weights; 1 balances excitation."""
+    """Scale of the initial inhibitory weights."""
+    balanced: bool = True
+    """Initial inhibitory weights are larger by f / (1 - f), which balances excitation."""
     recurrent_gain: NonNegative = 1.0
     """Scale of the initial recurrent weights, in units of the threshold over sqrt(M)."""
+    connection_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the pairs of neurons that are connected, drawn once for each seed."""
     tau_mem_ms: Positive = 20.0
-    """Membrane time constant; beta = exp(-bin / tau_mem)."""
+    """Membrane time constant; beta = exp(-bin / tau_mem). LIF."""
+    learn_tau: bool = False
+    """Each neuron learns its own membrane time constant, from `tau_mem_ms` on. LIF."""
+    tau_syn_ms: NonNegative = 0.0
+    """Time constant of the synaptic current; 0: it lasts one bin. LIF."""
+    adaptation: NonNegative = 0.0
+    """Rise of the threshold, in thresholds, at a spike in every bin. LIF."""
+    tau_adapt_ms: Positive = 200.0
+    """Time constant with which that rise comes and goes. LIF."""
+    refractory_ms: NonNegative = 0.0
+    """Least interval between spikes of a neuron, in whole bins; up to one bin is no limit. LIF."""
     threshold: Positive = 1.0
-    """Membrane potential at which a neuron fires."""
-    surrogate: Literal["fast_sigmoid", "atan"] = "fast_sigmoid"
+    """Membrane potential at which an LIF neuron fires."""
+    surrogate: Surrogate = "fast_sigmoid"
     """Shape of the surrogate gradient dS/dU."""
     surrogate_slope: Positive = 10.0
-    """k of the fast sigmoid 1 / (1 + k |U|)^2; alpha of atan."""
+    """k of the fast sigmoid 1 / (1 + k |U|)^2; alpha of atan; straight-through passes gradients
+    within 1 / k of the threshold, and the triangle falls to 0 there."""
     rate_weight: NonNegative = 0.1
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
     rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
@@ -41,12 +64,22 @@ class StudentSettings(Settings):
     """Time constant of the causal filter whose output CCA compares with the latents."""
     distill_shrinkage: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Shrinkage of the batch covariances inside the distillation loss."""
-    steps: Annotated[int, Field(ge=1)] = 400
-    """Optimiser steps."""
+    steps: Annotated[int, Field(ge=0)] = 400
+    """Optimiser steps; 0 leaves the network untrained."""
     batch_windows: Annotated[int, Field(ge=1)] = 32
     """Windows in a batch of one replicate."""
     learning_rate: Positive = 3e-3
     """Peak learning rate of Adam, cosine to a tenth."""
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the network has spikes, and so rates."""
+        return self.neuron in ("lif", "izhikevich")
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps it takes; the linear readout has nothing to train."""
+        return 0 if self.neuron == "linear" else self.steps
 
     @field_validator("excitatory_fraction")
     @classmethod
@@ -69,8 +102,14 @@ PER_REPLICATE = frozenset(
         "dale",
         "excitatory_fraction",
         "inhibitory_gain",
+        "balanced",
         "recurrent_gain",
+        "connection_prob",
         "tau_mem_ms",
+        "tau_syn_ms",
+        "adaptation",
+        "tau_adapt_ms",
+        "refractory_ms",
         "threshold",
         "surrogate_slope",
         "rate_weight",

@@ -112,8 +112,8 @@ class SessionTraining:
         self._trials = trials
         self._data = data
         settings = trials[0].settings
-        self._steps = report_steps(settings.steps)
-        self._steps_before = index * settings.steps
+        self._steps = report_steps(settings.num_steps)
+        self._steps_before = index * settings.num_steps
         self._on_progress = on_progress
         each = step_bytes(settings, data.counts.shape[1], data.num_bins)
         self._most_replicates = max(1, memory_bytes // each)

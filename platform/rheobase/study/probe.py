@@ -19,7 +19,8 @@ from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import NUM_REPORTS, Training, TrainingData
-from rheobase.student.network import features_of, readout_kernels, spikes_of
+from rheobase.student.inputs import Windows
+from rheobase.student.network import activity_of, features_of
 from rheobase.student.settings import StudentSettings
 from rheobase.study.spec import StudySpec
 
@@ -68,7 +69,7 @@ class Probe:
     def __init__(self, data: TrainingData, spec: StudySpec, settings: StudentSettings) -> None:
         self._data = data
         self._band_hz = spec.require.rate_hz
-        trained = settings.steps * settings.batch_windows * data.num_bins
+        trained = settings.num_steps * settings.batch_windows * data.num_bins
         budget = BINS_SHARE * trained / NUM_REPORTS
         least = LEAST_PER_FEATURE * (settings.num_neurons + data.latents.shape[1])
         seed = spec.data.split.seed
@@ -97,6 +98,9 @@ class Probe:
         for index in range(len(training.replicates)):
             fit = fit_cca(x_train[index], latents[train], SHRINKAGE)
             cca = float(score_cca(fit, x_test[index], latents[test]).mean())
+            if not training.replicates[index].settings.is_spiking:
+                found.append((cca, {"spiking": 1.0}))
+                continue
             rates = {
                 str(state) or "all": firing_rates(
                     spikes[index][timeline.state[test] == state], timeline.bin_ms
@@ -113,18 +117,18 @@ class Probe:
         """Return features and spikes (R, W x K, M) of the scored bins."""
         replicates, students = training.replicates, training.students
         starts, num_bins, warm_up = stretches
-        bin_ms, device = self._data.timeline.bin_ms, students.bias.device
-        kernels = readout_kernels(replicates, num_bins, bin_ms)[:, warm_up:].to(device)
+        bin_ms = self._data.timeline.bin_ms
         features, spikes = [], []
         # As many windows at once as in a step, whose memory is known to fit.
         at_once = replicates[0].settings.batch_windows
         with torch.no_grad():
             for first in range(0, len(starts), at_once):
-                rows = starts[first : first + at_once, None] + np.arange(num_bins)
-                fed = torch.from_numpy(self._data.counts[rows]).to(device).float()[None]
-                fired = spikes_of(students, fed, replicates, bin_ms)
-                features.append(features_of(fired, kernels).cpu().numpy())
-                spikes.append(fired[warm_up:].permute(1, 2, 0, 3).cpu().numpy())
+                some = np.tile(starts[first : first + at_once], (len(replicates), 1))
+                windows = Windows(self._data.sparse, some, num_bins)
+                active = activity_of(students, windows, replicates, bin_ms)
+                smooth = features_of(active, replicates, bin_ms)
+                for kept, values in ((features, smooth), (spikes, active)):
+                    kept.append(values[:, warm_up:].transpose(1, 2).cpu().numpy())
         width = len(replicates), -1, features[0].shape[-1]
         joined = [np.concatenate(part, axis=1).reshape(width) for part in (features, spikes)]
         return joined[0], joined[1]

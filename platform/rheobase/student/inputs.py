@@ -1,0 +1,73 @@
+"""The counts that networks are fed: those of a session, kept sparse, and windows of it."""
+
+# Shape legend: T bins, R replicates, B windows, N units, K counts that are not 0.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+InputKind = Literal["counts", "shuffled"]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCounts:
+    """Counts (bins, N) of a session: dense, and the `unit` and `count` (K,) of each bin's.
+
+    Those of bin t lie between `ends[t]` and `ends[t + 1]`.
+    """
+
+    dense: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int32]
+    count: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, dense: npt.NDArray[np.uint8]) -> SparseCounts:
+        """Return both forms of counts (bins, N)."""
+        bins, units = np.nonzero(dense)
+        ends = np.zeros(len(dense) + 1, np.int64)
+        np.cumsum(np.bincount(bins, minlength=len(dense)), out=ends[1:])
+        return cls(dense, ends, units.astype(np.int32), dense[bins, units])
+
+    @property
+    def num_units(self) -> int:
+        """N."""
+        return self.dense.shape[1]
+
+
+class Windows(NamedTuple):
+    """Windows of `num_bins` bins: `starts` (R, B) are their first bins in the session."""
+
+    counts: SparseCounts
+    starts: npt.NDArray[np.int64]
+    num_bins: int
+
+    def dense(self, device: torch.device) -> Tensor:
+        """Return the counts as (R, T, B, N) float32."""
+        rows = self.starts[:, None, :] + np.arange(self.num_bins)[:, None]
+        return torch.from_numpy(self.counts.dense[rows]).to(device).float()
+
+
+def shuffled(
+    counts: npt.NDArray[np.uint8], random: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Return counts (bins, N) with the bins of each unit permuted, independently of the others.
+
+    Every unit keeps its counts and loses their times, and so all that units tell together.
+    """
+    permuted: npt.NDArray[np.uint8] = random.permuted(counts, axis=0)
+    return permuted
+
+
+def session_of(windows: npt.NDArray[Any]) -> tuple[SparseCounts, npt.NDArray[np.int64]]:
+    """Return windows (R, B, T, N) laid end to end as one session, and their starts (R, B)."""
+    num_replicates, num_windows, num_bins, num_units = windows.shape
+    counts = SparseCounts.of(np.asarray(windows, np.uint8).reshape(-1, num_units))
+    starts = np.arange(num_replicates * num_windows) * num_bins
+    return counts, starts.reshape(num_replicates, num_windows)

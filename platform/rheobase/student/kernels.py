@@ -1,0 +1,434 @@
+"""Loops of recurrent spiking networks over sparse input, compiled for the CPU.
+
+What is sparse is added, not multiplied: a step costs as many rows of weights as there are counts
+and spikes. The one dense product is that of the adjoint with the recurrent weights. Replicates
+are visited one after the other and share no number.
+"""
+
+# Shape legend: T bins, R replicates, B windows, N units, M neurons, K counts of a session.
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Array = npt.NDArray[Any]
+BLOCK = 128  # columns of a weight matrix that are visited together: all its rows fit a cache
+PEAK_MV, REST_MV, LEAST_MV, CHARGE = 30.0, -65.0, -90.0, 140.0  # of Izhikevich neurons
+FAST_SIGMOID, ATAN, STRAIGHT_THROUGH, TRIANGULAR = range(4)  # in the order of SURROGATES
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def lif_forward(
+    starts: Array,
+    row_ends: Array,
+    unit: Array,
+    count: Array,
+    input_weights: Array,
+    bias: Array,
+    recurrent: Array,
+    beta: Array,
+    constants: Array,
+    refractory: Array,
+    spikes: Array,
+    distance: Array,
+    potentials: Array,
+    fired: Array,
+    ends: Array,
+) -> None:
+    """Fill spikes and U - threshold (R, T, B, M), and U where `potentials` is not empty.
+
+    `starts` (R, B) are first bins of windows in the session, whose counts are `unit` and `count`
+    (K,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 4) hold the synapse's decay,
+    threshold, adaptation and its decay; `refractory` (R,) in bins. Weights (R, N, M), (R, M),
+    (R, M, M) [pre, post]; `beta` (R, M). Distance is -inf in refractory bins. `fired` lists the
+    neurons that fired, those of window b before bin t between ``ends[r, t * B + b]`` and the next.
+    """
+    num_replicates, num_bins, num_windows, neurons = spikes.shape
+    kind = spikes.dtype.type
+    fed = np.empty((num_windows, neurons), spikes.dtype)
+    sent = np.empty((num_windows, neurons), spikes.dtype)
+    for r in range(num_replicates):
+        alpha, threshold, gain, rho = constants[r]
+        is_plain = alpha == 0 and gain == 0 and refractory[r] == 0
+        synapse = np.zeros((num_windows, neurons), spikes.dtype)
+        potential = np.zeros((num_windows, neurons), spikes.dtype)
+        adapted = np.zeros((num_windows, neurons), spikes.dtype)
+        before = np.zeros((num_windows, neurons), spikes.dtype)
+        hold = np.zeros((num_windows, neurons), np.int64)
+        ends[r, : num_windows + 1] = 0
+        weights, decay = recurrent[r], beta[r]
+        for t in range(num_bins):
+            place, after = t * num_windows, (t + 1) * num_windows
+            for b in range(num_windows):
+                row = starts[r, b] + t
+                into = fed[b]
+                into[:] = 0
+                for k in range(row_ends[row], row_ends[row + 1]):
+                    given, often = input_weights[r, unit[k]], kind(count[k])
+                    for m in range(neurons):
+                        into[m] += often * given[m]
+                for m in range(neurons):
+                    into[m] += bias[r, m]
+            sent[:] = 0
+            for first in range(0, neurons, BLOCK):
+                last = min(first + BLOCK, neurons)
+                for b in range(num_windows):
+                    into = sent[b, first:last]
+                    for k in range(ends[r, place + b], ends[r, place + b + 1]):
+                        given = weights[fired[r, k], first:last]
+                        for m in range(last - first):
+                            into[m] += given[m]
+            for b in range(num_windows):
+                now, far, held = spikes[r, t, b], distance[r, t, b], potential[b]
+                last_spikes, current, more = before[b], fed[b], sent[b]
+                if is_plain:
+                    for m in range(neurons):
+                        held[m] = (
+                            decay[m] * held[m]
+                            + (current[m] + more[m])
+                            - threshold * last_spikes[m]
+                        )
+                        far[m] = held[m] - threshold
+                        now[m] = kind(1) if far[m] > 0 else kind(0)
+                else:
+                    flowing, tired, closed = synapse[b], adapted[b], hold[b]
+                    for m in range(neurons):
+                        flowing[m] = alpha * flowing[m] + (current[m] + more[m])
+                        held[m] = decay[m] * held[m] + flowing[m] - threshold * last_spikes[m]
+                        tired[m] = rho * tired[m] + (kind(1) - rho) * last_spikes[m]
+                        away = held[m] - (threshold + gain * tired[m])
+                        if closed[m] > 0:
+                            closed[m] -= 1
+                            away = kind(-np.inf)
+                        elif away > 0:
+                            closed[m] = refractory[r]
+                        far[m] = away
+                        now[m] = kind(1) if away > 0 else kind(0)
+                if potentials.size > 0:
+                    potentials[r, t, b] = held
+                before[b] = now
+                found = ends[r, after + b]
+                for m in range(neurons):
+                    fired[r, found] = m
+                    found += now[m] > 0
+                ends[r, after + b + 1] = found
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def lif_backward(
+    starts: Array,
+    row_ends: Array,
+    unit: Array,
+    count: Array,
+    recurrent: Array,
+    beta: Array,
+    constants: Array,
+    surrogate: int,
+    slope: Array,
+    distance: Array,
+    potentials: Array,
+    fired: Array,
+    ends: Array,
+    grad_spikes: Array,
+    grad_input: Array,
+    grad_bias: Array,
+    grad_recurrent: Array,
+    grad_beta: Array,
+) -> None:
+    """Add the gradients of input weights, bias, recurrent weights and beta to arrays of zeros.
+
+    Arguments as of `lif_forward`; `surrogate` in the order of SURROGATES with `slope` (R,). The
+    adjoint recursion runs from the last bin to the first. The reset and the refractory period are
+    left out of it, as in snntorch, where they are detached.
+    """
+    num_replicates, num_bins, num_windows, neurons = distance.shape
+    kind = distance.dtype.type
+    one = kind(1)
+    shape = (num_windows, neurons)
+    gate, felt, through = (
+        np.empty(shape, distance.dtype),
+        np.empty(shape, distance.dtype),
+        np.empty((num_bins, *shape), distance.dtype),
+    )
+    for r in range(num_replicates):
+        alpha, _, gain, rho = constants[r]
+        is_plain = alpha == 0 and gain == 0
+        backwards = np.ascontiguousarray(recurrent[r].T)
+        on_potential, on_adapted = np.zeros(shape, distance.dtype), np.zeros(shape, distance.dtype)
+        decay, k = beta[r], slope[r]
+        for t in range(num_bins - 1, -1, -1):
+            if t < num_bins - 1:
+                np.dot(through[t + 1], backwards, out=felt)
+            else:
+                felt[:] = 0
+            for b in range(num_windows):
+                far, open_ = distance[r, t, b], gate[b]
+                if surrogate == FAST_SIGMOID:
+                    for m in range(neurons):
+                        wide = one + k * abs(far[m])
+                        open_[m] = one / (wide * wide)
+                elif surrogate == ATAN:
+                    for m in range(neurons):
+                        wide = kind(np.pi / 2) * k * far[m]
+                        open_[m] = k / kind(2) / (one + wide * wide)
+                elif surrogate == TRIANGULAR:
+                    for m in range(neurons):
+                        open_[m] = max(kind(0), one - k * abs(far[m]))
+                else:
+                    for m in range(neurons):
+                        open_[m] = one if k * abs(far[m]) <= one else kind(0)
+                given, on_spike, on_u = grad_spikes[r, t, b], felt[b], on_potential[b]
+                out = through[t, b]
+                if is_plain:
+                    for m in range(neurons):
+                        on_u[m] = decay[m] * on_u[m] + open_[m] * (given[m] + on_spike[m])
+                        out[m] = on_u[m]
+                else:
+                    on_a = on_adapted[b]
+                    for m in range(neurons):
+                        pulled = open_[m] * (given[m] + on_spike[m] + (one - rho) * on_a[m])
+                        on_u[m] = decay[m] * on_u[m] + pulled
+                        on_a[m] = rho * on_a[m] - gain * pulled
+                        out[m] = on_u[m]
+                    if t < num_bins - 1:
+                        after = through[t + 1, b]
+                        for m in range(neurons):
+                            out[m] += alpha * after[m]
+                if potentials.size > 0 and t > 0:
+                    for m in range(neurons):
+                        grad_beta[r, m] += on_u[m] * potentials[r, t - 1, b, m]
+                for m in range(neurons):
+                    grad_bias[r, m] += out[m]
+        for first in range(0, neurons, BLOCK):
+            last = min(first + BLOCK, neurons)
+            for t in range(num_bins):
+                for b in range(num_windows):
+                    out = through[t, b, first:last]
+                    row = starts[r, b] + t
+                    for k in range(row_ends[row], row_ends[row + 1]):
+                        into, often = grad_input[r, unit[k], first:last], kind(count[k])
+                        for m in range(last - first):
+                            into[m] += often * out[m]
+                    before = t * num_windows + b  # the place of these windows' last bin
+                    for k in range(ends[r, before], ends[r, before + 1]):
+                        into = grad_recurrent[r, fired[r, k], first:last]
+                        for m in range(last - first):
+                            into[m] += out[m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def smooth_forward(values: Array, decay: Array, smooth: Array) -> None:
+    """Fill `smooth` (R, T, B, M): F[t] = a F[t-1] + (1 - a) S[t], with a of each replicate."""
+    num_replicates, num_bins, num_windows, neurons = values.shape
+    for r in range(num_replicates):
+        kept, taken = decay[r], 1 - decay[r]
+        for t in range(num_bins):
+            for b in range(num_windows):
+                now, out = values[r, t, b], smooth[r, t, b]
+                if t == 0:
+                    for m in range(neurons):
+                        out[m] = taken * now[m]
+                else:
+                    before = smooth[r, t - 1, b]
+                    for m in range(neurons):
+                        out[m] = kept * before[m] + taken * now[m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def smooth_backward(grad_smooth: Array, decay: Array, grad_values: Array) -> None:
+    """Fill the gradient of `smooth_forward`'s values, the same filter run backwards."""
+    num_replicates, num_bins, num_windows, neurons = grad_smooth.shape
+    for r in range(num_replicates):
+        kept, taken = decay[r], 1 - decay[r]
+        for t in range(num_bins - 1, -1, -1):
+            for b in range(num_windows):
+                now, out = grad_smooth[r, t, b], grad_values[r, t, b]
+                if t == num_bins - 1:
+                    for m in range(neurons):
+                        out[m] = taken * now[m]
+                else:
+                    later = grad_values[r, t + 1, b]
+                    for m in range(neurons):
+                        out[m] = kept * later[m] + taken * now[m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def add_rows(spikes: Array, weights: Array, sent: Array) -> None:
+    """Add to `sent` (B, M) the row of `weights` (M, M) of each spike (B, M)."""
+    for b in range(len(spikes)):
+        into = sent[b]
+        for p in range(spikes.shape[1]):
+            often = spikes[b, p]
+            if often > 0:
+                given = weights[p]
+                for m in range(len(into)):
+                    into[m] += often * given[m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def izhikevich_forward(
+    currents: Array,
+    recurrent: Array,
+    kinds: Array,
+    num_steps: int,
+    step_ms: float,
+    scale: float,
+    spikes: Array,
+    states: Array,
+) -> None:
+    """Fill spike counts (R, T, B, M), and v and u (2, R, T, B, M) before each bin.
+
+    `currents` (R, T, B, M) and `recurrent` (R, M, M) in units of `scale`; `kinds` (R, 4, M) hold
+    a, b, c and d.
+    """
+    num_replicates, num_bins, num_windows, neurons = spikes.shape
+    kind = spikes.dtype.type
+    total = np.empty(neurons, spikes.dtype)
+    sent = np.zeros((num_windows, neurons), spikes.dtype)
+    path = np.empty((3, num_steps, neurons), spikes.dtype)
+    for r in range(num_replicates):
+        potential = np.full((num_windows, neurons), kind(REST_MV))
+        recovery = np.empty((num_windows, neurons), spikes.dtype)
+        recovery[:] = kinds[r, 1] * kind(REST_MV)
+        for t in range(num_bins):
+            sent[:] = 0
+            if t > 0:
+                add_rows(spikes[r, t - 1], recurrent[r], sent)
+            for b in range(num_windows):
+                for m in range(neurons):
+                    total[m] = kind(scale) * (currents[r, t, b, m] + sent[b, m])
+                states[0, r, t, b] = potential[b]
+                states[1, r, t, b] = recovery[b]
+                izhikevich_bin(
+                    potential[b], recovery[b], total, kinds[r], kind(step_ms), spikes[r, t, b], path
+                )
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def izhikevich_bin(
+    potential: Array,
+    recovery: Array,
+    current: Array,
+    kinds: Array,
+    step_ms: Any,
+    fired: Array,
+    path: Array,
+) -> None:
+    """Take both states (M,) through a bin; fill spikes (M,), and `path` (3, steps, M).
+
+    The path holds v before each half step and after the second, before a reset.
+    """
+    kind = fired.dtype.type
+    peak, least, half = kind(PEAK_MV), kind(LEAST_MV), step_ms / kind(2)
+    a, b, c, d = kinds[0], kinds[1], kinds[2], kinds[3]
+    fired[:] = 0
+    for step in range(path.shape[1]):
+        first, second, third = path[0, step], path[1, step], path[2, step]
+        for m in range(len(fired)):
+            v, u, given = potential[m], recovery[m], current[m]
+            first[m] = v
+            v += half * ((kind(0.04) * v + kind(5)) * v + kind(CHARGE) - u + given)
+            v = max(least, min(v, peak))
+            second[m] = v
+            v += half * ((kind(0.04) * v + kind(5)) * v + kind(CHARGE) - u + given)
+            v = max(least, min(v, peak))
+            third[m] = v
+            u += step_ms * a[m] * (b[m] * v - u)
+            now = v >= peak
+            potential[m] = c[m] if now else v
+            recovery[m] = u + d[m] if now else u
+            fired[m] += kind(1) if now else kind(0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+def izhikevich_backward(
+    currents: Array,
+    recurrent: Array,
+    kinds: Array,
+    num_steps: int,
+    step_ms: float,
+    scale: float,
+    arrived: float,
+    surrogate: int,
+    slope: Array,
+    spikes: Array,
+    states: Array,
+    grad_spikes: Array,
+    grad_currents: Array,
+    grad_recurrent: Array,
+) -> None:
+    """Fill the gradient of the currents, and add that of the recurrent weights to zeros."""
+    num_replicates, num_bins, num_windows, neurons = spikes.shape
+    kind = spikes.dtype.type
+    one, zero = kind(1), kind(0)
+    span = kind(PEAK_MV - REST_MV)
+    shape = (num_windows, neurons)
+    step, half = kind(step_ms), kind(step_ms) / kind(2)
+    total, fired = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
+    potential, recovery = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
+    path = np.empty((3, num_steps, neurons), spikes.dtype)
+    sent, felt = np.zeros(shape, spikes.dtype), np.empty(shape, spikes.dtype)
+    later = np.empty(shape, spikes.dtype)  # one place: how BLAS sums may depend on it
+    for r in range(num_replicates):
+        backwards = np.ascontiguousarray(recurrent[r].T)
+        a, b, k = kinds[r, 0], kinds[r, 1], slope[r]
+        on_v, on_u = np.zeros(shape, spikes.dtype), np.zeros(shape, spikes.dtype)
+        for t in range(num_bins - 1, -1, -1):
+            sent[:] = 0
+            if t > 0:
+                add_rows(spikes[r, t - 1], recurrent[r], sent)
+            if t < num_bins - 1:
+                later[:] = grad_currents[r, t + 1]
+                np.dot(later, backwards, out=felt)
+            else:
+                felt[:] = 0
+            for w in range(num_windows):
+                for m in range(neurons):
+                    total[m] = kind(scale) * (currents[r, t, w, m] + sent[w, m])
+                potential[:], recovery[:] = states[0, r, t, w], states[1, r, t, w]
+                izhikevich_bin(potential, recovery, total, kinds[r], step, fired, path)
+                out = grad_currents[r, t, w]
+                out[:] = 0
+                for s in range(num_steps - 1, -1, -1):
+                    first, second, third = path[0, s], path[1, s], path[2, s]
+                    for m in range(neurons):
+                        x = (third[m] - kind(PEAK_MV)) / span + kind(arrived)
+                        if surrogate == FAST_SIGMOID:
+                            wide = one + k * abs(x)
+                            gate = one / (wide * wide)
+                        elif surrogate == ATAN:
+                            wide = kind(np.pi / 2) * k * x
+                            gate = k / kind(2) / (one + wide * wide)
+                        elif surrogate == TRIANGULAR:
+                            gate = max(zero, one - k * abs(x))
+                        else:
+                            gate = one if k * abs(x) <= one else zero
+                        kept = zero if third[m] >= kind(PEAK_MV) else on_v[w, m]
+                        late = on_u[w, m]
+                        pulled = (
+                            kept
+                            + gate / span * (grad_spikes[r, t, w, m] + felt[w, m])
+                            + late * step * a[m] * b[m]
+                        )
+                        late -= late * step * a[m] + half * pulled
+                        out[m] += half * pulled
+                        rise = one + half * (kind(0.08) * second[m] + kind(5))
+                        pulled *= min(one, max(zero, rise))
+                        late -= half * pulled
+                        out[m] += half * pulled
+                        rise = one + half * (kind(0.08) * first[m] + kind(5))
+                        on_v[w, m] = pulled * min(one, max(zero, rise))
+                        on_u[w, m] = late
+                for m in range(neurons):
+                    out[m] *= kind(scale)
+                if t > 0:
+                    for p in range(neurons):
+                        often = spikes[r, t - 1, w, p]
+                        if often > 0:
+                            into = grad_recurrent[r, p]
+                            for m in range(neurons):
+                                into[m] += often * out[m]
