@@ -106,7 +106,7 @@ def test_every_setting_is_either_each_replicates_own_or_in_the_key():
     assert set(NUMBERS) == PER_REPLICATE
     shared = set(StudentSettings.model_fields) - PER_REPLICATE
     assert set(json.loads(population_key(SETTINGS))) == shared
-    assert shared == {"num_neurons", "surrogate", "steps", "batch_windows"}
+    assert shared == {"num_neurons", "surrogate", "distill", "steps", "batch_windows"}
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

@@ -20,7 +20,7 @@ from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_, without_autapses_
-from rheobase.student.distill import squared_canonical_correlation
+from rheobase.student.distill import carried_by
 from rheobase.student.network import (
     Replicate,
     Students,
@@ -160,8 +160,8 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
 
     Notes
     -----
-    The loss of a replicate is ``1 - mean squared canonical correlation + rate_weight *
-    penalty``. Replicates share no number: each has its own settings, generators, batches,
+    The loss of a replicate is ``1 - carried + rate_weight * penalty``, with the similarity that
+    `distill` names. Replicates share no number: each has its own settings, generators, batches,
     reductions and gradient norm, so that a packed replicate trains as it would alone. One whose
     loss or gradient is not finite leaves at once, and the others go on.
     """
@@ -213,12 +213,15 @@ def _trained_until_one_fails(
             tensor.requires_grad_(True)
         spikes = spikes_of(students, fed.to(device), replicates, bin_ms)
         features = features_of(spikes, kernels)
-        cca2 = squared_canonical_correlation(
-            features.flatten(1, 2), target.to(device).flatten(1, 2), shrinkage
+        carried = carried_by(
+            settings.distill,
+            features.flatten(1, 2),
+            target.to(device).flatten(1, 2),
+            shrinkage,
         )
         scored = spikes[warm_up:]
         penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
-        loss = 1 - cca2 + rate_weight * penalty
+        loss = 1 - carried + rate_weight * penalty
         gradients = torch.autograd.grad(loss.sum(), students.trainable)
         for tensor in students.trainable:
             tensor.requires_grad_(False)
@@ -231,7 +234,7 @@ def _trained_until_one_fails(
         if dale.any():
             project_to_signs_(students.recurrent, students.signs, dale)
         rate_hz = scored.detach().mean(dim=(0, 2, 3)) * (1000 / bin_ms)
-        sums += torch.stack([loss, cca2, penalty, rate_hz], dim=1).detach().double()
+        sums += torch.stack([loss, carried, penalty, rate_hz], dim=1).detach().double()
         finite = torch.isfinite(loss.detach() + norms).cpu()
     trained = Training(replicates, step, students, training.first, training.second)
     return trained, sums.cpu(), finite.tolist()

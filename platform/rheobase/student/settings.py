@@ -13,7 +13,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class StudentSettings(Settings):
-    """A recurrent LIF network distilled to the teacher by CCA."""
+    """A recurrent LIF network distilled to the teacher."""
 
     num_neurons: Annotated[int, Field(ge=2)] = 128
     """LIF neurons M."""
@@ -38,11 +38,15 @@ class StudentSettings(Settings):
     rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
     """Rates that the penalty leaves alone."""
     tau_readout_ms: Positive = 80.0
-    """Time constant of the causal filter whose output CCA compares with the latents."""
+    """Time constant of the causal filter whose output is compared with the latents."""
+    distill: Literal["cca", "readout", "procrustes", "cka", "rsa"] = "cca"
+    """What a batch of features is trained to share with the latents: CCA (any invertible map of
+    either), a linear readout of each latent, or up to rotation and scale Procrustes, linear CKA,
+    or distances between samples."""
     distill_shrinkage: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Shrinkage of the batch covariances inside the distillation loss."""
-    steps: Annotated[int, Field(ge=1)] = 400
-    """Optimiser steps."""
+    """Shrinkage of the batch covariances inside cca and readout."""
+    steps: Annotated[int, Field(ge=0)] = 400
+    """Optimiser steps; 0 leaves the network untrained."""
     batch_windows: Annotated[int, Field(ge=1)] = 32
     """Windows in a batch of one replicate."""
     learning_rate: Positive = 3e-3
