@@ -30,7 +30,7 @@ from rheobase.student.network import (
     readout_kernels,
     spikes_of,
 )
-from rheobase.student.rates import rate_penalty
+from rheobase.student.rates import irregularity_penalty, rate_penalty
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data
 NUM_REPORTS = 8
@@ -161,9 +161,10 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
     Notes
     -----
     The loss of a replicate is ``1 - carried + rate_weight * penalty``, with the similarity that
-    `distill` names. Replicates share no number: each has its own settings, generators, batches,
-    reductions and gradient norm, so that a packed replicate trains as it would alone. One whose
-    loss or gradient is not finite leaves at once, and the others go on.
+    `distill` names, and ``regularity_weight * penalty of irregularity`` where that is not 0.
+    Replicates share no number: each has its own settings, generators, batches, reductions and
+    gradient norm, so that a packed replicate trains as it would alone. One whose loss or
+    gradient is not finite leaves at once, and the others go on.
     """
     starts = window_starts(data.timeline, TRAIN, data.num_bins)
     # A copy: what is trained here must not change what the caller may keep.
@@ -203,6 +204,8 @@ def _trained_until_one_fails(
     shrinkage = of_each(replicates, "distill_shrinkage").to(device)
     rate_weight = of_each(replicates, "rate_weight").float().to(device)
     low_hz, high_hz = of_each(replicates, "rate_band_hz").float().to(device).unbind(dim=1)
+    regularity_weight = of_each(replicates, "regularity_weight").float().to(device)
+    low_cv, high_cv = of_each(replicates, "cv_isi_band").float().to(device).unbind(dim=1)
     learning_rate = of_each(replicates, "learning_rate").to(device)
     dale = of_each(replicates, "dale").to(device)
     sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
@@ -222,6 +225,9 @@ def _trained_until_one_fails(
         scored = spikes[warm_up:]
         penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
         loss = 1 - carried + rate_weight * penalty
+        if regularity_weight.any():
+            irregularity = irregularity_penalty(scored, bin_ms, low_cv, high_cv)
+            loss = loss + regularity_weight * irregularity
         gradients = torch.autograd.grad(loss.sum(), students.trainable)
         for tensor in students.trainable:
             tensor.requires_grad_(False)
