@@ -108,7 +108,15 @@ def test_every_setting_is_either_each_replicates_own_or_in_the_key():
     assert set(NUMBERS) == PER_REPLICATE
     shared = set(StudentSettings.model_fields) - PER_REPLICATE
     assert set(json.loads(population_key(SETTINGS))) == shared
-    assert shared == {"num_neurons", "surrogate", "distill", "steps", "batch_windows"}
+    assert shared == {
+        "num_neurons",
+        "neuron",
+        "input",
+        "surrogate",
+        "distill",
+        "steps",
+        "batch_windows",
+    }
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

@@ -17,6 +17,10 @@ class StudentSettings(Settings):
 
     num_neurons: Annotated[int, Field(ge=2)] = 128
     """LIF neurons M."""
+    neuron: Literal["lif", "izhikevich", "gru", "linear"] = "lif"
+    """What a neuron is."""
+    input: Literal["counts", "shuffled"] = "counts"
+    """What the network is fed."""
     dale: bool = True
     """Each neuron's outgoing recurrent weights share one sign, exactly, after every step."""
     excitatory_fraction: float = 0.8

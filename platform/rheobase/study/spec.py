@@ -18,16 +18,50 @@ from rheobase.study.result import BASELINE, TOP
 from rheobase.study.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.teacher.settings import TeacherSettings
 
+BASELINES: Mapping[str, Mapping[str, Scalar]] = {
+    "untrained": {"student.steps": 0},
+    "no-dale": {"student.dale": False},
+    "no-rate-penalty": {"student.rate_weight": 0.0},
+    "gru": {"student.neuron": "gru"},
+    "linear-readout": {"student.neuron": "linear"},
+    "shuffled-spikes": {"student.input": "shuffled"},
+}
+
 
 class AblationSettings(Settings):
-    """Which constraints to lift, and how."""
+    """Which constraints to lift, and how; it needs `arms`, `baselines` or both."""
 
     design: Literal["leave-one-out", "factorial", "path"] = "leave-one-out"
-    """`leave-one-out`: each arm alone; `factorial`: every combination; `path`: cumulative."""
+    """How `arms` are combined. `leave-one-out`: each alone; `factorial`: every combination;
+    `path`: cumulative."""
     mode: Literal["held"] = "held"
     """`held`: every other setting stays as in the baseline."""
-    arms: Annotated[dict[str, dict[str, Scalar]], Field(min_length=1)]
+    baselines: tuple[str, ...] = ()
+    """Arms in one word, each alone whatever the design: `untrained` (`steps = 0`), `no-dale`
+    (`dale = false`), `no-rate-penalty` (`rate_weight = 0`), `gru` and `linear-readout` (`neuron` in
+    the network's place), `shuffled-spikes` (`input`)."""
+    arms: dict[str, dict[str, Scalar]] = {}
     """Overrides of student settings by dotted path, under the arm's name."""
+
+    @model_validator(mode="after")
+    def _names_each_arm_once(self) -> AblationSettings:
+        problems = [
+            f"baselines: unknown word '{word}'.{did_you_mean(word, BASELINES)} "
+            f"It must be one of {', '.join(BASELINES)}."
+            for word in self.baselines
+            if word not in BASELINES
+        ]
+        repeated = [w for w in self.baselines if self.baselines.count(w) > 1 or w in self.arms]
+        if repeated:
+            problems.append(
+                f"baselines: an arm must have a name of its own, but '{repeated[0]}' is there "
+                "twice; rename the arm or leave one out."
+            )
+        if not self.arms and not self.baselines:
+            problems.append("an ablation must have arms, but has neither arms nor baselines.")
+        if problems:
+            raise ValueError(" ; ".join(problems))
+        return self
 
 
 class Require(Settings):
@@ -115,6 +149,14 @@ class StudySpec(Settings):
                 )
             for path, value in overrides.items():
                 problems += self._problem(f"ablation.arms.{arm}", path, value)
+        for word in self.ablation.baselines if self.ablation else ():
+            (path,) = BASELINES[word]
+            same = override_student(self.student, BASELINES[word]) == self.student
+            if same and path not in self.search.space:
+                problems.append(
+                    f"[ablation]: baselines must change the student, but '{word}' is the study's "
+                    f"own: {path} is {_own(self.student, path)!r} already; leave it out."
+                )
         longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:
             problems.append(
@@ -196,6 +238,10 @@ class StudySpec(Settings):
             reason = reason.removeprefix("Value error, ")
             return [f"[{where}]: {reason}"]
         return []
+
+
+def _own(student: StudentSettings, path: str) -> Any:
+    return getattr(student, path.removeprefix("student."))
 
 
 def _shown(axis: Range | Choice | None) -> str:
