@@ -38,6 +38,14 @@ MOST_GRADIENT = 1.0  # norm to which each replicate's gradient is clipped
 SCALARS = ("loss", "train_cca2", "rate_penalty", "rate_hz")
 
 
+def warm_up_bins(timeline: Timeline, num_bins: int) -> int:
+    """Return how many bins at the start of a window of `num_bins` are not scored."""
+    # A trial-binned window begins where the recording does, for student and teacher alike.
+    if timeline.kind != "continuous":
+        return 0
+    return min(round(WARM_UP_MS / timeline.bin_ms), num_bins // 2)
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """What students of one session learn from.
@@ -60,10 +68,7 @@ class TrainingData:
 
     def warm_up(self, num_bins: int) -> int:
         """Return how many bins at the start of a window of `num_bins` are not scored."""
-        # A trial-binned window begins where the recording does, for student and teacher alike.
-        if self.timeline.kind != "continuous":
-            return 0
-        return min(round(WARM_UP_MS / self.timeline.bin_ms), num_bins // 2)
+        return warm_up_bins(self.timeline, num_bins)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,10 @@ BASELINES: Mapping[str, Mapping[str, Scalar]] = {
 }
 
 
+MEMORY_TAUS = 5
+"""Membrane time constants after which less than 1 % of where a window began is left."""
+
+
 class AblationSettings(Settings):
     """Which constraints to lift, and how; it needs `arms`, `baselines` or both."""
 
@@ -135,7 +139,7 @@ class StudySpec(Settings):
         for path, axis in self.search.space.items():
             ends = axis.choices if isinstance(axis, Choice) else (axis.low, axis.high)
             for value in ends:
-                problems += self._problem(f"search.space.{path}", path, value)
+                problems += self._problem(f"search.space.{path}", {path: value})
             problems += self._hollow(path, axis)
         if not problems:
             problems += self._unmet_conditions()
@@ -147,8 +151,7 @@ class StudySpec(Settings):
                 problems.append(
                     f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
                 )
-            for path, value in overrides.items():
-                problems += self._problem(f"ablation.arms.{arm}", path, value)
+            problems += self._problem(f"ablation.arms.{arm}", overrides)
         for word in self.ablation.baselines if self.ablation else ():
             (path,) = BASELINES[word]
             same = override_student(self.student, BASELINES[word]) == self.student
@@ -157,6 +160,7 @@ class StudySpec(Settings):
                     f"[ablation]: baselines must change the student, but '{word}' is the study's "
                     f"own: {path} is {_own(self.student, path)!r} already; leave it out."
                 )
+        problems += self._forgetful("student", self.student)
         longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:
             problems.append(
@@ -205,7 +209,7 @@ class StudySpec(Settings):
         for path, axis in space.items():
             for given, wanted in axis.when.items():
                 where, key = f"search.space.{path}.when", given.removeprefix("student.")
-                if found := self._problem(where, given, wanted):
+                if found := self._problem(where, {given: wanted}):
                     problems += found
                     continue
                 other = space.get(given)
@@ -229,15 +233,36 @@ class StudySpec(Settings):
             )
         return problems
 
-    def _problem(self, where: str, path: str, value: Scalar) -> list[str]:
+    def _problem(self, where: str, overrides: Mapping[str, Scalar]) -> list[str]:
+        """Return why a student with these settings can never be trained."""
         try:
-            override_student(self.student, {path: value})
-        except (ValueError, StudyError) as error:
-            model_error = error if isinstance(error, ValidationError) else None
-            reason = model_error.errors()[0]["msg"] if model_error else str(error)
-            reason = reason.removeprefix("Value error, ")
-            return [f"[{where}]: {reason}"]
-        return []
+            student = override_student(self.student, overrides)
+        except ValidationError as error:
+            found = []
+            for one in error.errors():
+                path = ".".join(["student", *map(str, one["loc"])])
+                named = "" if where.endswith(path) else f"{path}: "
+                found.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
+            return found
+        except StudyError as error:
+            return [f"[{where}]: {error}"]
+        moved = overrides.keys() & {"student.tau_mem_ms", "student.neuron"}
+        return self._forgetful(where, student) if moved else []
+
+    def _forgetful(self, where: str, student: StudentSettings) -> list[str]:
+        """Return why windows are too short for a student that begins each of them at rest.
+
+        Its adaptation and readout are slower and left out: windows would have to last seconds.
+        """
+        least_ms = MEMORY_TAUS * student.tau_mem_ms
+        if student.neuron != "lif" or least_ms <= self.data.window_ms:
+            return []
+        return [
+            f"[{where}]: a window must be {MEMORY_TAUS} membrane time constants long, for the "
+            f"network to forget that it began at rest, but data.window_ms = "
+            f"{self.data.window_ms:g} < {MEMORY_TAUS} x tau_mem_ms = {least_ms:g}; use a longer "
+            "window or a smaller tau_mem_ms."
+        ]
 
 
 def _own(student: StudentSettings, path: str) -> Any:
@@ -305,7 +330,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if not location:
         return message
     found = error.get("input")
-    shown = f" (found {found!r})" if isinstance(found, Scalar) else ""
+    is_told = error["type"] == "value_error"
+    shown = f" (found {found!r})" if isinstance(found, Scalar) and not is_told else ""
     return f"[{'.'.join(location)}]: {message}{shown}"
 
 
