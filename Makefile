@@ -8,7 +8,7 @@ ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 BENCH := .venv-bench
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter setup exporter study dev test lint types imports bench-data bench-search clean
+.PHONY: help interpreter setup exporter study dev test lint types imports bench-data bench-search bench-student clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -76,6 +76,11 @@ bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draw
 	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/search.py > benchmarks/.search.md
 	mv benchmarks/.search.md benchmarks/search.md
 	@cat benchmarks/search.md
+
+bench-student: $(BENCH)/.setup ## a step of packed students beside snntorch, norse and spikingjelly; writes benchmarks/student.md
+	$(ONE_THREAD) $(BENCH)/bin/python -W ignore benchmarks/student.py > benchmarks/.student.md
+	mv benchmarks/.student.md benchmarks/student.md
+	@cat benchmarks/student.md
 
 clean: ## remove environments and caches, keep runs/
 	rm -rf $(VENV) $(ALLEN) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

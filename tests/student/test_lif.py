@@ -164,7 +164,12 @@ def test_known_answers_of_each_surrogate():
     slope = torch.tensor([2.0]).double()
     expected = {
         "fast_sigmoid": [1 / 25, 1 / 4, 1, 1 / 2.25],
-        "atan": [1 / (1 + (2 * np.pi) ** 2), 1 / (1 + (np.pi / 2) ** 2), 1, 1 / (1 + np.pi**2 / 16)],
+        "atan": [
+            1 / (1 + (2 * np.pi) ** 2),
+            1 / (1 + (np.pi / 2) ** 2),
+            1,
+            1 / (1 + np.pi**2 / 16),
+        ],
         "straight_through": [0, 1, 1, 1],
         "triangular": [0, 0, 1, 0.5],
     }

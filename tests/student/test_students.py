@@ -16,7 +16,7 @@ from rheobase.student.distill import squared_canonical_correlation
 from rheobase.student.fit import TrainingData, advance, begun, joined, restored
 from rheobase.student.memory import step_bytes
 from rheobase.student.network import Replicate, initial_students, simulate_session
-from rheobase.student.rates import rate_penalty
+from rheobase.student.rates import irregularity_penalty, rate_penalty
 from rheobase.student.readout import smoothed_counts
 from rheobase.student.settings import PER_REPLICATE, StudentSettings, population_key
 
@@ -65,6 +65,8 @@ NUMBERS = {
     "surrogate_slope": st.floats(1.0, 50.0),
     "rate_weight": st.floats(0.0, 1.0),
     "rate_band_hz": st.tuples(st.floats(0.0, 8.0), st.floats(9.0, 40.0)),
+    "regularity_weight": st.floats(0.0, 1.0),
+    "cv_isi_band": st.tuples(st.floats(0.0, 0.7), st.floats(0.8, 3.0)),
     "tau_readout_ms": st.floats(20.0, 200.0),
     "distill_shrinkage": st.floats(1e-3, 0.5),
     "learning_rate": st.floats(1e-4, 0.1),
@@ -76,7 +78,14 @@ def test_every_setting_is_either_each_replicates_own_or_in_the_key():
     shared = set(StudentSettings.model_fields) - PER_REPLICATE
     assert set(json.loads(population_key(SETTINGS))) == shared
     assert shared == {
-        *("neuron", "num_neurons", "input", "learn_tau", "surrogate", "steps", "batch_windows"),
+        "num_neurons",
+        "neuron",
+        "input",
+        "learn_tau",
+        "surrogate",
+        "distill",
+        "steps",
+        "batch_windows",
     }
 
 
@@ -114,8 +123,9 @@ def assert_same(one, other):
 
 
 def test_a_setting_of_each_replicate_changes_its_numbers(session):
-    # Adaptation on: its time constant matters.
-    fast = SETTINGS.model_copy(update={"learning_rate": 0.1, "adaptation": 0.5})
+    # Adaptation and its time constant, and a band of regularity, matter only where they are on.
+    own = {"regularity_weight": 0.5, "cv_isi_band": (0.0, 0.3), "adaptation": 0.5}
+    fast = SETTINGS.model_copy(update=own | {"learning_rate": 0.1})
     usual = trained(session, [Replicate(0, fast)])
     changed = {
         "dale": False,
@@ -133,6 +143,8 @@ def test_a_setting_of_each_replicate_changes_its_numbers(session):
         "surrogate_slope": 3.0,
         "rate_weight": 0.5,
         "rate_band_hz": (1.0, 3.0),
+        "regularity_weight": 1.0,
+        "cv_isi_band": (0.0, 0.1),
         "tau_readout_ms": 40.0,
         "distill_shrinkage": 0.3,
         "learning_rate": 0.02,
@@ -266,6 +278,78 @@ def test_half_silent_and_half_at_40_hz_pays_though_its_mean_is_in_the_band():
     assert float(spikes.mean() * 1000 / 5) == pytest.approx(20.0)
     low, high = torch.tensor([5.0]), torch.tensor([20.0])
     assert float(rate_penalty(spikes, 5.0, low, high)) == pytest.approx((25 + 400) / 2)
+
+
+def renewal(cv, num_windows=1500):
+    """Spikes (1, T, B, 1) at 20 Hz in windows of 1 s and bins of 1 ms, intervals gamma."""
+    draw, shape = np.random.default_rng(0), 1 / cv**2
+    spikes = torch.zeros(1, 1000, num_windows, 1)
+    for window in range(num_windows):
+        times = np.cumsum(draw.gamma(shape, 50 / shape, 150)) - 1000  # long after it began
+        bins = torch.from_numpy(times[(times >= 0) & (times < 1000)]).long()
+        spikes[0, :, window, 0] = torch.bincount(bins, minlength=1000)
+    return spikes
+
+
+def irregularity(spikes, bin_ms=1.0, low=0.0, high=1e-6):
+    """Mean squared Fano factor of neurons that take part, where the band is as it is here."""
+    return irregularity_penalty(spikes, bin_ms, torch.tensor([low]), torch.tensor([high]))
+
+
+@pytest.mark.parametrize("cv", [0.3, 0.5, 1.0, 1.5])
+def test_the_fano_factor_of_a_renewal_process_is_the_squared_cv_of_its_intervals(cv):
+    short = (1 - cv**4) / 4 / 10  # for stretches of 10 spikes
+    assert float(irregularity(renewal(cv)).sqrt()) == pytest.approx(cv**2 + short, rel=0.12)
+
+
+def test_irregularity_costs_outside_its_band_on_both_sides_and_nothing_inside():
+    regular, wild = renewal(0.3), renewal(1.5)
+    fano = [float(irregularity(spikes).sqrt()) for spikes in (regular, wild)]
+    assert float(irregularity(regular, low=0.5, high=1.0)) == pytest.approx((0.25 - fano[0]) ** 2)
+    assert float(irregularity(wild, low=0.5, high=1.0)) == pytest.approx((fano[1] - 1) ** 2)
+    assert float(irregularity(renewal(0.8), low=0.5, high=1.0)) == 0
+
+
+def test_a_neuron_of_few_spikes_takes_no_part_in_irregularity():
+    few = torch.zeros(1, 1000, 20, 1)
+    few[:, 100, ::2] = 1  # in every other window
+    both = torch.cat([renewal(1.0, 20), few], dim=-1).requires_grad_()
+    cost = irregularity(both)
+    (gradient,) = torch.autograd.grad(cost.sum(), both)
+    assert float(irregularity(few)) == 0
+    torch.testing.assert_close(cost, irregularity(renewal(1.0, 20)))
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_rate_that_differs_from_window_to_window_is_not_irregularity():
+    clock = torch.zeros(1, 1000, 4, 1)
+    for window, every in enumerate((25, 50, 125, 250)):
+        clock[0, ::every, window] = 1
+    assert float(irregularity(clock)) == 0
+
+
+def cv_of_intervals(spikes):
+    """Median over neurons (T, M) of the CV of inter-spike intervals."""
+    times = [np.flatnonzero(neuron) for neuron in spikes.T]
+    intervals = [np.diff(one) for one in times if len(one) > 50]
+    assert len(intervals) > 5
+    return np.median([one.std() / one.mean() for one in intervals])
+
+
+def test_training_with_the_penalty_moves_the_irregularity_of_intervals_into_its_band(session):
+    usual = StudentSettings(
+        num_neurons=20, steps=60, batch_windows=16, learning_rate=0.02, rate_band_hz=(15, 25)
+    )
+    bands = [{}, {"cv_isi_band": (0.05, 0.3)}, {"cv_isi_band": (1.4, 3.0)}]
+    pack = [
+        Replicate(0, usual.model_copy(update=band | {"regularity_weight": 20.0 if band else 0.0}))
+        for band in bands
+    ]
+    students = trained(session, pack, 60).students
+    spikes, _ = simulate_session(students, session.counts, session.timeline, pack)
+    left, lowered, raised = map(cv_of_intervals, spikes)
+    assert lowered < left - 0.1
+    assert raised > left + 0.1
 
 
 def test_a_linear_map_of_the_latents_has_correlation_one():

@@ -5,6 +5,7 @@ from rheobase.study.spec import dump_study, load_study, parse_study
 
 LEAST = {"name": "x", "data": {"sessions": ["a.nwb"]}}
 CHOICE = "student.surrogate"
+FRACTION = {"student.excitatory_fraction": 1.5}
 
 
 def slope_when(condition):
@@ -30,6 +31,40 @@ def test_a_study_survives_being_written_and_read():
         ({"ablation": {"arms": {"a": {"student.dalle": 1}}}}, "Did you mean 'student.dale'?"),
         ({"serch": {}}, "Did you mean 'search'?"),
         ({"student": {"excitatory_fraction": 4.0}}, "For a 4:1 ratio write 0.8."),
+        (
+            {"student": {"excitatory_fraction": 0}},
+            "[student.excitatory_fraction]: 0 < excitatory_fraction < 1 must hold, but got 0.0.",
+        ),
+        (
+            {"search": {"space": {"student.excitatory_fraction": {"low": 0.5, "high": 1}}}},
+            "[search.space.student.excitatory_fraction]: 0 < excitatory_fraction < 1 must hold",
+        ),
+        (
+            {"search": {"space": {"student.excitatory_fraction": {"choices": [0.8, 4]}}}},
+            "For a 4:1 ratio write 0.8.",
+        ),
+        (
+            {"ablation": {"arms": {"a": {"student.dale": False, **FRACTION}}}},
+            "[ablation.arms.a]: student.excitatory_fraction: 0 < excitatory_fraction < 1 must hold",
+        ),
+        (
+            {"data": {"sessions": ["a.nwb"], "window_ms": 99}},
+            "[student]: a window must be 5 membrane time constants long, for the network to forget "
+            "that it began at rest, but data.window_ms = 99 < 5 x tau_mem_ms = 100; use a longer",
+        ),
+        ({"student": {"tau_mem_ms": 201}}, "= 1000 < 5 x tau_mem_ms = 1005; use a longer window"),
+        (
+            {"search": {"space": {"student.tau_mem_ms": {"low": 5, "high": 300}}}},
+            "[search.space.student.tau_mem_ms]: a window must be 5 membrane time constants long",
+        ),
+        (
+            {"search": {"space": {"student.tau_mem_ms": {"choices": [5, 300]}}}},
+            "[search.space.student.tau_mem_ms]: a window must be 5 membrane time constants long",
+        ),
+        (
+            {"ablation": {"arms": {"slow": {"student.dale": False, "student.tau_mem_ms": 300}}}},
+            "[ablation.arms.slow]: a window must be 5 membrane time constants long",
+        ),
         ({"search": {"space": {"student.steps": {"low": 2, "high": 1}}}}, "low < high must hold"),
         ({"seeds": {"select": [1], "report": [1]}}, "must all differ"),
         ({"teacher": {"horizons_ms": [2000.0]}}, "must fit a window"),
@@ -73,6 +108,16 @@ def test_a_wrong_study_is_told_in_one_line(table, said):
         parse_study({**LEAST, **table}, "s.toml")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_window_of_just_the_membranes_memory_is_taken_and_no_membrane_needs_none():
+    at_once = {"sessions": ["a.nwb"], "window_ms": 100}
+    assert parse_study({**LEAST, "data": at_once}).student.tau_mem_ms == 20
+    gru = {"neuron": "gru", "tau_mem_ms": 300}
+    assert parse_study({**LEAST, "student": gru}).student.tau_mem_ms == 300
+    arms = {"spiking": {"student.neuron": "lif"}}
+    with pytest.raises(StudyError, match=r"arms\.spiking\]: a window must be 5 membrane"):
+        parse_study({**LEAST, "student": gru, "ablation": {"arms": arms}})
 
 
 def test_a_missing_study_file_is_named(tmp_path):

@@ -18,8 +18,11 @@ from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
 from rheobase.shards.store import read_shard
+from rheobase.shards.timeline import timeline_of
+from rheobase.student.fit import warm_up_bins
 from rheobase.study import measure, population, probe, trial
 from rheobase.study.earlier import Fork, refuse_what_is_no_run, warm_start
+from rheobase.study.enough import refuse_too_few_bins
 from rheobase.study.ledger import Ledger
 from rheobase.study.listener import Listener
 from rheobase.study.schedule import Bookkeeper
@@ -62,6 +65,8 @@ def run_study(
     StudyError
         The folder holds another study, or trials of this one and `resume` is false; or an
         earlier run to be told or forked from read something else.
+    DataError
+        A session has too few train bins for the students.
     ArtifactError
         Another process runs in the folder, data or code changed since the run began, or the
         disk is full.
@@ -77,6 +82,11 @@ def run_study(
         listener.stage("ingest", f"{len(spec.data.sessions)} addresses")
         with ray_session(address):
             shards = ingest(spec)
+            for path in shards:
+                shard = read_shard(path)
+                line = timeline_of(shard)
+                warm_up = warm_up_bins(line, round(spec.data.window_ms / line.bin_ms))
+                refuse_too_few_bins(spec, shard.session_id, line, warm_up)
             listener.stage("pretrain", f"{len(shards)} sessions")
             latents = pretrain(spec, shards, listener)
             inputs = _recorded_inputs(spec, run, shards, latents)

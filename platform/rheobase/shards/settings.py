@@ -38,7 +38,7 @@ class DataSettings(Settings):
     bin_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
     """Width of a bin."""
     window_ms: Annotated[float, Field(gt=0)] = 1000.0
-    """Length of a training window."""
+    """Length of a training window; at least five membrane time constants of any student."""
     quality: Literal["allen", "bombcell", "ibl", "none"] = "allen"
     """Preset of unit quality thresholds."""
     nan_metrics: Literal["drop", "keep"] = "drop"

@@ -21,7 +21,7 @@ from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_
-from rheobase.student.distill import squared_canonical_correlation
+from rheobase.student.distill import carried_by
 from rheobase.student.inputs import InputKind, SparseCounts, Windows, shuffled
 from rheobase.student.network import (
     Replicate,
@@ -31,12 +31,20 @@ from rheobase.student.network import (
     initial_students,
     of_each,
 )
-from rheobase.student.rates import rate_penalty
+from rheobase.student.rates import irregularity_penalty, rate_penalty
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data
 NUM_REPORTS = 8
 MOST_GRADIENT = 1.0  # norm to which each replicate's gradient is clipped
 SCALARS = ("loss", "train_cca2", "rate_penalty", "rate_hz")
+
+
+def warm_up_bins(timeline: Timeline, num_bins: int) -> int:
+    """Return how many bins at the start of a window of `num_bins` are not scored."""
+    # A trial-binned window begins where the recording does, for student and teacher alike.
+    if timeline.kind != "continuous":
+        return 0
+    return min(round(WARM_UP_MS / timeline.bin_ms), num_bins // 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +81,7 @@ class TrainingData:
 
     def warm_up(self, num_bins: int) -> int:
         """Return how many bins at the start of a window of `num_bins` are not scored."""
-        # A trial-binned window begins where the recording does, for student and teacher alike.
-        if self.timeline.kind != "continuous":
-            return 0
-        return min(round(WARM_UP_MS / self.timeline.bin_ms), num_bins // 2)
+        return warm_up_bins(self.timeline, num_bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,10 +179,11 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
 
     Notes
     -----
-    The loss of a replicate is ``1 - mean squared canonical correlation + rate_weight *
-    penalty``. Replicates share no number: each has its own settings, generators, batches,
-    reductions and gradient norm, so that a packed replicate trains as it would alone. One whose
-    loss or gradient is not finite leaves at once, and the others go on.
+    The loss of a replicate is ``1 - carried + rate_weight * penalty``, with the similarity that
+    `distill` names, and ``regularity_weight * penalty of irregularity`` where that is not 0.
+    Replicates share no number: each has its own settings, generators, batches, reductions and
+    gradient norm, so that a packed replicate trains as it would alone. One whose loss or
+    gradient is not finite leaves at once, and the others go on.
     """
     starts = window_starts(data.timeline, TRAIN, data.num_bins)
     # A copy: what is trained here must not change what the caller may keep.
@@ -216,6 +222,8 @@ def _trained_until_one_fails(
     shrinkage = of_each(replicates, "distill_shrinkage").to(device)
     rate_weight = of_each(replicates, "rate_weight").float().to(device)
     low_hz, high_hz = of_each(replicates, "rate_band_hz").float().to(device).unbind(dim=1)
+    regularity_weight = of_each(replicates, "regularity_weight").float().to(device)
+    low_cv, high_cv = of_each(replicates, "cv_isi_band").float().to(device).unbind(dim=1)
     learning_rate = of_each(replicates, "learning_rate").to(device)
     dale = of_each(replicates, "dale").to(device) & torch.tensor(settings.is_spiking)
     sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
@@ -227,16 +235,19 @@ def _trained_until_one_fails(
         activity = activity_of(students, windows, replicates, bin_ms)
         features = features_of(activity, replicates, bin_ms)[:, warm_up:]
         target = _latents_of(windows, data.latents, warm_up).to(device)
-        cca2 = squared_canonical_correlation(
-            features.flatten(1, 2), target.flatten(1, 2), shrinkage
+        carried = carried_by(
+            settings.distill, features.flatten(1, 2), target.flatten(1, 2), shrinkage
         )
-        loss = 1 - cca2
-        penalty = rate_hz = torch.zeros_like(cca2)
+        loss = 1 - carried
+        penalty = rate_hz = torch.zeros_like(carried)
         if settings.is_spiking:
             scored = activity[:, warm_up:]
             penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
             rate_hz = scored.detach().mean(dim=(1, 2, 3)) * (1000 / bin_ms)
             loss = loss + rate_weight * penalty
+            if regularity_weight.any():
+                irregularity = irregularity_penalty(scored, bin_ms, low_cv, high_cv)
+                loss = loss + regularity_weight * irregularity
         gradients = torch.autograd.grad(loss.sum(), changing)
         for tensor in changing:
             tensor.requires_grad_(False)
@@ -248,7 +259,7 @@ def _trained_until_one_fails(
         students.recurrent.mul_(students.connected)
         if dale.any():
             project_to_signs_(students.recurrent, students.signs, dale)
-        sums += torch.stack([loss, cca2, penalty, rate_hz], dim=1).detach().double()
+        sums += torch.stack([loss, carried, penalty, rate_hz], dim=1).detach().double()
         finite = torch.isfinite(loss.detach() + norms).cpu()
     trained = Training(replicates, step, students, training.first, training.second)
     return trained, sums.cpu(), finite.tolist()
@@ -270,9 +281,7 @@ def _batches(
     return Windows(data.sparse, drawn, data.num_bins)
 
 
-def _latents_of(
-    windows: Windows, latents: npt.NDArray[np.float32], warm_up: int
-) -> Tensor:
+def _latents_of(windows: Windows, latents: npt.NDArray[np.float32], warm_up: int) -> Tensor:
     """Return the latents (R, T - warm-up, B, D) of windows."""
     rows = windows.starts[:, None, :] + np.arange(warm_up, windows.num_bins)[:, None]
     return torch.from_numpy(latents[rows])

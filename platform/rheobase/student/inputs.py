@@ -54,9 +54,7 @@ class Windows(NamedTuple):
         return torch.from_numpy(self.counts.dense[rows]).to(device).float()
 
 
-def shuffled(
-    counts: npt.NDArray[np.uint8], random: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def shuffled(counts: npt.NDArray[np.uint8], random: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Return counts (bins, N) with the bins of each unit permuted, independently of the others.
 
     Every unit keeps its counts and loses their times, and so all that units tell together.

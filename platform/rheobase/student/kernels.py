@@ -88,9 +88,7 @@ def lif_forward(
                 if is_plain:
                     for m in range(neurons):
                         held[m] = (
-                            decay[m] * held[m]
-                            + (current[m] + more[m])
-                            - threshold * last_spikes[m]
+                            decay[m] * held[m] + (current[m] + more[m]) - threshold * last_spikes[m]
                         )
                         far[m] = held[m] - threshold
                         now[m] = kind(1) if far[m] > 0 else kind(0)

@@ -109,7 +109,9 @@ def currents_of(counts: Tensor, input_weights: Tensor, bias: Tensor) -> Tensor:
     """Return what counts (R, T, B, N) give each neuron, bias included, as (R, T, B, M)."""
     # Each network's product by itself, of copies: how MKL sums depends on where arrays lie.
     each = [
-        torch.addmm(bias[r].clone(), fed.flatten(0, 1).to(input_weights, copy=True), weights.clone())
+        torch.addmm(
+            bias[r].clone(), fed.flatten(0, 1).to(input_weights, copy=True), weights.clone()
+        )
         for r, (fed, weights) in enumerate(zip(counts, input_weights, strict=True))
     ]
     return torch.stack(each).view(*counts.shape[:3], -1)

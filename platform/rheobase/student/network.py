@@ -249,8 +249,9 @@ def simulate_session(
             batch = [p for p in pieces[:batch_chunks] if p[2] - p[0] == length]
             pieces = pieces[len(batch) :]
             starts = np.tile([start for start, _, _ in batch], (num_replicates, 1))
-            active = activity_of(students, Windows(session, starts, length), replicates,
-                                 timeline.bin_ms)
+            active = activity_of(
+                students, Windows(session, starts, length), replicates, timeline.bin_ms
+            )
             smooth = features_of(active, replicates, timeline.bin_ms).cpu().numpy()
             fired = active.to(torch.uint8).cpu().numpy() if spikes is not None else None
             for index, (start, at, end) in enumerate(batch):

@@ -60,8 +60,17 @@ class StudentSettings(Settings):
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
     rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
     """Rates that the penalty leaves alone."""
+    regularity_weight: NonNegative = 0.0
+    """Weight of the two-sided, per-neuron penalty of irregularity: of the Fano factor of spike
+    counts, which for a renewal process is about the squared CV of its intervals."""
+    cv_isi_band: tuple[NonNegative, Positive] = (0.5, 1.5)
+    """Coefficients of variation of inter-spike intervals that the penalty leaves alone."""
     tau_readout_ms: Positive = 80.0
-    """Time constant of the causal filter whose output CCA compares with the latents."""
+    """Time constant of the causal filter whose output is compared with the latents."""
+    distill: Literal["cca", "readout", "procrustes", "cka", "rsa"] = "cca"
+    """What a batch of features is trained to share with the latents: CCA (any invertible map of
+    either), a linear readout of each latent, or up to rotation and scale Procrustes, linear CKA,
+    or distances between samples."""
     distill_shrinkage: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Shrinkage of the batch covariances inside the distillation loss."""
     steps: Annotated[int, Field(ge=0)] = 400
@@ -89,7 +98,7 @@ class StudentSettings(Settings):
             raise ValueError(f"0 < excitatory_fraction < 1 must hold, but got {value}.{ratio}")
         return value
 
-    @field_validator("rate_band_hz")
+    @field_validator("rate_band_hz", "cv_isi_band")
     @classmethod
     def _band_is_ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not value[0] < value[1]:
@@ -114,6 +123,8 @@ PER_REPLICATE = frozenset(
         "surrogate_slope",
         "rate_weight",
         "rate_band_hz",
+        "regularity_weight",
+        "cv_isi_band",
         "tau_readout_ms",
         "distill_shrinkage",
         "learning_rate",

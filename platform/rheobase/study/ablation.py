@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from rheobase.core.errors import StudyError
-from rheobase.study.spec import StudySpec
+from rheobase.study.spec import BASELINES, StudySpec
 
 JOIN = "+"
 
@@ -24,7 +24,8 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
     -------
     `leave-one-out`: the arms as written. `factorial`: every combination of them, 2^k - 1 beside
     the baseline, the smaller first. `path`: the first, the first two, and so on. Names of a
-    combination are joined by ``+``.
+    combination are joined by ``+``. After them the `baselines`, each alone in every design: they
+    are what the others are held against, and no constraint to combine.
 
     Raises
     ------
@@ -59,4 +60,4 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
                         "in another; use design = 'leave-one-out'"
                     )
         found[JOIN.join(chosen)] = overrides
-    return found
+    return found | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}

@@ -16,7 +16,7 @@ from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.study.ablation import arms_of
-from rheobase.study.search_settings import Choice
+from rheobase.study.enough import drawn, refuse_too_few_bins
 from rheobase.study.sizes import SessionSize, sizes_of
 from rheobase.study.spec import StudySpec, dump_study
 from rheobase.study.statistics import least_p
@@ -128,7 +128,8 @@ def estimate(spec: StudySpec) -> Estimate:
     Raises
     ------
     DataError
-        A recording whose shapes are known cannot be binned as the study says.
+        A recording whose shapes are known cannot be binned as the study says, or has too few
+        train bins for its students.
     """
     sizes, unknown = sizes_of(spec.data)
     rows = [_session(size, spec) for size in sizes]
@@ -206,6 +207,7 @@ def plan_table(spec: StudySpec, found: Estimate) -> dict[str, Any]:
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
     outline = make_shard(size.outline, spec.data)
     line = timeline_of(outline)
+    refuse_too_few_bins(spec, size.address, line)
     num_bins = len(line)
     # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.
     expected = size.num_spikes / size.num_units * (spec.data.bin_ms / 1000) / size.duration_s
@@ -258,32 +260,12 @@ def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
     return (steps_s + counts * (filtering + report)) / 3600
 
 
-def most(spec: StudySpec, setting: str) -> int:
-    """Return the largest value that an integer setting of the student has in any trial.
-
-    Examples
-    --------
-    >>> from rheobase.study.spec import parse_study
-    >>> space = {"student.num_neurons": {"low": 8, "high": 300}}
-    >>> table = {"name": "x", "data": {"sessions": ["a.nwb"]}, "search": {"space": space}}
-    >>> most(parse_study(table), "num_neurons")
-    300
-    """
-    path = f"student.{setting}"
-    values = [getattr(spec.student, setting)]
-    axis = spec.search.space.get(path)
-    if axis is not None:
-        values += axis.choices if isinstance(axis, Choice) else [math.floor(axis.high)]
-    values += [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
-    return int(max(values))
-
-
 def _training_hours(num_units: int, spec: StudySpec) -> float:
     """Return the hours of training all students of one session, each as large as any may be."""
-    num_windows = most(spec, "steps") * most(spec, "batch_windows")
+    num_windows = max(drawn(spec, "steps")) * max(drawn(spec, "batch_windows"))
     bins = num_windows * spec.data.window_ms / spec.data.bin_ms
     # Forward and the weights' gradient for the input; for the recurrence the state's too.
-    neurons = most(spec, "num_neurons")
+    neurons = max(drawn(spec, "num_neurons"))
     flop = 4 * num_units * neurons + 6 * neurons**2
     return num_replicates(spec) * bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN) / 3600
 
@@ -295,7 +277,7 @@ def _student_hours(row: SessionEstimate, spec: StudySpec) -> float:
 
 def _network_bytes(row: SessionEstimate, spec: StudySpec) -> int:
     """Return the bytes of the largest student's weights on one session, float32."""
-    neurons = most(spec, "num_neurons")
+    neurons = max(drawn(spec, "num_neurons"))
     return 4 * neurons * (row.num_kept_units + neurons + 1)
 
 
@@ -346,7 +328,7 @@ def _memory(
         for size, _ in pairs
     )
     filters, horizons = len(spec.teacher.filters_ms), len(spec.teacher.horizons_ms)
-    neurons = most(spec, "num_neurons")
+    neurons = max(drawn(spec, "num_neurons"))
     seeds = max(len(spec.seeds.select), len(spec.seeds.report))
     # A worker of the teacher holds the stretches of a few sessions in half precision, what one of
     # them is made from, and each session's components.

@@ -18,16 +18,54 @@ from rheobase.study.result import BASELINE, TOP
 from rheobase.study.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.teacher.settings import TeacherSettings
 
+BASELINES: Mapping[str, Mapping[str, Scalar]] = {
+    "untrained": {"student.steps": 0},
+    "no-dale": {"student.dale": False},
+    "no-rate-penalty": {"student.rate_weight": 0.0},
+    "gru": {"student.neuron": "gru"},
+    "linear-readout": {"student.neuron": "linear"},
+    "shuffled-spikes": {"student.input": "shuffled"},
+}
+
+
+MEMORY_TAUS = 5
+"""Membrane time constants after which less than 1 % of where a window began is left."""
+
 
 class AblationSettings(Settings):
-    """Which constraints to lift, and how."""
+    """Which constraints to lift, and how; it needs `arms`, `baselines` or both."""
 
     design: Literal["leave-one-out", "factorial", "path"] = "leave-one-out"
-    """`leave-one-out`: each arm alone; `factorial`: every combination; `path`: cumulative."""
+    """How `arms` are combined. `leave-one-out`: each alone; `factorial`: every combination;
+    `path`: cumulative."""
     mode: Literal["held"] = "held"
     """`held`: every other setting stays as in the baseline."""
-    arms: Annotated[dict[str, dict[str, Scalar]], Field(min_length=1)]
+    baselines: tuple[str, ...] = ()
+    """Arms in one word, each alone whatever the design: `untrained` (`steps = 0`), `no-dale`
+    (`dale = false`), `no-rate-penalty` (`rate_weight = 0`), `gru` and `linear-readout` (`neuron` in
+    the network's place), `shuffled-spikes` (`input`)."""
+    arms: dict[str, dict[str, Scalar]] = {}
     """Overrides of student settings by dotted path, under the arm's name."""
+
+    @model_validator(mode="after")
+    def _names_each_arm_once(self) -> AblationSettings:
+        problems = [
+            f"baselines: unknown word '{word}'.{did_you_mean(word, BASELINES)} "
+            f"It must be one of {', '.join(BASELINES)}."
+            for word in self.baselines
+            if word not in BASELINES
+        ]
+        repeated = [w for w in self.baselines if self.baselines.count(w) > 1 or w in self.arms]
+        if repeated:
+            problems.append(
+                f"baselines: an arm must have a name of its own, but '{repeated[0]}' is there "
+                "twice; rename the arm or leave one out."
+            )
+        if not self.arms and not self.baselines:
+            problems.append("an ablation must have arms, but has neither arms nor baselines.")
+        if problems:
+            raise ValueError(" ; ".join(problems))
+        return self
 
 
 class Require(Settings):
@@ -101,7 +139,7 @@ class StudySpec(Settings):
         for path, axis in self.search.space.items():
             ends = axis.choices if isinstance(axis, Choice) else (axis.low, axis.high)
             for value in ends:
-                problems += self._problem(f"search.space.{path}", path, value)
+                problems += self._problem(f"search.space.{path}", {path: value})
             problems += self._hollow(path, axis)
         if not problems:
             problems += self._unmet_conditions()
@@ -113,8 +151,16 @@ class StudySpec(Settings):
                 problems.append(
                     f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
                 )
-            for path, value in overrides.items():
-                problems += self._problem(f"ablation.arms.{arm}", path, value)
+            problems += self._problem(f"ablation.arms.{arm}", overrides)
+        for word in self.ablation.baselines if self.ablation else ():
+            (path,) = BASELINES[word]
+            same = override_student(self.student, BASELINES[word]) == self.student
+            if same and path not in self.search.space:
+                problems.append(
+                    f"[ablation]: baselines must change the student, but '{word}' is the study's "
+                    f"own: {path} is {_own(self.student, path)!r} already; leave it out."
+                )
+        problems += self._forgetful("student", self.student)
         longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:
             problems.append(
@@ -163,7 +209,7 @@ class StudySpec(Settings):
         for path, axis in space.items():
             for given, wanted in axis.when.items():
                 where, key = f"search.space.{path}.when", given.removeprefix("student.")
-                if found := self._problem(where, given, wanted):
+                if found := self._problem(where, {given: wanted}):
                     problems += found
                     continue
                 other = space.get(given)
@@ -187,15 +233,40 @@ class StudySpec(Settings):
             )
         return problems
 
-    def _problem(self, where: str, path: str, value: Scalar) -> list[str]:
+    def _problem(self, where: str, overrides: Mapping[str, Scalar]) -> list[str]:
+        """Return why a student with these settings can never be trained."""
         try:
-            override_student(self.student, {path: value})
-        except (ValueError, StudyError) as error:
-            model_error = error if isinstance(error, ValidationError) else None
-            reason = model_error.errors()[0]["msg"] if model_error else str(error)
-            reason = reason.removeprefix("Value error, ")
-            return [f"[{where}]: {reason}"]
-        return []
+            student = override_student(self.student, overrides)
+        except ValidationError as error:
+            found = []
+            for one in error.errors():
+                path = ".".join(["student", *map(str, one["loc"])])
+                named = "" if where.endswith(path) else f"{path}: "
+                found.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
+            return found
+        except StudyError as error:
+            return [f"[{where}]: {error}"]
+        moved = overrides.keys() & {"student.tau_mem_ms", "student.tau_syn_ms", "student.neuron"}
+        return self._forgetful(where, student) if moved else []
+
+    def _forgetful(self, where: str, student: StudentSettings) -> list[str]:
+        """Return why windows are too short for a student that begins each of them at rest.
+
+        Its adaptation and readout are slower and left out: windows would have to last seconds.
+        """
+        least_ms = MEMORY_TAUS * (student.tau_mem_ms + student.tau_syn_ms)
+        if student.neuron != "lif" or least_ms <= self.data.window_ms:
+            return []
+        return [
+            f"[{where}]: a window must be {MEMORY_TAUS} time constants of the membrane long, for the "
+            f"network to forget that it began at rest, but data.window_ms = "
+            f"{self.data.window_ms:g} < {MEMORY_TAUS} x (tau_mem_ms + tau_syn_ms) = {least_ms:g}; use "
+            "a longer window or smaller time constants."
+        ]
+
+
+def _own(student: StudentSettings, path: str) -> Any:
+    return getattr(student, path.removeprefix("student."))
 
 
 def _shown(axis: Range | Choice | None) -> str:
@@ -259,7 +330,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if not location:
         return message
     found = error.get("input")
-    shown = f" (found {found!r})" if isinstance(found, Scalar) else ""
+    is_told = error["type"] == "value_error"
+    shown = f" (found {found!r})" if isinstance(found, Scalar) and not is_told else ""
     return f"[{'.'.join(location)}]: {message}{shown}"
 
 
