@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,8 @@ from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import (
     HeldoutCCA,
-    choose_shrinkage,
-    heldout_cca,
+    best_shrinkage,
+    heldout_of,
     within_and_cross_state,
 )
 from rheobase.measures.firing import (
@@ -28,8 +29,9 @@ from rheobase.measures.firing import (
     rate_summary,
     violations,
 )
-from rheobase.measures.nulls import NullRows, clock_rows, null_cca, shift_rows
-from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.measures.moments import Moments, Parts
+from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
+from rheobase.measures.procrustes import procrustes_of
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
@@ -44,6 +46,15 @@ Floats = npt.NDArray[np.float64]
 
 class TrialFailed(RheobaseError):
     """A trial that cannot give numbers; the study goes on without it."""
+
+
+class Heldout(NamedTuple):
+    """Moments of each of a session's parts, of all train and all test bins, and what they say."""
+
+    parts: list[Moments]
+    train: Moments
+    test: Moments
+    held: HeldoutCCA
 
 
 @dataclass
@@ -73,12 +84,75 @@ class Yardstick:
             self.notes.append(f"null_{name}: {error}")
             return None
 
+    @cached_property
+    def parts(self) -> Parts:
+        """Train and test bins, cut by fold, by state and by what the clock null takes."""
+        valid = None if self.clock is None else self.clock.valid
+        return Parts(self.data.latents, self.data.timeline, valid)
+
+    @cached_property
+    def shift_teachers(self) -> NullTeachers | None:
+        """Those of the shift null."""
+        return self._teachers(self.shift)
+
+    @cached_property
+    def clock_teachers(self) -> NullTeachers | None:
+        """Those of the clock null."""
+        return self._teachers(self.clock)
+
+    def _teachers(self, rows: NullRows | None) -> NullTeachers | None:
+        if rows is None:
+            return None
+        return NullTeachers(self.data.latents, self.data.timeline, rows)
+
+    def heldout(self, x: npt.NDArray[Any]) -> Heldout:
+        """Fit features (T, M) on train, at the shrinkage chosen there, and score them on test."""
+        parts = self.parts
+        found = parts.moments(x)
+        folds = [
+            parts.pooled(found, parts.fold == fold, even_constant=True)
+            for fold in range(int(parts.fold.max()) + 1)
+        ]
+        train, test = (parts.pooled(found, chosen) for chosen in (parts.train, ~parts.train))
+        return Heldout(found, train, test, heldout_of(train, test, best_shrinkage(folds)))
+
+    def nulls(
+        self, features: npt.NDArray[np.float32], found: Sequence[Heldout]
+    ) -> dict[str, list[Null | None]]:
+        """Return both nulls of every network's features (R, T, M), under the result's names."""
+        parts = self.parts
+        by_name: dict[str, list[Null | None]] = {}
+        for name, teachers, valid in (
+            ("null_shift", self.shift_teachers, np.ones_like(parts.valid)),
+            ("null_clock", self.clock_teachers, parts.valid),
+        ):
+            if teachers is None:
+                by_name[name] = [None] * len(found)
+                continue
+            students = [
+                Measured(
+                    x,
+                    parts.pooled(one.parts, parts.train & valid),
+                    parts.pooled(one.parts, ~parts.train & valid),
+                    one.held.fit.shrinkage,
+                )
+                for x, one in zip(features, found, strict=True)
+            ]
+            by_name[name] = [
+                Null(
+                    mean=float(draws.mean()),
+                    q95=float(np.quantile(draws, 0.95)),
+                    num_draws=len(draws),
+                )
+                for draws in teachers.cca(students)
+            ]
+        return by_name
+
     def linear_readout(self, tau_ms: float) -> float:
         """Return the held-out CCA of the input counts through the readout's filter."""
         if tau_ms not in self._linear:
             smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
-            held = heldout_cca(smooth, self.data.latents, self.data.timeline)
-            self._linear[tau_ms] = held.mean
+            self._linear[tau_ms] = self.heldout(smooth).held.mean
         return self._linear[tau_ms]
 
 
@@ -114,17 +188,18 @@ def measure_students(
     linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
     notes = list(yardstick.notes)
     wrong = dale_violations(students.recurrent, students.signs).tolist()
-    found = []
-    for index, (seed, _) in enumerate(replicates):
-        signs = students.signs[index].cpu().numpy()
-        x = features[index].astype(np.float64)
+    for (seed, _), x in zip(replicates, features, strict=True):
         if not np.isfinite(x).all():
             raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
-        groups = timeline.group[timeline.train]
-        shrinkage = choose_shrinkage(x[timeline.train], target[timeline.train], groups)
-        held: HeldoutCCA = heldout_cca(x, target, timeline, shrinkage=shrinkage)
-        untrained = heldout_cca(fresh_features[index].astype(np.float64), target, timeline).mean
-        within, cross, missing = within_and_cross_state(x, target, timeline, shrinkage)
+    heldouts = [yardstick.heldout(x) for x in features]
+    untrained = [yardstick.heldout(x).held.mean for x in fresh_features]
+    nulls = yardstick.nulls(features, heldouts)
+    found = []
+    for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
+        signs = students.signs[index].cpu().numpy()
+        held = heldout.held
+        shrinkage = held.fit.shrinkage
+        within, cross, missing = within_and_cross_state(yardstick.parts, heldout.parts, shrinkage)
         notes += missing
         rates = _rates_by_state(spikes[index], timeline)
         recurrent = students.recurrent[index].detach().cpu().numpy().T
@@ -136,11 +211,10 @@ def measure_students(
                 cca_heldout=held.mean,
                 cca_pairs=tuple(held.pairs.tolist()),
                 shrinkage=shrinkage,
-                untrained=untrained,
+                untrained=untrained[index],
                 linear_readout=linear,
-                procrustes=heldout_procrustes(x, target, timeline),
-                null_shift=_null(x, target, timeline, yardstick.shift, shrinkage),
-                null_clock=_null(x, target, timeline, yardstick.clock, shrinkage),
+                procrustes=procrustes_of(heldout.train, heldout.test),
+                **{name: of_each[index] for name, of_each in nulls.items()},
                 cca_within=within,
                 cca_cross_state=cross,
                 rates={
@@ -160,21 +234,8 @@ def measure_students(
         )
     if sample is not None:
         signs = students.signs[0].cpu().numpy()
-        _write_sample(sample, spikes[0], features[0], signs, timeline, target, found[0])
+        _write_sample(sample, spikes[0], features[0], signs, timeline, target, heldouts[0].held)
     return found, notes
-
-
-def _null(
-    x: Floats,
-    y: npt.NDArray[np.float32],
-    timeline: Timeline,
-    rows: NullRows | None,
-    shrinkage: float,
-) -> Null | None:
-    if rows is None:
-        return None
-    draws = null_cca(x, y, timeline, rows, shrinkage)
-    return Null(mean=float(draws.mean()), q95=float(np.quantile(draws, 0.95)), num_draws=len(draws))
 
 
 def _rates_by_state(spikes: npt.NDArray[np.uint8], timeline: Timeline) -> dict[str, Floats]:
@@ -194,7 +255,7 @@ def _write_sample(
     signs: npt.NDArray[np.float32],
     timeline: Timeline,
     target: npt.NDArray[np.float32],
-    replicate: ReplicateResult,
+    held: HeldoutCCA,
 ) -> None:
     """Keep what the report's figures show of a replicate of spikes and features (T, M)."""
     x, y = features.astype(np.float64), target.astype(np.float64)
@@ -213,10 +274,10 @@ def _write_sample(
         "time_s": timeline.time_s[shown],
         "dale_sign": signs.astype(np.int8),
         "rate_hz": firing_rates(spikes[test], timeline.bin_ms),
-        "pairs": np.array(replicate.cca_pairs),
+        "pairs": held.pairs,
     }
     if (timeline.phase[test] >= 0).any():
-        fit = heldout_cca(x, y, timeline, shrinkage=replicate.shrinkage).fit
+        fit = held.fit
         pairs = min(4, fit.project_x.shape[1])
         student = (x - fit.mean_x) @ fit.project_x[:, :pairs]
         teacher = (y - fit.mean_y) @ fit.project_y[:, :pairs]
