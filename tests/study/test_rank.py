@@ -163,8 +163,16 @@ def test_what_the_data_cannot_give_is_null_with_a_reason(simple_of):
         "cca_cross_state",
         "rate_hz",
         "ei_current_balance",
+        "cv_isi",
     ):
         assert any(note.startswith(name) for note in row["notes"])
+
+
+def test_cv_isi_is_the_mean_of_the_replicates_that_have_one(trial_of, replicate_of):
+    found = [replicate_of(seed, 0.8, cv_isi=value) for seed, value in enumerate((0.6, 0.8, None))]
+    row = only(trial_of(0, found))
+    assert row["cv_isi"] == pytest.approx(0.7)
+    assert not any(note.startswith("cv_isi") for note in row["notes"])
 
 
 def test_a_trial_without_numbers_has_nulls_and_its_reason(trial_of, simple_of):

@@ -67,6 +67,7 @@ def test_a_trained_student_beats_its_nulls_and_runs_the_same_twice(planted, tmp_
         assert found.cca_heldout > found.null_shift.q95 + 0.1
         assert set(found.cca_within) == set(found.rates) == {"active", "passive"}
         assert found.dale_violations == 0
+        assert 0.2 < found.cv_isi < 2
         assert found.null_clock is None
     assert any(note.startswith("null_clock") for note in result.notes)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"students.npz", "sample.npz"}

@@ -23,6 +23,7 @@ from rheobase.measures.cca import (
     within_and_cross_state,
 )
 from rheobase.measures.firing import (
+    cv_isi,
     ei_current_balance,
     ei_weight_balance,
     firing_rates,
@@ -187,6 +188,8 @@ def measure_students(
     _, fresh_features = simulate_session(fresh, counts, timeline, replicates)
     linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
     notes = list(yardstick.notes)
+    runs = _test_runs(timeline)
+    run = np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])
     wrong = dale_violations(students.recurrent, students.signs).tolist()
     for (seed, _), x in zip(replicates, features, strict=True):
         if not np.isfinite(x).all():
@@ -227,6 +230,7 @@ def measure_students(
                 ei_current_balance=ei_current_balance(
                     recurrent, signs, firing_rates(spikes[index][timeline.test], timeline.bin_ms)
                 ),
+                cv_isi=cv_isi(spikes[index][timeline.test], run),
                 violations=violations(
                     rates, spec.require.rate_hz, int(wrong[index]), connections, True
                 ),
@@ -265,7 +269,7 @@ def _write_sample(
     gram += 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, (x[train] - centre).T @ (y[train] - y[train].mean(axis=0)))
     readout = (x - centre) @ weights + y[train].mean(axis=0)
-    shown = _longest_test_run(timeline)[:400]
+    shown = max(_test_runs(timeline), key=len)[:400]
     sample: dict[str, npt.NDArray[Any]] = {
         "spikes": spikes[shown],
         "features": features[shown],
@@ -297,7 +301,8 @@ def _write_sample(
         np.savez_compressed(file, **sample)  # type: ignore[arg-type]
 
 
-def _longest_test_run(timeline: Timeline) -> npt.NDArray[np.int64]:
+def _test_runs(timeline: Timeline) -> list[npt.NDArray[np.int64]]:
+    """Return the test bins of each uninterrupted stretch, in order."""
     index = np.flatnonzero(timeline.test)
     breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(timeline.segment[index]) != 0)) + 1
-    return max(np.split(index, breaks), key=len)
+    return np.split(index, breaks)

@@ -169,6 +169,9 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         for name in ("ei_weight_balance", "ei_current_balance")
     }
     notes += [f"{name}: excitation is nil" for name, value in balances.items() if value is None]
+    regularity = _mean_or_none([one.cv_isi for one in found])
+    if regularity is None:
+        notes.append("cv_isi: no neuron has enough intervals, or the record is older than it")
     return row | {
         "tier": "infeasible" if violation > 0 else "passed" if is_through else "feasible",
         "cca_heldout": {
@@ -194,6 +197,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         },
         "dale_violations": sum(one.dale_violations for one in found),
         **balances,
+        "cv_isi": regularity,
         "violations": violations,
         "violation": violation,
         "gate": {
@@ -211,7 +215,7 @@ def _no_numbers() -> dict[str, Any]:
     names = (
         "null_shift_q95 null_clock_q95 untrained gain closed linear_readout procrustes "
         "cca_cross_state num_neurons spikes_per_s connections dale_violations "
-        "ei_weight_balance ei_current_balance violation gate wall_s"
+        "ei_weight_balance ei_current_balance cv_isi violation gate wall_s"
     )
     return {
         "cca_heldout": {"mean": None, "ci95": None, "per_seed": []},

@@ -91,6 +91,8 @@ class ReplicateResult(Settings):
     """Recurrent weights that are not 0; None in records from before they were counted."""
     ei_weight_balance: float | None
     ei_current_balance: float | None
+    cv_isi: float | None = None
+    """On test bins; None where too few intervals are seen, and in records from before it."""
     violations: Mapping[str, float]
     """Signed violation of each feasibility line; <= 0 holds."""
 
