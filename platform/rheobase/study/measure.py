@@ -33,15 +33,18 @@ from rheobase.measures.firing import (
 from rheobase.measures.moments import Moments, Parts
 from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
 from rheobase.measures.procrustes import procrustes_of
+from rheobase.measures.tasks import Codes, Row, probe, tasks_of
+from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.network import initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
-from rheobase.study.result import Null, RateSummary, ReplicateResult
+from rheobase.study.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.spec import StudySpec
 
 NUM_NULL_DRAWS = 100
+TEACHER = "teacher"
 Floats = npt.NDArray[np.float64]
 
 
@@ -68,6 +71,7 @@ class Yardstick:
 
     data: TrainingData
     spec: StudySpec
+    shard: Shard
     notes: list[str] = field(default_factory=list)
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
@@ -149,6 +153,37 @@ class Yardstick:
             ]
         return by_name
 
+    @cached_property
+    def _decoded(self) -> dict[str, Row]:
+        """What the teacher decodes, by probe."""
+        notes: list[str] = []
+        rows = self._probed({TEACHER: self.data.latents}, notes)
+        self.notes += [f"decoding of {note}" for note in notes]
+        return {row["target"]: row for row in rows if row[TEACHER] is not None}
+
+    def _probed(self, codes: Codes, notes: list[str]) -> list[Row]:
+        tasks = list(tasks_of(self.shard, codes, self.data.timeline, notes))
+        return [probe(task, notes) for task in tasks]
+
+    def decoding(self, features: npt.NDArray[np.float32]) -> list[dict[str, Decoding]]:
+        """Return what every network's features (R, T, M) decode beside the teacher, by probe."""
+        teacher = self._decoded
+        codes = {str(index): x for index, x in enumerate(features)}
+        rows = self._probed(codes, [])
+        return [
+            {
+                row["target"]: Decoding(
+                    student=row[code],
+                    teacher=teacher[row["target"]][TEACHER],
+                    chance=row["chance"],
+                    num_scored=row["num_scored"],
+                )
+                for row in rows
+                if row["target"] in teacher
+            }
+            for code in codes
+        ]
+
     def linear_readout(self, tau_ms: float) -> float:
         """Return the held-out CCA of the input counts through the readout's filter."""
         if tau_ms not in self._linear:
@@ -187,7 +222,6 @@ def measure_students(
     fresh = initial_students(replicates, counts, timeline.train, session)
     _, fresh_features = simulate_session(fresh, counts, timeline, replicates)
     linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
-    notes = list(yardstick.notes)
     runs = _test_runs(timeline)
     run = np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])
     wrong = dale_violations(students.recurrent, students.signs).tolist()
@@ -197,6 +231,8 @@ def measure_students(
     heldouts = [yardstick.heldout(x) for x in features]
     untrained = [yardstick.heldout(x).held.mean for x in fresh_features]
     nulls = yardstick.nulls(features, heldouts)
+    decoding = yardstick.decoding(features)
+    notes = list(yardstick.notes)
     found = []
     for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
         signs = students.signs[index].cpu().numpy()
@@ -231,6 +267,7 @@ def measure_students(
                     recurrent, signs, firing_rates(spikes[index][timeline.test], timeline.bin_ms)
                 ),
                 cv_isi=cv_isi(spikes[index][timeline.test], run),
+                decoding=decoding[index],
                 violations=violations(
                     rates, spec.require.rate_hz, int(wrong[index]), connections, True
                 ),

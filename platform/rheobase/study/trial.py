@@ -155,7 +155,7 @@ def _outcomes(
             SessionTraining(population, data, spec, index, on_progress, memory_bytes).run()
     for shard in _by_id(shards):
         if left := going_on(trials):
-            yardstick = Yardstick(_training_data(shard, spec, latents), spec)
+            yardstick = Yardstick(_training_data(shard, spec, latents), spec, shard)
             for trial in left:
                 with charged(trial):
                     _measure(trial, yardstick)
