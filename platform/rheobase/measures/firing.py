@@ -103,7 +103,7 @@ def violations(
     Parameters
     ----------
     rates_by_state
-        Rates (M,) in Hz under each state's name.
+        Rates (M,) in Hz under each state's name; none of a network that does not spike.
     band_hz
         Band of the mean rate and of each neuron's.
     num_dale_violations
@@ -118,7 +118,8 @@ def violations(
     Free of units, so that lines can be added: the mean rate's distance from the band is in
     widths of the band, `dale` is the share of connections of the wrong sign, the others are
     differences of shares of neurons. Half silent and half at 40 Hz has
-    a mean inside the band and breaks the lines `silent` and `in_band`.
+    a mean inside the band and breaks the lines `silent` and `in_band`. A network that does not
+    spike has no rates and breaks the line `spiking` alone: it is never feasible.
 
     Examples
     --------
@@ -129,6 +130,8 @@ def violations(
     low, high = band_hz
     wrong = num_dale_violations / max(1, num_connections)
     found = {"dale": wrong, "finite": 0.0 if is_finite else 1.0}
+    if not rates_by_state:
+        found["spiking"] = 1.0
     for state, rates_hz in rates_by_state.items():
         seen = rate_summary(rates_hz, band_hz)
         found[f"{state}:rate_low"] = (low - seen.mean) / (high - low)

@@ -10,6 +10,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from rheobase.core.artifacts import whole_file
@@ -53,9 +54,9 @@ def export_trial(
     Returns
     -------
     The files. Each holds ``features`` (T, M) float32, the filtered spikes that CCA sees;
-    ``spikes`` (T, M) uint8; ``latents`` (T, D) float32; ``groups`` (T,) int; ``split`` (T,)
-    train, test or gap; ``state`` (T,) str; ``bin_ms``; ``dale_sign`` (M,) int8;
-    ``recurrent_weights`` (M, M) [post, pre].
+    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
+    (T,) int; ``split`` (T,) train, test or gap; ``state`` (T,) str; ``bin_ms``; ``dale_sign``
+    (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
 
     Raises
     ------
@@ -72,6 +73,7 @@ def export_trial(
         timeline = timeline_of(shard)
         students = _stored_students(spec.name, stored, session)
         replicates = [Replicate(seed, settings) for seed in request.seeds]
+        spikes: npt.NDArray[np.uint8] | None
         spikes, features = simulate_session(students, stacked_counts(shard), timeline, replicates)
         for index, seed in enumerate(request.seeds):
             path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
@@ -79,7 +81,7 @@ def export_trial(
                 np.savez_compressed(
                     file,
                     features=features[index],
-                    spikes=spikes[index],
+                    **({} if spikes is None else {"spikes": spikes[index]}),
                     latents=latents.by_session[session],
                     groups=timeline.group,
                     split=np.array([SPLITS[int(label)] for label in timeline.split]),

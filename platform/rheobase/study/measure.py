@@ -36,7 +36,6 @@ from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
-from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.network import initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
@@ -218,13 +217,11 @@ def measure_students(
     data, spec = yardstick.data, yardstick.spec
     timeline, counts, target, session = data.timeline, data.counts, data.latents, data.session
     students, replicates = training.students, training.replicates
+    spikes: npt.NDArray[np.uint8] | None
     spikes, features = simulate_session(students, counts, timeline, replicates)
     fresh = initial_students(replicates, counts, timeline.train, session)
     _, fresh_features = simulate_session(fresh, counts, timeline, replicates)
     linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
-    runs = _test_runs(timeline)
-    run = np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])
-    wrong = dale_violations(students.recurrent, students.signs).tolist()
     for (seed, _), x in zip(replicates, features, strict=True):
         if not np.isfinite(x).all():
             raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
@@ -240,9 +237,8 @@ def measure_students(
         shrinkage = held.fit.shrinkage
         within, cross, missing = within_and_cross_state(yardstick.parts, heldout.parts, shrinkage)
         notes += missing
-        rates = _rates_by_state(spikes[index], timeline)
         recurrent = students.recurrent[index].detach().cpu().numpy().T
-        connections = int(np.count_nonzero(recurrent))
+        fired = None if spikes is None else spikes[index][timeline.test]
         found.append(
             ReplicateResult(
                 seed=seed,
@@ -256,42 +252,62 @@ def measure_students(
                 **{name: of_each[index] for name, of_each in nulls.items()},
                 cca_within=within,
                 cca_cross_state=cross,
-                rates={
-                    state: RateSummary(**rate_summary(rate, spec.require.rate_hz)._asdict())
-                    for state, rate in rates.items()
-                },
-                dale_violations=int(wrong[index]),
-                connections=connections,
-                ei_weight_balance=ei_weight_balance(recurrent, signs),
-                ei_current_balance=ei_current_balance(
-                    recurrent, signs, firing_rates(spikes[index][timeline.test], timeline.bin_ms)
-                ),
-                cv_isi=cv_isi(spikes[index][timeline.test], run),
                 decoding=decoding[index],
-                violations=violations(
-                    rates, spec.require.rate_hz, int(wrong[index]), connections, True
-                ),
+                **_firing(fired, recurrent, signs, timeline, spec.require.rate_hz),
             )
         )
     if sample is not None:
         signs = students.signs[0].cpu().numpy()
-        _write_sample(sample, spikes[0], features[0], signs, timeline, target, heldouts[0].held)
+        fired = None if spikes is None else spikes[0]
+        _write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
     return found, notes
 
 
-def _rates_by_state(spikes: npt.NDArray[np.uint8], timeline: Timeline) -> dict[str, Floats]:
-    """Return every neuron's rate (M,) in Hz on test bins, by state; `all` without states."""
+def _firing(
+    spikes: npt.NDArray[np.uint8] | None,
+    recurrent: npt.NDArray[np.float32],
+    signs: npt.NDArray[np.float32],
+    timeline: Timeline,
+    band_hz: tuple[float, float],
+) -> dict[str, Any]:
+    """Return what the result holds of the spikes (test bins, M) and weights of one network.
+
+    One that does not spike has neither rates nor neurons that excite or inhibit.
+    """
+    connections = int(np.count_nonzero(recurrent))
+    if spikes is None:
+        return {
+            "rates": {},
+            "dale_violations": 0,
+            "connections": connections,
+            "ei_weight_balance": None,
+            "ei_current_balance": None,
+            "violations": violations({}, band_hz, 0, connections, True),
+        }
+    test, runs = timeline.test, _test_runs(timeline)
+    rates = {
+        str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
+        for state in np.unique(timeline.state[test])
+    }
+    wrong = int((recurrent * signs < 0).sum())
+    everywhere = firing_rates(spikes, timeline.bin_ms)
     return {
-        str(state) or "all": firing_rates(
-            spikes[timeline.test & (timeline.state == state)], timeline.bin_ms
-        )
-        for state in np.unique(timeline.state[timeline.test])
+        "rates": {
+            state: RateSummary(**rate_summary(rate, band_hz)._asdict())
+            for state, rate in rates.items()
+        },
+        "dale_violations": wrong,
+        "connections": connections,
+        "ei_weight_balance": ei_weight_balance(recurrent, signs),
+        "ei_current_balance": ei_current_balance(recurrent, signs, everywhere),
+        "cv_isi": cv_isi(spikes, np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])),
+        "violations": violations(rates, band_hz, wrong, connections, True),
     }
 
 
 def _write_sample(
     path: Path,
-    spikes: npt.NDArray[np.uint8],
+    spikes: npt.NDArray[np.uint8] | None,
     features: npt.NDArray[np.float32],
     signs: npt.NDArray[np.float32],
     timeline: Timeline,
@@ -308,15 +324,16 @@ def _write_sample(
     readout = (x - centre) @ weights + y[train].mean(axis=0)
     shown = max(_test_runs(timeline), key=len)[:400]
     sample: dict[str, npt.NDArray[Any]] = {
-        "spikes": spikes[shown],
         "features": features[shown],
         "latents": target[shown],
         "readout": readout[shown].astype(np.float32),
         "time_s": timeline.time_s[shown],
         "dale_sign": signs.astype(np.int8),
-        "rate_hz": firing_rates(spikes[test], timeline.bin_ms),
         "pairs": held.pairs,
     }
+    if spikes is not None:
+        sample["spikes"] = spikes[shown]
+        sample["rate_hz"] = firing_rates(spikes[test], timeline.bin_ms)
     if (timeline.phase[test] >= 0).any():
         fit = held.fit
         pairs = min(4, fit.project_x.shape[1])

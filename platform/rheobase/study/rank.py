@@ -162,7 +162,10 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         notes.append("cca_cross_state: no session has two states")
     states = dict.fromkeys([*STATES, *(state for one in found for state in one.rates)])
     per_state = {state: _rates(found, [state]) for state in states}
-    if missing := [state for state in STATES if per_state[state] is None]:
+    rates = _rates(found, list(states))
+    if rates is None:
+        notes.append("rate_hz, spikes_per_s: the network does not spike, and is never feasible")
+    elif missing := [state for state in STATES if per_state[state] is None]:
         notes.append(f"rate_hz: state {' and '.join(missing)} was not recorded")
     closed = (cca - untrained) / (1 - untrained) if untrained < 1 else None
     if closed is None:
@@ -171,12 +174,13 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         name: _mean_or_none([getattr(one, name) for one in found])
         for name in ("ei_weight_balance", "ei_current_balance")
     }
-    notes += [f"{name}: excitation is nil" for name, value in balances.items() if value is None]
+    if rates is not None:
+        notes += [f"{name}: excitation is nil" for name, value in balances.items() if value is None]
     decoding = _decoding(found)
     if not decoding:
         notes.append("decoding: no probe was to be had, or the record is older than it")
     regularity = _mean_or_none([one.cv_isi for one in found])
-    if regularity is None:
+    if regularity is None and rates is not None:
         notes.append("cv_isi: no neuron has enough intervals, or the record is older than it")
     return row | {
         "tier": "infeasible" if violation > 0 else "passed" if is_through else "feasible",
@@ -196,11 +200,12 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         "procrustes": fmean(one.procrustes for one in found),
         "cca_within": within,
         "cca_cross_state": fmean(crossed) if crossed else None,
-        "rate_hz": {**(_rates(found, list(states)) or {}), "per_state": per_state},
+        "rate_hz": {**(rates or dict.fromkeys(RATES)), "per_state": per_state},
         **{
             name: fmean(values)
             for name, values in objective_values(request, record.result, SIZES).items()
         },
+        **({} if rates else {"spikes_per_s": None}),
         "dale_violations": sum(one.dale_violations for one in found),
         **balances,
         "cv_isi": regularity,

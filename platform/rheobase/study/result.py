@@ -98,7 +98,8 @@ class ReplicateResult(Settings):
     """By state: fitted and scored inside it; empty where there are no states."""
     cca_cross_state: float | None
     rates: Mapping[str, RateSummary]
-    """By state, on test bins; `all` where the recording names no states."""
+    """By state, on test bins; `all` where the recording names no states; empty where the network
+    does not spike."""
     dale_violations: int
     connections: int | None = None
     """Recurrent weights that are not 0; None in records from before they were counted."""
