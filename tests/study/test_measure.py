@@ -6,6 +6,9 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
+from rheobase.student.network import Replicate, simulate_session
+from rheobase.student.settings import StudentSettings
+from rheobase.study import measure
 from rheobase.study.measure import Yardstick
 from rheobase.study.spec import parse_study
 
@@ -44,3 +47,23 @@ def test_a_code_of_noise_decodes_nothing_whatever_is_decoded_beside_it(yardstick
     assert [both[0]] == yardstick.decoding(noise[None])
     assert abs(both[0]["image"].student) < 0.35
     assert both[1]["image"].student == both[1]["image"].teacher > 0.8
+
+
+def test_networks_that_differ_in_training_alone_are_measured_untrained_once(yardstick, monkeypatch):
+    simulated = []
+
+    def counted(students, counts, timeline, replicates):
+        simulated.append(len(replicates))
+        return simulate_session(students, counts, timeline, replicates)
+
+    monkeypatch.setattr(measure, "simulate_session", counted)
+    plain = StudentSettings(num_neurons=8)
+    other = plain.model_copy(update={"rate_weight": 0.5, "surrogate_slope": 3.0, "steps": 7})
+    slow = plain.model_copy(update={"tau_mem_ms": 40.0})
+    first = yardstick.untrained([Replicate(0, plain), Replicate(1, plain)])
+    assert yardstick.untrained([Replicate(1, other), Replicate(0, other)]) == first[::-1]
+    mixed = yardstick.untrained([Replicate(0, slow), Replicate(0, plain)])
+    assert mixed[1] == first[0] != mixed[0]
+    assert simulated == [2, 1]
+    alone = Yardstick(yardstick.data, yardstick.spec, yardstick.shard)
+    assert alone.untrained([Replicate(0, slow)]) == mixed[:1]

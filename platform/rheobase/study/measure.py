@@ -37,14 +37,27 @@ from rheobase.measures.tasks import Codes, Row, probe, tasks_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.student.fit import Training, TrainingData
-from rheobase.student.network import initial_students, simulate_session
+from rheobase.student.network import Replicate, initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
 from rheobase.study.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.spec import StudySpec
 
 NUM_NULL_DRAWS = 100
 TEACHER = "teacher"
-Floats = npt.NDArray[np.float64]
+SEEN_IN_TRAINING = {
+    "surrogate",
+    "surrogate_slope",
+    "rate_weight",
+    "rate_band_hz",
+    "distill",
+    "distill_shrinkage",
+    "regularity_weight",
+    "cv_isi_band",
+    "steps",
+    "batch_windows",
+    "learning_rate",
+}
+"""Settings that decide nothing of a network before its first step; any other may."""
 
 
 class TrialFailed(RheobaseError):
@@ -75,6 +88,7 @@ class Yardstick:
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
     _linear: dict[float, float] = field(default_factory=dict)
+    _untrained: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shift = self._rows(shift_rows, "shift")
@@ -183,6 +197,24 @@ class Yardstick:
             for code in codes
         ]
 
+    def untrained(self, replicates: Sequence[Replicate]) -> list[float]:
+        """Return the held-out CCA of each network before training.
+
+        Networks that differ in what training alone sees are the same network until then.
+        """
+        data = self.data
+        keys = [
+            (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
+            for seed, settings in replicates
+        ]
+        if new := [index for index, key in enumerate(keys) if key not in self._untrained]:
+            pack = [replicates[index] for index in new]
+            fresh = initial_students(pack, data.counts, data.timeline.train, data.session)
+            _, features = simulate_session(fresh, data.counts, data.timeline, pack)
+            for index, x in zip(new, features, strict=True):
+                self._untrained[keys[index]] = self.heldout(x).held.mean
+        return [self._untrained[key] for key in keys]
+
     def linear_readout(self, tau_ms: float) -> float:
         """Return the held-out CCA of the input counts through the readout's filter."""
         if tau_ms not in self._linear:
@@ -219,14 +251,12 @@ def measure_students(
     students, replicates = training.students, training.replicates
     spikes: npt.NDArray[np.uint8] | None
     spikes, features = simulate_session(students, counts, timeline, replicates)
-    fresh = initial_students(replicates, counts, timeline.train, session)
-    _, fresh_features = simulate_session(fresh, counts, timeline, replicates)
     linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
     for (seed, _), x in zip(replicates, features, strict=True):
         if not np.isfinite(x).all():
             raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
     heldouts = [yardstick.heldout(x) for x in features]
-    untrained = [yardstick.heldout(x).held.mean for x in fresh_features]
+    untrained = yardstick.untrained(replicates)
     nulls = yardstick.nulls(features, heldouts)
     decoding = yardstick.decoding(features)
     notes = list(yardstick.notes)
