@@ -154,7 +154,9 @@ def reports(folder: Path, num: int) -> None:
         training_s += trained - began
         probe_s += time.process_time() - trained
     spikes, features = simulate_session(training.students, data.counts, timeline, pack)
-    wrong = dale_violations(training.students.recurrent, training.students.signs).tolist()
+    recurrent = training.students.recurrent
+    wrong = dale_violations(recurrent, training.students.signs).tolist()
+    connections = recurrent.count_nonzero(dim=(1, 2)).tolist()
     cca = [heldout_cca(x.astype(np.float64), target, timeline).mean for x in features]
     violation = []
     for index in range(num):
@@ -164,7 +166,8 @@ def reports(folder: Path, num: int) -> None:
             )
             for state in np.unique(timeline.state[timeline.test])
         }
-        violation.append(worst([violations(rates, spec.require.rate_hz, int(wrong[index]), True)]))
+        sizes = int(wrong[index]), int(connections[index])
+        violation.append(worst([violations(rates, spec.require.rate_hz, *sizes, True)]))
     print(
         f"{num} configurations of one seed; final held-out CCA {min(cca):.3f} to {max(cca):.3f}, "
         f"{sum(one > 0 for one in violation)} infeasible. Reports take "

@@ -5,13 +5,13 @@ from scipy.signal import lfilter
 
 from rheobase.core.errors import DataError
 from rheobase.measures.cca import (
-    NUM_FOLDS,
     SHRINKAGES,
     choose_shrinkage,
     fit_cca,
     heldout_cca,
     score_cca,
 )
+from rheobase.measures.probes import NUM_FOLDS
 from rheobase.shards.timeline import Timeline
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rheobase.measures.firing import firing_rates, rate_summary, violations
+from rheobase.measures.firing import cv_isi, firing_rates, rate_summary, violations
 
 BAND = (5.0, 20.0)
 
@@ -46,3 +46,38 @@ def test_one_wrong_sign_or_one_nan_is_infeasible():
     assert violations(rates, BAND, 1, 4000, True)["dale"] == 1 / 4000
     assert violations(rates, BAND, 0, 0, True)["dale"] == 0
     assert violations(rates, BAND, 0, 9, False)["finite"] > 0
+
+
+def test_poisson_firing_at_fine_bins_has_a_cv_of_one():
+    spikes = np.random.default_rng(0).random((400_000, 6)) < 0.01
+    assert cv_isi(spikes, np.zeros(400_000, int)) == pytest.approx(1, abs=0.02)
+
+
+def test_gamma_intervals_of_shape_four_have_a_cv_of_one_half():
+    at = np.cumsum(np.random.default_rng(0).gamma(4, 50, 5000)).astype(int)
+    spikes = np.zeros((at[-1] + 1, 1), np.uint8)
+    spikes[at] = 1
+    assert cv_isi(spikes, np.zeros(len(spikes), int)) == pytest.approx(0.5, abs=0.02)
+
+
+def test_no_interval_crosses_from_one_stretch_into_the_next():
+    run = np.repeat(np.arange(20), 100)
+    clock = np.zeros((2000, 1), np.uint8)
+    for number in range(20):  # each stretch starts at another phase
+        clock[100 * number + number % 10 : 100 * (number + 1) : 10] = 1
+    assert cv_isi(clock, run) == 0.0
+    assert cv_isi(clock, np.zeros(2000, int)) > 0.05
+
+
+def test_neurons_of_few_intervals_take_no_part_and_none_are_no_number():
+    spikes = np.zeros((1000, 3), np.uint8)
+    spikes[:1000:10, 0] = 1
+    spikes[[3, 4, 90], 1] = 1
+    assert cv_isi(spikes, np.zeros(1000, int)) == 0.0
+    assert cv_isi(spikes[:, 1:], np.zeros(1000, int)) is None
+
+
+def test_spikes_of_one_bin_are_no_time_apart():
+    spikes = np.zeros((1000, 1), np.uint8)
+    spikes[::10] = 2  # intervals 0, 10, 0, 10, ...
+    assert cv_isi(spikes, np.zeros(1000, int)) == pytest.approx(1, abs=0.02)

@@ -3,7 +3,8 @@ import pytest
 
 from rheobase.core.errors import DataError
 from rheobase.measures.cca import heldout_cca
-from rheobase.measures.nulls import clock_rows, null_cca, shift_rows
+from rheobase.measures.moments import moments_of
+from rheobase.measures.nulls import Measured, NullTeachers, clock_rows, null_cca, shift_rows
 from rheobase.shards.timeline import Timeline
 
 
@@ -94,7 +95,37 @@ def test_whitening_once_gives_what_fitting_every_draw_gives(random, shrinkage, n
             heldout_cca(x, y[r], line, shrinkage=shrinkage, train=train, test=test).mean
             for r in rows.rows
         ]
-        np.testing.assert_allclose(null_cca(x, y, line, rows, shrinkage), plain, atol=1e-10)
+        np.testing.assert_allclose(null_cca(x, y, line, rows, shrinkage), plain, atol=1e-12)
+
+
+def measured(x, y, line, null, shrinkage):
+    parts = [line.train & null.valid, line.test & null.valid]
+    return Measured(x, *(moments_of(x[part], y[part]) for part in parts), shrinkage)
+
+
+@pytest.mark.parametrize("draw", [shift_rows, clock_rows])
+def test_a_student_has_the_same_nulls_bit_for_bit_whichever_are_measured_with_it(random, draw):
+    line = flashes()
+    y = np.cumsum(random.standard_normal((9000, 3)), axis=0).astype(np.float32)
+    features = random.standard_normal((7, 9000, 12)).astype(np.float32) + 3
+    null = draw(line, random, 20)
+    teachers = NullTeachers(y, line, null)
+    students = [measured(x, y, line, null, 1e-3 * (1 + i)) for i, x in enumerate(features)]
+    alone = [teachers.cca([one])[0] for one in students]
+    for size in (2, 3, 5, 7):
+        for begin in range(0, len(students), size):
+            packed = teachers.cca(students[begin : begin + size])
+            np.testing.assert_array_equal(packed, alone[begin : begin + size])
+
+
+def test_teachers_in_many_small_stretches_give_the_same_nulls(random, monkeypatch):
+    line = flashes()
+    y = random.standard_normal((9000, 3))
+    x = y @ random.standard_normal((3, 12)) + random.standard_normal((9000, 12))
+    null = clock_rows(line, random, 5)
+    whole = null_cca(x, y, line, null, 1e-3)
+    monkeypatch.setattr("rheobase.measures.nulls.MOST_VALUES", 5 * 3 * 17)
+    np.testing.assert_allclose(null_cca(x, y, line, null, 1e-3), whole, atol=1e-13)
 
 
 def test_a_segment_too_short_to_shift_is_refused(random):

@@ -4,6 +4,7 @@ from scipy.stats import ortho_group
 
 from rheobase.measures.cca import heldout_cca, within_and_cross_state
 from rheobase.measures.firing import ei_current_balance, ei_weight_balance
+from rheobase.measures.moments import Parts
 from rheobase.measures.procrustes import heldout_procrustes
 from rheobase.shards.timeline import Timeline
 
@@ -33,7 +34,8 @@ def test_a_code_that_turns_with_state_holds_within_and_fails_across(line):
     draw = np.random.default_rng(0)
     y = draw.standard_normal((4000, 2))
     x = np.where((line.state == "active")[:, None], y, y[:, ::-1] * [1, -1])
-    within, cross, notes = within_and_cross_state(x, y, line, 1e-6)
+    parts = Parts(y, line)
+    within, cross, notes = within_and_cross_state(parts, parts.moments(x), 1e-6)
     assert within == pytest.approx({"active": 1.0, "passive": 1.0})
     assert cross is not None
     assert abs(cross) < 0.2

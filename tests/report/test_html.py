@@ -69,6 +69,16 @@ def test_every_null_stands_beside_the_winner(text, small_run):
         assert f"<b>{row[name]:.3f}</b>" in text
 
 
+def test_what_each_arm_decodes_stands_beside_the_teacher(text, small_run):
+    table = text.split('<table id="decoding">')[1].split("</table>")[0]
+    for row in ranking_of(small_run)["confirmed"]:
+        assert f"<th>{row['arm']}</th>" in table
+        assert {"image", "state", "running"} <= row["decoding"].keys()
+        for found in row["decoding"].values():
+            for name in ("student", "teacher"):
+                assert f"{found[name]:.3f}<" in table
+
+
 def test_too_few_pairs_are_said(text):
     assert "underpowered: 6 pairs are needed" in text
 

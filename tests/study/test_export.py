@@ -77,7 +77,7 @@ def test_exported_features_give_the_trials_numbers_again(done, tmp_path):
             np.testing.assert_array_equal(kept["split"] == "train", timeline.train)
             np.testing.assert_array_equal(kept["state"], timeline.state)
             held = heldout_cca(x, y, timeline)
-            assert held.mean == found.cca_heldout
+            assert held.mean == pytest.approx(found.cca_heldout, abs=1e-12)
             assert kept["bin_ms"] == 10.0
             assert kept["spikes"].dtype == np.uint8
             assert kept["spikes"].shape == x.shape == (6000, 8)

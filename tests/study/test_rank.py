@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheobase.study.rank import TIERS, rank_study
-from rheobase.study.result import Null
+from rheobase.study.result import Decoding, Null, ReplicateResult
 from rheobase.study.spec import parse_study
 
 SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})
@@ -163,8 +163,68 @@ def test_what_the_data_cannot_give_is_null_with_a_reason(simple_of):
         "cca_cross_state",
         "rate_hz",
         "ei_current_balance",
+        "cv_isi",
+        "decoding",
     ):
         assert any(note.startswith(name) for note in row["notes"])
+
+
+def test_cv_isi_is_the_mean_of_the_replicates_that_have_one(trial_of, replicate_of):
+    found = [replicate_of(seed, 0.8, cv_isi=value) for seed, value in enumerate((0.6, 0.8, None))]
+    row = only(trial_of(0, found))
+    assert row["cv_isi"] == pytest.approx(0.7)
+    assert not any(note.startswith("cv_isi") for note in row["notes"])
+
+
+def decoding(student, teacher, chance=0.5, num_scored=100):
+    return Decoding(student=student, teacher=teacher, chance=chance, num_scored=num_scored)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "chance", "within"),
+    [
+        (0.72, 0.8, 0.5, True),
+        (0.95, 0.8, 0.5, True),
+        (0.71, 0.8, 0.5, False),
+        (0.19, 0.19, 0.5, None),  # two standard errors of guessing among two, 100 times: 0.2
+        (0.21, 0.21, 0.5, True),
+        (0.1, 0.1, 0.125, True),  # among eight: 0.076
+        (0.07, 0.07, 0.125, None),
+        (-0.3, -0.2, 0.5, None),
+        (0.3, 0.5, None, False),
+        (0.04, 0.04, None, None),
+    ],
+)
+def test_a_student_is_within_a_tenth_of_a_teacher_that_decodes_something(
+    trial_of, replicate_of, student, teacher, chance, within
+):
+    found = [
+        replicate_of(seed, 0.8, decoding={"image": decoding(student + off, teacher, chance)})
+        for seed, off in enumerate((-0.001, 0.0015))
+    ]
+    told = only(trial_of(0, found))["decoding"]["image"]
+    assert told == {
+        "student": pytest.approx(student, abs=1e-3),
+        "teacher": pytest.approx(teacher),
+        "chance": chance,
+        "within_10_percent": within,
+    }
+
+
+def test_a_probe_that_only_one_session_has_is_its_mean(trial_of, replicate_of):
+    found = [
+        replicate_of(0, 0.8, session="a", decoding={"image": decoding(0.5, 0.6)}),
+        replicate_of(0, 0.8, session="b"),
+    ]
+    assert only(trial_of(0, found))["decoding"]["image"]["student"] == 0.5
+
+
+def test_records_from_before_decoding_and_cv_isi_still_load(replicate_of):
+    table = replicate_of(0, 0.8).model_dump(mode="json")
+    del table["decoding"], table["cv_isi"]
+    old = ReplicateResult.model_validate(table)
+    assert old.decoding == {}
+    assert old.cv_isi is None
 
 
 def test_a_trial_without_numbers_has_nulls_and_its_reason(trial_of, simple_of):

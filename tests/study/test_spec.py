@@ -49,21 +49,21 @@ def test_a_study_survives_being_written_and_read():
         ),
         (
             {"data": {"sessions": ["a.nwb"], "window_ms": 99}},
-            "[student]: a window must be 5 membrane time constants long, for the network to forget "
+            "[student]: a window must be 5 time constants of the membrane long, for the network to forget "
             "that it began at rest, but data.window_ms = 99 < 5 x tau_mem_ms = 100; use a longer",
         ),
-        ({"student": {"tau_mem_ms": 201}}, "= 1000 < 5 x tau_mem_ms = 1005; use a longer window"),
+        ({"student": {"tau_mem_ms": 201}}, "= 1000 < 5 x (tau_mem_ms + tau_syn_ms) = 1005; use a longer window"),
         (
             {"search": {"space": {"student.tau_mem_ms": {"low": 5, "high": 300}}}},
-            "[search.space.student.tau_mem_ms]: a window must be 5 membrane time constants long",
+            "[search.space.student.tau_mem_ms]: a window must be 5 time constants of the membrane long",
         ),
         (
             {"search": {"space": {"student.tau_mem_ms": {"choices": [5, 300]}}}},
-            "[search.space.student.tau_mem_ms]: a window must be 5 membrane time constants long",
+            "[search.space.student.tau_mem_ms]: a window must be 5 time constants of the membrane long",
         ),
         (
             {"ablation": {"arms": {"slow": {"student.dale": False, "student.tau_mem_ms": 300}}}},
-            "[ablation.arms.slow]: a window must be 5 membrane time constants long",
+            "[ablation.arms.slow]: a window must be 5 time constants of the membrane long",
         ),
         ({"search": {"space": {"student.steps": {"low": 2, "high": 1}}}}, "low < high must hold"),
         ({"seeds": {"select": [1], "report": [1]}}, "must all differ"),
@@ -116,7 +116,7 @@ def test_a_window_of_just_the_membranes_memory_is_taken_and_no_membrane_needs_no
     gru = {"neuron": "gru", "tau_mem_ms": 300}
     assert parse_study({**LEAST, "student": gru}).student.tau_mem_ms == 300
     arms = {"spiking": {"student.neuron": "lif"}}
-    with pytest.raises(StudyError, match=r"arms\.spiking\]: a window must be 5 membrane"):
+    with pytest.raises(StudyError, match=r"arms\.spiking\]: a window must be 5 time constants"):
         parse_study({**LEAST, "student": gru, "ablation": {"arms": arms}})
 
 

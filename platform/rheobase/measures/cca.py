@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
+from rheobase.measures.moments import Moments, Parts, joined, moments_of, refuse_constant
+from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 SHRINKAGES = (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
-NUM_FOLDS = 5
-NUM_STACKED = 8  # teachers in one product: 33 MB at 32,000 train bins of 16 dimensions
 STILL = 1e-20  # variance below which a canonical variate, of variance 1 on train, stands still
 
 
@@ -71,9 +71,9 @@ def fit_cca(x: Array, y: Array, shrinkage: float) -> CCAFit:
     Ledoit & Wolf 2004). Invariant to invertible linear maps of y, and of x up to shrinkage.
     """
     x, y = _checked(x, y)
-    moments = _moments(x, y)
+    moments = moments_of(x, y)
     white_x = _whitening_x(np.linalg.eigh(moments.xx / moments.num), shrinkage)
-    return _fit(moments, white_x, _whitening_y(moments.yy / moments.num), shrinkage)
+    return _fit(moments, white_x, whitening_y(moments.yy / moments.num), shrinkage)
 
 
 def score_cca(fit: CCAFit, x: Array, y: Array) -> Floats:
@@ -109,27 +109,25 @@ def choose_shrinkage(
     DataError
         Fewer than two groups.
     """
-    names = np.unique(groups)
-    if len(names) < 2:
-        raise DataError(
-            f"at least 2 groups must hold to choose the shrinkage in train, but got {len(names)}; "
-            "use smaller groups"
-        )
+    fold = folds(groups)
     x, y = _checked(x, y)
-    fold = np.searchsorted(names, groups) % min(NUM_FOLDS, len(names))
     held_out = range(int(fold.max()) + 1)
-    # Samples are read once: what a fit or a score needs are the second moments of folds.
-    parts = [_moments(x[fold == held], y[fold == held]) for held in held_out]
-    scores = np.zeros(len(grid))
     for held in held_out:
-        inside = _joined([parts[other] for other in held_out if other != held])
-        _refuse_too_few(inside.num, x.shape[1], y.shape[1])
-        _refuse_constant(y[fold != held])
+        refuse_constant(np.ptp(y[fold != held], axis=0))
+    return best_shrinkage([moments_of(x[fold == held], y[fold == held]) for held in held_out], grid)
+
+
+def best_shrinkage(parts: Sequence[Moments], grid: tuple[float, ...] = SHRINKAGES) -> float:
+    """Return what `choose_shrinkage` does, of the moments of each fold."""
+    scores = np.zeros(len(grid))
+    for held, outside in enumerate(parts):
+        inside = joined([*parts[:held], *parts[held + 1 :]])
+        _refuse_too_few(inside.num, inside.xy.shape)
         spectrum = np.linalg.eigh(inside.xx / inside.num)
-        white_y = _whitening_y(inside.yy / inside.num)
+        white_y = whitening_y(inside.yy / inside.num)
         for index, shrinkage in enumerate(grid):
             fit = _fit(inside, _whitening_x(spectrum, shrinkage), white_y, shrinkage)
-            scores[index] += _score(fit, parts[held]).mean()
+            scores[index] += _score(fit, outside).mean()
     best = np.flatnonzero(scores >= scores.max() - 1e-9)[-1]
     return grid[int(best)]
 
@@ -172,107 +170,51 @@ def heldout_cca(
     return HeldoutCCA(float(pairs.mean()), pairs, fit)
 
 
-def heldout_cca_of_rows(
-    x: Array,
-    y: Array,
-    rows: Sequence[npt.NDArray[np.int64]],
-    *,
-    shrinkage: float,
-    train: npt.NDArray[np.bool_],
-    test: npt.NDArray[np.bool_],
-) -> Floats:
-    """Return the mean held-out CCA of x with each teacher ``y[rows]``, as (len(rows),).
+def heldout_of(train: Moments, test: Moments, shrinkage: float) -> HeldoutCCA:
+    """Return what `heldout_cca` does, of the moments of train and test bins."""
+    _refuse_too_few(train.num, train.xy.shape)
+    _refuse_too_few(test.num, test.xy.shape, 3)
+    white_x = _whitening_x(np.linalg.eigh(train.xx / train.num), shrinkage)
+    fit = _fit(train, white_x, whitening_y(train.yy / train.num), shrinkage)
+    pairs = _score(fit, test)
+    return HeldoutCCA(float(pairs.mean()), pairs, fit)
 
-    What `heldout_cca` gives for each, at the cost of one product a teacher: the moments of x
-    are taken and whitened once.
+
+def heldout_means(train: Moments, test: Moments, white_y: Floats, shrinkage: float) -> Floats:
+    """Return `heldout_of`'s mean of each of several teachers, as (draws,).
 
     Parameters
     ----------
-    x, y
-        (T, M), (T, D).
-    rows
-        Each (T,), the bins of y that make one teacher.
-    shrinkage, train, test
-        As `heldout_cca` takes them.
+    train, test
+        Moments of one student and of teachers (draws, ...).
+    white_y
+        (draws, D, D), `whitening_y` of each teacher on train.
+    shrinkage
+        As `fit_cca` takes it.
     """
-    x_train, _ = _checked(x[train], y[train])
-    x_test, _ = _checked(x[test], y[test], enough=3)
-    x_train, x_test = x_train - x_train.mean(axis=0), x_test - x_test.mean(axis=0)
-    xx_train, xx_test = x_train.T @ x_train, x_test.T @ x_test
-    white_x = _whitening_x(np.linalg.eigh(xx_train / len(x_train)), shrinkage)
-    by_dimension = np.ascontiguousarray(y.T, np.float64)
-    means: list[float] = []
-    for start in range(0, len(rows), NUM_STACKED):
-        some = rows[start : start + NUM_STACKED]
-        fitted = _stacked_moments(x_train, xx_train, by_dimension, [r[train] for r in some])
-        scored = _stacked_moments(x_test, xx_test, by_dimension, [r[test] for r in some])
-        for inside, outside in zip(fitted, scored, strict=True):
-            fit = _fit(inside, white_x, _whitening_y(inside.yy / inside.num), shrinkage)
-            means.append(float(_score(fit, outside).mean()))
-    return np.array(means)
+    _refuse_too_few(train.num, train.xy.shape)
+    _refuse_too_few(test.num, test.xy.shape, 3)
+    white_x = _whitening_x(np.linalg.eigh(train.xx / train.num), shrinkage)
+    means: Floats = _score(_fit(train, white_x, white_y, shrinkage), test).mean(axis=-1)
+    return means
 
 
-class _Moments(NamedTuple):
-    """Number of samples, means, and sums of products about them."""
-
-    num: int
-    mean_x: Floats
-    mean_y: Floats
-    xx: Floats
-    xy: Floats
-    yy: Floats
-
-
-def _moments(x: Floats, y: Floats) -> _Moments:
-    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
-    x, y = x - mean_x, y - mean_y
-    return _Moments(len(x), mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
-
-
-def _joined(parts: Sequence[_Moments]) -> _Moments:
-    """Return the moments of all samples (Chan, Golub & LeVeque 1983)."""
-    num = sum(part.num for part in parts)
-    mean_x = sum((part.num * part.mean_x for part in parts), np.zeros(1)) / num
-    mean_y = sum((part.num * part.mean_y for part in parts), np.zeros(1)) / num
-    off_x = np.stack([np.sqrt(part.num) * (part.mean_x - mean_x) for part in parts])
-    off_y = np.stack([np.sqrt(part.num) * (part.mean_y - mean_y) for part in parts])
-    xx, xy, yy = off_x.T @ off_x, off_x.T @ off_y, off_y.T @ off_y
-    for part in parts:
-        xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
-    return _Moments(num, mean_x, mean_y, xx, xy, yy)
-
-
-def _stacked_moments(
-    x: Floats, xx: Floats, y: Floats, rows: Sequence[npt.NDArray[np.int64]]
-) -> list[_Moments]:
-    """Return the moments of centred x (B, M) with each teacher ``y[:, rows]`` (D, B)."""
-    stack = np.stack([y.take(chosen, axis=1) for chosen in rows])
-    for teacher in stack:
-        _refuse_constant(teacher.T)
-    mean_y = stack.mean(axis=2)
-    stack -= mean_y[:, :, None]
-    # One product for all teachers of the stack is twice as fast as one for each.
-    xy = (stack.reshape(-1, len(x)) @ x).reshape(*mean_y.shape, -1)
-    return [
-        _Moments(len(x), np.zeros(x.shape[1]), mean, xx, both.T, teacher @ teacher.T)
-        for mean, both, teacher in zip(mean_y, xy, stack, strict=True)
-    ]
-
-
-def _fit(moments: _Moments, white_x: Floats, white_y: Floats, shrinkage: float) -> CCAFit:
+def _fit(moments: Moments, white_x: Floats, white_y: Floats, shrinkage: float) -> CCAFit:
+    """Return the projections, (..., M, K) and (..., D, K) where moments are of several teachers."""
     cross = white_x.T @ (moments.xy / moments.num) @ white_y
     left, _, right = np.linalg.svd(cross, full_matrices=False)
-    return CCAFit(moments.mean_x, moments.mean_y, white_x @ left, white_y @ right.T, shrinkage)
+    turned = white_x @ left, white_y @ right.swapaxes(-1, -2)
+    return CCAFit(moments.mean_x, moments.mean_y, *turned, shrinkage)
 
 
-def _score(fit: CCAFit, moments: _Moments) -> Floats:
-    """Return `score_cca` on the samples of which these are the moments."""
+def _score(fit: CCAFit, moments: Moments) -> Floats:
+    """Return `score_cca` (..., D) on the samples of which these are the moments."""
     left, right = fit.project_x, fit.project_y
-    pairs = np.zeros(len(moments.yy))
-    pairs[: left.shape[1]] = _ratio(
-        (left * (moments.xy @ right)).sum(axis=0),
-        (left * (moments.xx @ left)).sum(axis=0),
-        (right * (moments.yy @ right)).sum(axis=0),
+    pairs = np.zeros(moments.yy.shape[:-1])
+    pairs[..., : left.shape[-1]] = _ratio(
+        (left * (moments.xy @ right)).sum(axis=-2),
+        (left * (moments.xx @ left)).sum(axis=-2),
+        (right * (moments.yy @ right)).sum(axis=-2),
         moments.num,
     )
     return pairs
@@ -282,29 +224,21 @@ def _checked(x: Array, y: Array, enough: int | None = None) -> tuple[Floats, Flo
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(x) != len(y):
         raise DataError(f"x and y must have as many samples, but got {len(x)} and {len(y)}")
-    _refuse_too_few(len(x), x.shape[1], y.shape[1], enough)
+    _refuse_too_few(len(x), (x.shape[1], y.shape[1]), enough)
     for name, values in (("x", x), ("y", y)):
         if not np.isfinite(values).all():
             raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
-    _refuse_constant(y)
+    refuse_constant(np.ptp(y, axis=0))
     return x, y
 
 
-def _refuse_too_few(num: int, width_x: int, width_y: int, enough: int | None = None) -> None:
+def _refuse_too_few(num: int, widths: Sequence[int], enough: int | None = None) -> None:
+    width_x, width_y = widths[-2:]
     least = width_x + width_y + 2 if enough is None else enough
     if num < least:
         raise DataError(
             f"at least {least} samples must hold for {width_x} features and {width_y} "
             f"latents, but got {num}; use more data or fewer neurons"
-        )
-
-
-def _refuse_constant(y: Floats) -> None:
-    still = np.flatnonzero(np.ptp(y, axis=0) == 0)
-    if len(still):
-        raise DataError(
-            f"every teacher dimension must vary, but dimension {still[0]} is constant; "
-            "the teacher has collapsed: train it again"
         )
 
 
@@ -317,15 +251,23 @@ def _whitening_x(spectrum: tuple[Floats, Floats], shrinkage: float) -> Floats:
     return np.asarray(vectors / np.sqrt(shrunk), np.float64)
 
 
-def _whitening_y(covariance: Floats) -> Floats:
-    scale = np.sqrt(np.diag(covariance))
-    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    if values[0] <= 1e-10 * values[-1]:
+def whitening_y(covariance: Floats) -> Floats:
+    """Return what makes latents of these covariances (..., D, D) white, (..., D, D).
+
+    Raises
+    ------
+    DataError
+        A dimension is a linear function of the others.
+    """
+    scale = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    values, vectors = np.linalg.eigh(covariance / (scale[..., None] * scale[..., None, :]))
+    if (values[..., 0] <= 1e-10 * values[..., -1]).any():
         raise DataError(
             "teacher dimensions must not be linear functions of each other, but their smallest "
-            f"correlation eigenvalue is {values[0]:.2g}; use a smaller teacher.latent_dim"
+            f"correlation eigenvalue is {values[..., 0].min():.2g}; use a smaller "
+            "teacher.latent_dim"
         )
-    return np.asarray(vectors / np.sqrt(values) / scale[:, None], np.float64)
+    return np.asarray(vectors / np.sqrt(values)[..., None, :] / scale[..., None], np.float64)
 
 
 def _correlations(left: Floats, right: Floats) -> Floats:
@@ -343,26 +285,30 @@ def _ratio(both: Floats, left: Floats, right: Floats, num: int) -> Floats:
 
 
 def within_and_cross_state(
-    x: Array, y: Array, timeline: Timeline, shrinkage: float
+    parts: Parts, found: Sequence[Moments], shrinkage: float
 ) -> tuple[dict[str, float], float | None, list[str]]:
     """Return CCA within each state, the mean across states, and why either is missing.
 
     Within: fitted on a state's train bins, scored on its test bins. Across: the same fit scored
-    on the test bins of every other state, the mean over ordered pairs of states.
+    on the test bins of every other state, the mean over ordered pairs of states. `found` are the
+    moments of `parts`.
     """
-    states = [str(state) for state in np.unique(timeline.state)]
+    states = [str(state) for state in parts.states]
     if len(states) < 2:
         note = "cca_within, cca_cross_state: two states must be recorded, but there are fewer"
         return {}, None, [note]
-    within: dict[str, float] = {}
-    cross: list[float] = []
-    for fitted in states:
-        train = timeline.train & (timeline.state == fitted)
-        for scored in states:
-            test = timeline.test & (timeline.state == scored)
-            found = heldout_cca(x, y, timeline, shrinkage=shrinkage, train=train, test=test).mean
-            if scored == fitted:
-                within[fitted] = found
-            else:
-                cross.append(found)
+    fits: dict[str, CCAFit] = {}
+    tests: dict[str, Moments] = {}
+    for state in states:
+        here = parts.state == state
+        train = parts.pooled(found, here & parts.train)
+        tests[state] = parts.pooled(found, here & ~parts.train)
+        fits[state] = heldout_of(train, tests[state], shrinkage).fit
+    scores = {
+        (fitted, scored): float(_score(fits[fitted], tests[scored]).mean())
+        for fitted in states
+        for scored in states
+    }
+    within = {state: scores[state, state] for state in states}
+    cross = [score for (fitted, scored), score in scores.items() if fitted != scored]
     return within, float(np.mean(cross)), []

@@ -4,20 +4,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import heldout_cca_of_rows
+from rheobase.measures.cca import heldout_means, whitening_y
+from rheobase.measures.moments import Moments, moments_of, refuse_constant
 from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
 Rows = npt.NDArray[np.int64]
 FLASH_PERIOD_S = 0.75  # Allen Visual Behavior: 250 ms image, 500 ms grey
 MIN_SHIFT_S = 10.0
+MOST_VALUES = 4_000_000  # of teachers in one product: 32 MB
+LEAST_BINS = 3
 LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the flash period
 
 
@@ -107,6 +111,90 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     )
 
 
+class Measured(NamedTuple):
+    """A student: features (T, M), its moments on valid train and test bins, and shrinkage."""
+
+    x: npt.NDArray[Any]
+    train: Moments
+    test: Moments
+    shrinkage: float
+
+
+class NullTeachers:
+    """The teachers of a null, and all of their fits that no student changes, made once.
+
+    Parameters
+    ----------
+    y
+        (T, D) latents.
+    timeline
+        Labels (T,).
+    null
+        The draws.
+
+    Raises
+    ------
+    DataError
+        A teacher's dimension does not vary on train or test, or depends on the others.
+    """
+
+    def __init__(self, y: npt.NDArray[Any], timeline: Timeline, null: NullRows) -> None:
+        self._rows = null.rows
+        self._bins = [np.flatnonzero(part & null.valid) for part in (timeline.train, timeline.test)]
+        if (least := min(map(len, self._bins))) < LEAST_BINS:
+            raise DataError(
+                f"at least {LEAST_BINS} bins of train and of test must hold a null's teachers, but "
+                f"got {least}; use a longer recording"
+            )
+        inside = np.asarray(y[self._bins[0]], np.float64)
+        # Far from its mean a product of a teacher would lose digits.
+        self._y = np.ascontiguousarray((y - inside.mean(axis=0)).T, np.float64)
+        train, self._yy_test = (self._covariances(bins) for bins in self._bins)
+        self._white = whitening_y(train / len(inside))
+
+    def cca(self, students: Sequence[Measured]) -> list[npt.NDArray[np.float64]]:
+        """Return held-out CCA of each student with each teacher, as (draws,).
+
+        A student's numbers are its own, whichever are measured with it.
+        """
+        crosses = [self._crosses(students, part) for part in (0, 1)]
+        found = []
+        for one, train, test in zip(students, *crosses, strict=True):
+            inside = one.train._replace(xy=train)
+            outside = one.test._replace(xy=test, yy=self._yy_test)
+            found.append(heldout_means(inside, outside, self._white, one.shrinkage))
+        return found
+
+    def _covariances(self, bins: Rows) -> npt.NDArray[np.float64]:
+        """Return each teacher's sums of products about its means on some bins, (draws, D, D)."""
+        found = []
+        for row in self._rows:
+            teacher = self._y.take(row[bins], axis=1)
+            refuse_constant(np.ptp(teacher, axis=1))
+            teacher -= teacher.mean(axis=1, keepdims=True)
+            found.append(teacher @ teacher.T)
+        return np.stack(found)
+
+    def _crosses(self, students: Sequence[Measured], part: int) -> list[npt.NDArray[np.float64]]:
+        """Return each student's sums of products with each teacher, (draws, M, D).
+
+        Students share the teachers of a stretch of bins, all in one product: what this costs is
+        the arithmetic of the products, T x M x D x draws of them.
+        """
+        num_dims, num_draws = len(self._y), len(self._rows)
+        length = max(1, MOST_VALUES // (num_dims * num_draws))
+        means = [(one.train, one.test)[part].mean_x for one in students]
+        sums = [np.zeros((num_dims * num_draws, len(mean))) for mean in means]
+        bins = self._bins[part]
+        for begin in range(0, len(bins), length):
+            some = bins[begin : begin + length]
+            teachers = self._y.take(np.stack([row[some] for row in self._rows]), axis=1)
+            stack = teachers.reshape(-1, len(some))
+            for total, one, mean in zip(sums, students, means, strict=True):
+                total += stack @ (one.x[some] - mean)
+        return [total.reshape(num_dims, num_draws, -1).transpose(1, 2, 0) for total in sums]
+
+
 def null_cca(
     x: npt.NDArray[Any],
     y: npt.NDArray[Any],
@@ -118,8 +206,12 @@ def null_cca(
 
     The same numbers as `heldout_cca`: projections fitted on train, signed score on test.
     """
-    train, test = timeline.train & null.valid, timeline.test & null.valid
-    return heldout_cca_of_rows(x, y, null.rows, shrinkage=shrinkage, train=train, test=test)
+    teachers = NullTeachers(y, timeline, null)
+    train, test = (
+        moments_of(x[part & null.valid], y[part & null.valid])
+        for part in (timeline.train, timeline.test)
+    )
+    return teachers.cca([Measured(x, train, test, shrinkage)])[0]
 
 
 def _segments(timeline: Timeline) -> list[Rows]:

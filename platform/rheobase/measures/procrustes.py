@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import orthogonal_procrustes
 
+from rheobase.measures.moments import Moments, moments_of
 from rheobase.shards.timeline import Timeline
 
 
@@ -30,14 +30,18 @@ def heldout_procrustes(x: npt.NDArray[Any], y: npt.NDArray[Any], timeline: Timel
     the angular Procrustes distance (Williams et al. 2021). Invariant to rotation, shift and
     overall scale, not to other linear maps: unlike CCA it asks for the same shape.
     """
-    width = max(x.shape[1], y.shape[1])
-    train, test = timeline.train, timeline.test
-    padded = []
-    for values in (x, y):
-        whole = np.zeros((len(values), width))
-        whole[:, : values.shape[1]] = values - values[train].mean(axis=0)
-        padded.append(whole)
-    left, right = padded
-    rotation, _ = orthogonal_procrustes(left[train], right[train])
-    norms = np.linalg.norm(left[test]) * np.linalg.norm(right[test])
-    return float((left[test] @ rotation * right[test]).sum() / norms) if norms > 0 else 0.0
+    return procrustes_of(
+        *(moments_of(x[part], y[part]) for part in (timeline.train, timeline.test))
+    )
+
+
+def procrustes_of(train: Moments, test: Moments) -> float:
+    """Return what `heldout_procrustes` does, of the moments of train and test bins."""
+    left, _, right = np.linalg.svd(train.xy, full_matrices=False)
+    # The moments of test are about its own means.
+    off_x, off_y = test.mean_x - train.mean_x, test.mean_y - train.mean_y
+    both = (left @ right * (test.xy + test.num * np.outer(off_x, off_y))).sum()
+    square_x = np.trace(test.xx) + test.num * (off_x @ off_x)
+    square_y = np.trace(test.yy) + test.num * (off_y @ off_y)
+    norms = np.sqrt(square_x * square_y)
+    return float(both / norms) if norms > 0 else 0.0

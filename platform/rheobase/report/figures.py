@@ -96,8 +96,16 @@ def _tier_legend(
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handletextpad=0.4)
 
 
-def cca_against_rate(rows: Sequence[Row], band_hz: tuple[float, float], required: float) -> str:
-    """Draw each trial's CCA against its mean rate; the region that passes is shaded."""
+def cca_against_rate(
+    rows: Sequence[Row], band_hz: tuple[float, float], required: float
+) -> str | None:
+    """Draw each trial's CCA against its mean rate; the region that passes is shaded.
+
+    Networks that do not spike have no place; None where no other is left.
+    """
+    rows = [row for row in rows if row["rate_hz"]["mean"] is not None]
+    if not rows:
+        return None
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(6.4, 3.6)
         rates = [row["rate_hz"]["mean"] for row in rows]
@@ -192,8 +200,13 @@ def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
         return svg_of(figure)
 
 
-def raster(sample: Arrays, band_hz: tuple[float, float]) -> str:
-    """Draw held-out spikes (T, M), inhibitory neurons above, beside the neurons' rates."""
+def raster(sample: Arrays, band_hz: tuple[float, float]) -> str | None:
+    """Draw held-out spikes (T, M), inhibitory neurons above, beside the neurons' rates.
+
+    None of a network that does not spike.
+    """
+    if "spikes" not in sample:
+        return None
     order = np.lexsort((sample["rate_hz"], -sample["dale_sign"]))
     signs, spikes = sample["dale_sign"][order], sample["spikes"][:, order]
     time_s = sample["time_s"]

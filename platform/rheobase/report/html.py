@@ -60,6 +60,7 @@ def write_report(run: Path) -> Path:
         winner=winner,
         verdict=verdict(spec, winner, ranking),
         least=least_told(ranking["least"]),
+        decoded=decoded(ranking["confirmed"]),
         labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),
@@ -160,6 +161,17 @@ def verdict(
             "the network."
         )
     return sentences
+
+
+def decoded(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return a row for each probe: what the teacher decodes, and by arm what its student does."""
+    probes = dict.fromkeys(probe for row in rows for probe in row["decoding"])
+    found = []
+    for probe in probes:
+        of_arms = [row["decoding"].get(probe) for row in rows]
+        teacher = next(one for one in of_arms if one is not None)
+        found.append({"probe": probe, "teacher": teacher["teacher"], "arms": of_arms})
+    return found
 
 
 def _broken(row: Row) -> str:

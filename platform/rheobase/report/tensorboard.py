@@ -31,6 +31,7 @@ METRICS = (
     "procrustes",
     "rate_hz",
     "in_band",
+    "cv_isi",
     "violation",
 )
 

@@ -22,7 +22,7 @@ from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_
 from rheobase.student.distill import carried_by
-from rheobase.student.inputs import InputKind, SparseCounts, Windows, shuffled
+from rheobase.student.inputs import InputKind, SparseCounts, Windows, counts_for
 from rheobase.student.network import (
     Replicate,
     Students,
@@ -69,10 +69,7 @@ class TrainingData:
 
     def fed(self, kind: InputKind, seed: int) -> TrainingData:
         """Return the data that networks of this input learn from; `seed` of a permutation."""
-        if kind == "counts":
-            return self
-        draw = generator(seed, "student", "shuffled", self.session)
-        return replace(self, counts=shuffled(self.counts, draw))
+        return replace(self, counts=counts_for(kind, self.counts, self.session, seed))
 
     @property
     def num_bins(self) -> int:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rheobase.core.seeds import generator
+
 InputKind = Literal["counts", "shuffled"]
 
 
@@ -38,7 +40,7 @@ class SparseCounts:
     @property
     def num_units(self) -> int:
         """N."""
-        return self.dense.shape[1]
+        return int(self.dense.shape[1])
 
 
 class Windows(NamedTuple):
@@ -54,12 +56,18 @@ class Windows(NamedTuple):
         return torch.from_numpy(self.counts.dense[rows]).to(device).float()
 
 
-def shuffled(counts: npt.NDArray[np.uint8], random: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return counts (bins, N) with the bins of each unit permuted, independently of the others.
+def counts_for(
+    kind: InputKind, counts: npt.NDArray[np.uint8], session: str, seed: int
+) -> npt.NDArray[np.uint8]:
+    """Return the counts (bins, N) that networks of an input are fed, the same for all of them.
 
-    Every unit keeps its counts and loses their times, and so all that units tell together.
+    `shuffled`: the bins of each unit permuted, independently of the others. Every unit keeps its
+    counts and loses their times, and so all that units tell together.
     """
-    permuted: npt.NDArray[np.uint8] = random.permuted(counts, axis=0)
+    if kind == "counts":
+        return counts
+    draw = generator(seed, "student", "shuffled", session)
+    permuted: npt.NDArray[np.uint8] = draw.permuted(counts, axis=0)
     return permuted
 
 

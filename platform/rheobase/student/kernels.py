@@ -9,6 +9,7 @@ are visited one after the other and share no number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,17 @@ import numpy.typing as npt
 from numba import njit
 
 Array = npt.NDArray[Any]
+Loops = Callable[..., None]
+# No rule of floating point is given up but one: a product and a sum may round once.
+compiled: Callable[[Loops], Loops] = njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
+)
 BLOCK = 128  # columns of a weight matrix that are visited together: all its rows fit a cache
 PEAK_MV, REST_MV, LEAST_MV, CHARGE = 30.0, -65.0, -90.0, 140.0  # of Izhikevich neurons
 FAST_SIGMOID, ATAN, STRAIGHT_THROUGH, TRIANGULAR = range(4)  # in the order of SURROGATES
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def lif_forward(
     starts: Array,
     row_ends: Array,
@@ -116,7 +122,7 @@ def lif_forward(
                 ends[r, after + b + 1] = found
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def lif_backward(
     starts: Array,
     row_ends: Array,
@@ -218,7 +224,7 @@ def lif_backward(
                             into[m] += out[m]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def smooth_forward(values: Array, decay: Array, smooth: Array) -> None:
     """Fill `smooth` (R, T, B, M): F[t] = a F[t-1] + (1 - a) S[t], with a of each replicate."""
     num_replicates, num_bins, num_windows, neurons = values.shape
@@ -236,7 +242,7 @@ def smooth_forward(values: Array, decay: Array, smooth: Array) -> None:
                         out[m] = kept * before[m] + taken * now[m]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def smooth_backward(grad_smooth: Array, decay: Array, grad_values: Array) -> None:
     """Fill the gradient of `smooth_forward`'s values, the same filter run backwards."""
     num_replicates, num_bins, num_windows, neurons = grad_smooth.shape
@@ -254,7 +260,7 @@ def smooth_backward(grad_smooth: Array, decay: Array, grad_values: Array) -> Non
                         out[m] = kept * later[m] + taken * now[m]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def add_rows(spikes: Array, weights: Array, sent: Array) -> None:
     """Add to `sent` (B, M) the row of `weights` (M, M) of each spike (B, M)."""
     for b in range(len(spikes)):
@@ -267,7 +273,7 @@ def add_rows(spikes: Array, weights: Array, sent: Array) -> None:
                     into[m] += often * given[m]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def izhikevich_forward(
     currents: Array,
     recurrent: Array,
@@ -306,7 +312,7 @@ def izhikevich_forward(
                 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def izhikevich_bin(
     potential: Array,
     recovery: Array,
@@ -342,7 +348,7 @@ def izhikevich_bin(
             fired[m] += kind(1) if now else kind(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled
 def izhikevich_backward(
     currents: Array,
     recurrent: Array,

@@ -17,6 +17,7 @@ from rheobase.core.errors import ArtifactError
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
+from rheobase.student.inputs import counts_for
 from rheobase.student.network import Replicate, Students, simulate_session
 from rheobase.student.settings import StudentSettings
 from rheobase.study.result import TrialRequest
@@ -53,9 +54,9 @@ def export_trial(
     Returns
     -------
     The files. Each holds ``features`` (T, M) float32, the filtered spikes that CCA sees;
-    ``spikes`` (T, M) uint8; ``latents`` (T, D) float32; ``groups`` (T,) int; ``split`` (T,)
-    train, test or gap; ``state`` (T,) str; ``bin_ms``; ``dale_sign`` (M,) int8;
-    ``recurrent_weights`` (M, M) [post, pre].
+    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
+    (T,) int; ``split`` (T,) train, test or gap; ``state`` (T,) str; ``bin_ms``; ``dale_sign``
+    (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
 
     Raises
     ------
@@ -72,14 +73,15 @@ def export_trial(
         timeline = timeline_of(shard)
         students = _stored_students(spec.name, stored, session)
         replicates = [Replicate(seed, settings) for seed in request.seeds]
-        spikes, features = simulate_session(students, stacked_counts(shard), timeline, replicates)
+        counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
+        spikes, features = simulate_session(students, counts, timeline, replicates)
         for index, seed in enumerate(request.seeds):
             path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
             with whole_file(path) as partial, partial.open("wb") as file:
                 np.savez_compressed(
                     file,
                     features=features[index],
-                    spikes=spikes[index],
+                    **({} if spikes is None else {"spikes": spikes[index]}),
                     latents=latents.by_session[session],
                     groups=timeline.group,
                     split=np.array([SPLITS[int(label)] for label in timeline.split]),

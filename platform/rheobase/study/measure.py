@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,33 +18,60 @@ from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import (
     HeldoutCCA,
-    choose_shrinkage,
-    heldout_cca,
+    best_shrinkage,
+    heldout_of,
     within_and_cross_state,
 )
 from rheobase.measures.firing import (
+    cv_isi,
     ei_current_balance,
     ei_weight_balance,
     firing_rates,
     rate_summary,
     violations,
 )
-from rheobase.measures.nulls import NullRows, clock_rows, null_cca, shift_rows
-from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.measures.moments import Moments, Parts
+from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
+from rheobase.measures.procrustes import procrustes_of
+from rheobase.measures.tasks import Codes, Row, probe, tasks_of
+from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
-from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
-from rheobase.student.network import initial_students, simulate_session
+from rheobase.student.inputs import counts_for
+from rheobase.student.network import Replicate, initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
-from rheobase.study.result import Null, RateSummary, ReplicateResult
+from rheobase.study.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.spec import StudySpec
 
 NUM_NULL_DRAWS = 100
-Floats = npt.NDArray[np.float64]
+TEACHER = "teacher"
+SEEN_IN_TRAINING = {
+    "surrogate",
+    "surrogate_slope",
+    "rate_weight",
+    "rate_band_hz",
+    "distill",
+    "distill_shrinkage",
+    "regularity_weight",
+    "cv_isi_band",
+    "steps",
+    "batch_windows",
+    "learning_rate",
+}
+"""Settings that decide nothing of a network before its first step; any other may."""
 
 
 class TrialFailed(RheobaseError):
     """A trial that cannot give numbers; the study goes on without it."""
+
+
+class Heldout(NamedTuple):
+    """Moments of each of a session's parts, of all train and all test bins, and what they say."""
+
+    parts: list[Moments]
+    train: Moments
+    test: Moments
+    held: HeldoutCCA
 
 
 @dataclass
@@ -56,10 +84,13 @@ class Yardstick:
 
     data: TrainingData
     spec: StudySpec
+    shard: Shard
     notes: list[str] = field(default_factory=list)
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
+    _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     _linear: dict[float, float] = field(default_factory=dict)
+    _untrained: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shift = self._rows(shift_rows, "shift")
@@ -73,12 +104,133 @@ class Yardstick:
             self.notes.append(f"null_{name}: {error}")
             return None
 
+    @cached_property
+    def parts(self) -> Parts:
+        """Train and test bins, cut by fold, by state and by what the clock null takes."""
+        valid = None if self.clock is None else self.clock.valid
+        return Parts(self.data.latents, self.data.timeline, valid)
+
+    @cached_property
+    def shift_teachers(self) -> NullTeachers | None:
+        """Those of the shift null."""
+        return self._teachers(self.shift)
+
+    @cached_property
+    def clock_teachers(self) -> NullTeachers | None:
+        """Those of the clock null."""
+        return self._teachers(self.clock)
+
+    def _teachers(self, rows: NullRows | None) -> NullTeachers | None:
+        if rows is None:
+            return None
+        return NullTeachers(self.data.latents, self.data.timeline, rows)
+
+    def heldout(self, x: npt.NDArray[Any]) -> Heldout:
+        """Fit features (T, M) on train, at the shrinkage chosen there, and score them on test."""
+        parts = self.parts
+        found = parts.moments(x)
+        folds = [
+            parts.pooled(found, parts.fold == fold, even_constant=True)
+            for fold in range(int(parts.fold.max()) + 1)
+        ]
+        train, test = (parts.pooled(found, chosen) for chosen in (parts.train, ~parts.train))
+        return Heldout(found, train, test, heldout_of(train, test, best_shrinkage(folds)))
+
+    def nulls(
+        self, features: npt.NDArray[np.float32], found: Sequence[Heldout]
+    ) -> dict[str, list[Null | None]]:
+        """Return both nulls of every network's features (R, T, M), under the result's names."""
+        parts = self.parts
+        by_name: dict[str, list[Null | None]] = {}
+        for name, teachers, valid in (
+            ("null_shift", self.shift_teachers, np.ones_like(parts.valid)),
+            ("null_clock", self.clock_teachers, parts.valid),
+        ):
+            if teachers is None:
+                by_name[name] = [None] * len(found)
+                continue
+            students = [
+                Measured(
+                    x,
+                    parts.pooled(one.parts, parts.train & valid),
+                    parts.pooled(one.parts, ~parts.train & valid),
+                    one.held.fit.shrinkage,
+                )
+                for x, one in zip(features, found, strict=True)
+            ]
+            by_name[name] = [
+                Null(
+                    mean=float(draws.mean()),
+                    q95=float(np.quantile(draws, 0.95)),
+                    num_draws=len(draws),
+                )
+                for draws in teachers.cca(students)
+            ]
+        return by_name
+
+    @cached_property
+    def _decoded(self) -> dict[str, Row]:
+        """What the teacher decodes, by probe."""
+        notes: list[str] = []
+        rows = self._probed({TEACHER: self.data.latents}, notes)
+        self.notes += [f"decoding of {note}" for note in notes]
+        return {row["target"]: row for row in rows if row[TEACHER] is not None}
+
+    def _probed(self, codes: Codes, notes: list[str]) -> list[Row]:
+        tasks = list(tasks_of(self.shard, codes, self.data.timeline, notes))
+        return [probe(task, notes) for task in tasks]
+
+    def decoding(self, features: npt.NDArray[np.float32]) -> list[dict[str, Decoding]]:
+        """Return what every network's features (R, T, M) decode beside the teacher, by probe."""
+        teacher = self._decoded
+        codes = {str(index): x for index, x in enumerate(features)}
+        rows = self._probed(codes, [])
+        return [
+            {
+                row["target"]: Decoding(
+                    student=row[code],
+                    teacher=teacher[row["target"]][TEACHER],
+                    chance=row["chance"],
+                    num_scored=row["num_scored"],
+                )
+                for row in rows
+                if row["target"] in teacher
+            }
+            for code in codes
+        ]
+
+    def untrained(self, replicates: Sequence[Replicate]) -> list[float]:
+        """Return the held-out CCA of each network before training.
+
+        Networks that differ in what training alone sees are the same network until then.
+        """
+        data = self.data
+        keys = [
+            (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
+            for seed, settings in replicates
+        ]
+        if new := [index for index, key in enumerate(keys) if key not in self._untrained]:
+            pack = [replicates[index] for index in new]
+            counts = self.counts_for(pack[0])
+            fresh = initial_students(pack, counts, data.timeline, data.session)
+            _, features = simulate_session(fresh, counts, data.timeline, pack)
+            for index, x in zip(new, features, strict=True):
+                self._untrained[keys[index]] = self.heldout(x).held.mean
+        return [self._untrained[key] for key in keys]
+
+    def counts_for(self, replicate: Replicate) -> npt.NDArray[np.uint8]:
+        """Return the counts (T, N) that a network is fed."""
+        kind = replicate.settings.input
+        if kind not in self._counts:
+            data, seed = self.data, self.spec.data.split.seed
+            self._counts[kind] = counts_for(kind, data.counts, data.session, seed)
+        return self._counts[kind]
+
     def linear_readout(self, tau_ms: float) -> float:
         """Return the held-out CCA of the input counts through the readout's filter."""
         if tau_ms not in self._linear:
             smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
-            held = heldout_cca(smooth, self.data.latents, self.data.timeline)
-            self._linear[tau_ms] = held.mean
+            self._linear[tau_ms] = self.heldout(smooth).held.mean
         return self._linear[tau_ms]
 
 
@@ -106,29 +258,28 @@ def measure_students(
         A number is not finite.
     """
     data, spec = yardstick.data, yardstick.spec
-    timeline, counts, target, session = data.timeline, data.counts, data.latents, data.session
+    timeline, target, session = data.timeline, data.latents, data.session
     students, replicates = training.students, training.replicates
+    counts = yardstick.counts_for(replicates[0])
     spikes, features = simulate_session(students, counts, timeline, replicates)
-    fresh = initial_students(replicates, counts, timeline.train, session)
-    _, fresh_features = simulate_session(fresh, counts, timeline, replicates)
     linear = yardstick.linear_readout(replicates[0].settings.tau_readout_ms)
-    notes = list(yardstick.notes)
-    wrong = dale_violations(students.recurrent, students.signs).tolist()
-    found = []
-    for index, (seed, _) in enumerate(replicates):
-        signs = students.signs[index].cpu().numpy()
-        x = features[index].astype(np.float64)
+    for (seed, _), x in zip(replicates, features, strict=True):
         if not np.isfinite(x).all():
             raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
-        groups = timeline.group[timeline.train]
-        shrinkage = choose_shrinkage(x[timeline.train], target[timeline.train], groups)
-        held: HeldoutCCA = heldout_cca(x, target, timeline, shrinkage=shrinkage)
-        untrained = heldout_cca(fresh_features[index].astype(np.float64), target, timeline).mean
-        within, cross, missing = within_and_cross_state(x, target, timeline, shrinkage)
+    heldouts = [yardstick.heldout(x) for x in features]
+    untrained = yardstick.untrained(replicates)
+    nulls = yardstick.nulls(features, heldouts)
+    decoding = yardstick.decoding(features)
+    notes = list(yardstick.notes)
+    found = []
+    for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
+        signs = students.signs[index].cpu().numpy()
+        held = heldout.held
+        shrinkage = held.fit.shrinkage
+        within, cross, missing = within_and_cross_state(yardstick.parts, heldout.parts, shrinkage)
         notes += missing
-        rates = _rates_by_state(spikes[index], timeline)
         recurrent = students.recurrent[index].detach().cpu().numpy().T
-        connections = int(np.count_nonzero(recurrent))
+        fired = None if spikes is None else spikes[index][timeline.test]
         found.append(
             ReplicateResult(
                 seed=seed,
@@ -136,65 +287,73 @@ def measure_students(
                 cca_heldout=held.mean,
                 cca_pairs=tuple(held.pairs.tolist()),
                 shrinkage=shrinkage,
-                untrained=untrained,
+                untrained=untrained[index],
                 linear_readout=linear,
-                procrustes=heldout_procrustes(x, target, timeline),
-                null_shift=_null(x, target, timeline, yardstick.shift, shrinkage),
-                null_clock=_null(x, target, timeline, yardstick.clock, shrinkage),
+                procrustes=procrustes_of(heldout.train, heldout.test),
+                **{name: of_each[index] for name, of_each in nulls.items()},
                 cca_within=within,
                 cca_cross_state=cross,
-                rates={
-                    state: RateSummary(**rate_summary(rate, spec.require.rate_hz)._asdict())
-                    for state, rate in rates.items()
-                },
-                dale_violations=int(wrong[index]),
-                connections=connections,
-                ei_weight_balance=ei_weight_balance(recurrent, signs),
-                ei_current_balance=ei_current_balance(
-                    recurrent, signs, firing_rates(spikes[index][timeline.test], timeline.bin_ms)
-                ),
-                violations=violations(
-                    rates, spec.require.rate_hz, int(wrong[index]), connections, True
-                ),
+                decoding=decoding[index],
+                **_firing(fired, recurrent, signs, timeline, spec.require.rate_hz),
             )
         )
     if sample is not None:
         signs = students.signs[0].cpu().numpy()
-        _write_sample(sample, spikes[0], features[0], signs, timeline, target, found[0])
+        fired = None if spikes is None else spikes[0]
+        _write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
     return found, notes
 
 
-def _null(
-    x: Floats,
-    y: npt.NDArray[np.float32],
+def _firing(
+    spikes: npt.NDArray[np.uint8] | None,
+    recurrent: npt.NDArray[np.float32],
+    signs: npt.NDArray[np.float32],
     timeline: Timeline,
-    rows: NullRows | None,
-    shrinkage: float,
-) -> Null | None:
-    if rows is None:
-        return None
-    draws = null_cca(x, y, timeline, rows, shrinkage)
-    return Null(mean=float(draws.mean()), q95=float(np.quantile(draws, 0.95)), num_draws=len(draws))
+    band_hz: tuple[float, float],
+) -> dict[str, Any]:
+    """Return what the result holds of the spikes (test bins, M) and weights of one network.
 
-
-def _rates_by_state(spikes: npt.NDArray[np.uint8], timeline: Timeline) -> dict[str, Floats]:
-    """Return every neuron's rate (M,) in Hz on test bins, by state; `all` without states."""
+    One that does not spike has neither rates nor neurons that excite or inhibit.
+    """
+    connections = int(np.count_nonzero(recurrent))
+    if spikes is None:
+        return {
+            "rates": {},
+            "dale_violations": 0,
+            "connections": connections,
+            "ei_weight_balance": None,
+            "ei_current_balance": None,
+            "violations": violations({}, band_hz, 0, connections, True),
+        }
+    test, runs = timeline.test, _test_runs(timeline)
+    rates = {
+        str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
+        for state in np.unique(timeline.state[test])
+    }
+    wrong = int((recurrent * signs < 0).sum())
+    everywhere = firing_rates(spikes, timeline.bin_ms)
     return {
-        str(state) or "all": firing_rates(
-            spikes[timeline.test & (timeline.state == state)], timeline.bin_ms
-        )
-        for state in np.unique(timeline.state[timeline.test])
+        "rates": {
+            state: RateSummary(**rate_summary(rate, band_hz)._asdict())
+            for state, rate in rates.items()
+        },
+        "dale_violations": wrong,
+        "connections": connections,
+        "ei_weight_balance": ei_weight_balance(recurrent, signs),
+        "ei_current_balance": ei_current_balance(recurrent, signs, everywhere),
+        "cv_isi": cv_isi(spikes, np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])),
+        "violations": violations(rates, band_hz, wrong, connections, True),
     }
 
 
 def _write_sample(
     path: Path,
-    spikes: npt.NDArray[np.uint8],
+    spikes: npt.NDArray[np.uint8] | None,
     features: npt.NDArray[np.float32],
     signs: npt.NDArray[np.float32],
     timeline: Timeline,
     target: npt.NDArray[np.float32],
-    replicate: ReplicateResult,
+    held: HeldoutCCA,
 ) -> None:
     """Keep what the report's figures show of a replicate of spikes and features (T, M)."""
     x, y = features.astype(np.float64), target.astype(np.float64)
@@ -204,19 +363,20 @@ def _write_sample(
     gram += 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, (x[train] - centre).T @ (y[train] - y[train].mean(axis=0)))
     readout = (x - centre) @ weights + y[train].mean(axis=0)
-    shown = _longest_test_run(timeline)[:400]
+    shown = max(_test_runs(timeline), key=len)[:400]
     sample: dict[str, npt.NDArray[Any]] = {
-        "spikes": spikes[shown],
         "features": features[shown],
         "latents": target[shown],
         "readout": readout[shown].astype(np.float32),
         "time_s": timeline.time_s[shown],
         "dale_sign": signs.astype(np.int8),
-        "rate_hz": firing_rates(spikes[test], timeline.bin_ms),
-        "pairs": np.array(replicate.cca_pairs),
+        "pairs": held.pairs,
     }
+    if spikes is not None:
+        sample["spikes"] = spikes[shown]
+        sample["rate_hz"] = firing_rates(spikes[test], timeline.bin_ms)
     if (timeline.phase[test] >= 0).any():
-        fit = heldout_cca(x, y, timeline, shrinkage=replicate.shrinkage).fit
+        fit = held.fit
         pairs = min(4, fit.project_x.shape[1])
         student = (x - fit.mean_x) @ fit.project_x[:, :pairs]
         teacher = (y - fit.mean_y) @ fit.project_y[:, :pairs]
@@ -236,7 +396,8 @@ def _write_sample(
         np.savez_compressed(file, **sample)  # type: ignore[arg-type]
 
 
-def _longest_test_run(timeline: Timeline) -> npt.NDArray[np.int64]:
+def _test_runs(timeline: Timeline) -> list[npt.NDArray[np.int64]]:
+    """Return the test bins of each uninterrupted stretch, in order."""
     index = np.flatnonzero(timeline.test)
     breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(timeline.segment[index]) != 0)) + 1
-    return max(np.split(index, breaks), key=len)
+    return np.split(index, breaks)

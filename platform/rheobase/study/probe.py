@@ -98,14 +98,12 @@ class Probe:
         for index in range(len(training.replicates)):
             fit = fit_cca(x_train[index], latents[train], SHRINKAGE)
             cca = float(score_cca(fit, x_test[index], latents[test]).mean())
-            if not training.replicates[index].settings.is_spiking:
-                found.append((cca, {"spiking": 1.0}))
-                continue
+            is_spiking = training.replicates[index].settings.is_spiking
             rates = {
                 str(state) or "all": firing_rates(
                     spikes[index][timeline.state[test] == state], timeline.bin_ms
                 )
-                for state in np.unique(timeline.state[test])
+                for state in np.unique(timeline.state[test] if is_spiking else [])
             }
             sizes = int(wrong[index]), int(connections[index])
             found.append((cca, violations(rates, self._band_hz, *sizes, True)))
@@ -118,7 +116,8 @@ class Probe:
         replicates, students = training.replicates, training.students
         starts, num_bins, warm_up = stretches
         bin_ms = self._data.timeline.bin_ms
-        features, spikes = [], []
+        features: list[npt.NDArray[np.float32]] = []
+        spikes: list[npt.NDArray[np.float32]] = []
         # As many windows at once as in a step, whose memory is known to fit.
         at_once = replicates[0].settings.batch_windows
         with torch.no_grad():

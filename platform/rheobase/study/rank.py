@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from statistics import fmean
 from typing import Any
 
 from rheobase.study.confirm import least_network, optimism
 from rheobase.study.front import pareto_front
 from rheobase.study.objectives import ObjectiveName, objective_values
-from rheobase.study.result import ENDED, ReplicateResult, TrialRecord
+from rheobase.study.result import ENDED, Decoding, ReplicateResult, TrialRecord
 from rheobase.study.spec import StudySpec
 from rheobase.study.statistics import student_interval
 from rheobase.study.stopped import stopped_summary
@@ -20,6 +21,8 @@ STATES = ("active", "passive")  # None where not recorded; other states are adde
 NULLS = ("null_shift", "null_clock")
 SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections")
 RATES = ("mean", "in_band", "silent", "saturated")
+WITHIN = 0.9  # of what the teacher decodes
+LEAST_R2 = 0.05  # of a teacher that decodes something
 
 
 def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -159,7 +162,10 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         notes.append("cca_cross_state: no session has two states")
     states = dict.fromkeys([*STATES, *(state for one in found for state in one.rates)])
     per_state = {state: _rates(found, [state]) for state in states}
-    if missing := [state for state in STATES if per_state[state] is None]:
+    rates = _rates(found, list(states))
+    if rates is None:
+        notes.append("rate_hz, spikes_per_s: the network does not spike, and is never feasible")
+    elif missing := [state for state in STATES if per_state[state] is None]:
         notes.append(f"rate_hz: state {' and '.join(missing)} was not recorded")
     closed = (cca - untrained) / (1 - untrained) if untrained < 1 else None
     if closed is None:
@@ -168,7 +174,14 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         name: _mean_or_none([getattr(one, name) for one in found])
         for name in ("ei_weight_balance", "ei_current_balance")
     }
-    notes += [f"{name}: excitation is nil" for name, value in balances.items() if value is None]
+    if rates is not None:
+        notes += [f"{name}: excitation is nil" for name, value in balances.items() if value is None]
+    decoding = _decoding(found)
+    if not decoding:
+        notes.append("decoding: no probe was to be had, or the record is older than it")
+    regularity = _mean_or_none([one.cv_isi for one in found])
+    if regularity is None and rates is not None:
+        notes.append("cv_isi: no neuron has enough intervals, or the record is older than it")
     return row | {
         "tier": "infeasible" if violation > 0 else "passed" if is_through else "feasible",
         "cca_heldout": {
@@ -187,13 +200,16 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
         "procrustes": fmean(one.procrustes for one in found),
         "cca_within": within,
         "cca_cross_state": fmean(crossed) if crossed else None,
-        "rate_hz": {**(_rates(found, list(states)) or {}), "per_state": per_state},
+        "rate_hz": {**(rates or dict.fromkeys(RATES)), "per_state": per_state},
         **{
             name: fmean(values)
             for name, values in objective_values(request, record.result, SIZES).items()
         },
+        **({} if rates else {"spikes_per_s": None}),
         "dale_violations": sum(one.dale_violations for one in found),
         **balances,
+        "cv_isi": regularity,
+        "decoding": decoding,
         "violations": violations,
         "violation": violation,
         "gate": {
@@ -211,15 +227,39 @@ def _no_numbers() -> dict[str, Any]:
     names = (
         "null_shift_q95 null_clock_q95 untrained gain closed linear_readout procrustes "
         "cca_cross_state num_neurons spikes_per_s connections dale_violations "
-        "ei_weight_balance ei_current_balance violation gate wall_s"
+        "ei_weight_balance ei_current_balance cv_isi violation gate wall_s"
     )
     return {
         "cca_heldout": {"mean": None, "ci95": None, "per_seed": []},
         "cca_within": dict.fromkeys(STATES),
         "rate_hz": {**dict.fromkeys(RATES), "per_state": dict.fromkeys(STATES)},
+        "decoding": {},
         "violations": {},
         **dict.fromkeys(names.split()),
     }
+
+
+def _decoding(found: Sequence[ReplicateResult]) -> dict[str, dict[str, Any]]:
+    """Return the means of each probe over the replicates that have it, student beside teacher."""
+    rows = {}
+    for probe in dict.fromkeys(probe for one in found for probe in one.decoding):
+        seen = [one.decoding[probe] for one in found if probe in one.decoding]
+        student, teacher = fmean(one.student for one in seen), fmean(one.teacher for one in seen)
+        is_told = teacher > fmean(_least_told(one) for one in seen)
+        rows[probe] = {
+            "student": student,
+            "teacher": teacher,
+            "chance": _mean_or_none([one.chance for one in seen]),
+            "within_10_percent": student >= WITHIN * teacher if is_told else None,
+        }
+    return rows
+
+
+def _least_told(one: Decoding) -> float:
+    """Return what a teacher that tells something scores: two standard errors of guessing."""
+    if one.chance is None:
+        return LEAST_R2
+    return 2 * sqrt(one.chance / (1 - one.chance) / one.num_scored)
 
 
 def _null_q95(found: Sequence[ReplicateResult], name: str, notes: list[str]) -> float | None:

@@ -66,6 +66,19 @@ class RateSummary(Settings):
     saturated: float
 
 
+class Decoding(Settings):
+    """How well a linear readout of 250 ms tells one thing: 0 is guessing, 1 perfect.
+
+    Accuracy above chance, where there is a `chance` (one over the number of classes), or R².
+    """
+
+    student: float
+    teacher: float
+    chance: float | None
+    num_scored: int
+    """Windows of test."""
+
+
 class ReplicateResult(Settings):
     """Measures of one seed on one session, as science defines them."""
 
@@ -85,12 +98,17 @@ class ReplicateResult(Settings):
     """By state: fitted and scored inside it; empty where there are no states."""
     cca_cross_state: float | None
     rates: Mapping[str, RateSummary]
-    """By state, on test bins; `all` where the recording names no states."""
+    """By state, on test bins; `all` where the recording names no states; empty where the network
+    does not spike."""
     dale_violations: int
     connections: int | None = None
     """Recurrent weights that are not 0; None in records from before they were counted."""
     ei_weight_balance: float | None
     ei_current_balance: float | None
+    cv_isi: float | None = None
+    """On test bins; None where too few intervals are seen, and in records from before it."""
+    decoding: Mapping[str, Decoding] = {}
+    """By probe, those that the session's labels allow; empty in records from before them."""
     violations: Mapping[str, float]
     """Signed violation of each feasibility line; <= 0 holds."""
 

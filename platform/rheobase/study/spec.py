@@ -258,10 +258,10 @@ class StudySpec(Settings):
         if student.neuron != "lif" or least_ms <= self.data.window_ms:
             return []
         return [
-            f"[{where}]: a window must be {MEMORY_TAUS} time constants of the membrane long, for the "
-            f"network to forget that it began at rest, but data.window_ms = "
-            f"{self.data.window_ms:g} < {MEMORY_TAUS} x (tau_mem_ms + tau_syn_ms) = {least_ms:g}; use "
-            "a longer window or smaller time constants."
+            f"[{where}]: a window must be {MEMORY_TAUS} time constants of the membrane long, for "
+            "the network to forget that it began at rest, but data.window_ms = "
+            f"{self.data.window_ms:g} < {MEMORY_TAUS} x (tau_mem_ms + tau_syn_ms) = {least_ms:g}; "
+            "use a longer window or smaller time constants."
         ]
 
 

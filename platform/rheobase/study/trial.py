@@ -152,10 +152,11 @@ def _outcomes(
     for index, shard in enumerate(_by_id(shards)):
         data = _training_data(shard, spec, latents)
         for population in populations.values():
-            SessionTraining(population, data, spec, index, on_progress, memory_bytes).run()
+            fed = data.fed(population[0].settings.input, spec.data.split.seed)
+            SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
     for shard in _by_id(shards):
         if left := going_on(trials):
-            yardstick = Yardstick(_training_data(shard, spec, latents), spec)
+            yardstick = Yardstick(_training_data(shard, spec, latents), spec, shard)
             for trial in left:
                 with charged(trial):
                     _measure(trial, yardstick)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rheobase.core.errors import DataError
+from rheobase.measures.tasks import WINDOW_MS
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import GAP, TRAIN, Shard
 from rheobase.shards.timeline import Timeline, timeline_of
@@ -18,7 +19,7 @@ from rheobase.teacher.baselines import COUNTS, PCA, TRUE, Code, first_components
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import FUTURES_MS
-from rheobase.teacher.evidence import WINDOW_MS, evidence
+from rheobase.teacher.evidence import evidence
 from rheobase.teacher.fit import fit_teacher, start_teacher
 
 ALL, OWN, START = "all", "own_teacher", "untrained_read_in"

@@ -14,11 +14,12 @@ import torch
 
 from rheobase.core.seeds import child_seed, generator
 from rheobase.measures.shares import effective_rank, session_share
+from rheobase.measures.tasks import WINDOW_MS, Row
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.baselines import CODES, COUNTS, TEACHER, Code, codes_of
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.evidence import WINDOW_MS, Row, evidence, unless, with_future
+from rheobase.teacher.evidence import evidence, unless, with_future
 from rheobase.teacher.features import future_counts, horizon_bins
 from rheobase.teacher.sigreg import random_slices, sigreg
 

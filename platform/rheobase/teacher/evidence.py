@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,30 +12,23 @@ import numpy.typing as npt
 from scipy.signal import welch
 
 from rheobase.core.errors import DataError
-from rheobase.measures.decode import decode
 from rheobase.measures.probes import ridge_r2
 from rheobase.measures.shares import clock_share, effective_rank
+from rheobase.measures.tasks import R2, Codes, Row, Task, note_once, probe, tasks_of
 from rheobase.measures.transfer import pairs_of_states
-from rheobase.shards.covariates import covariates_of, true_latents_of
-from rheobase.shards.shard import TEST, TRAIN, Shard
+from rheobase.shards.covariates import true_latents_of
+from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
-from rheobase.shards.windows import presentation_starts, window_means, window_starts
 from rheobase.teacher.baselines import COUNTS, TRUE, first_components
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Codes = Mapping[str, npt.NDArray[np.floating[Any]]]
-Row = dict[str, Any]
 
-WINDOW_MS = 250.0
-"""From a presentation's onset: an image of Visual Behavior lasts as long, and an omission would."""
 NUM_TARGETS = 16
 """Principal components of the smoothed counts whose future every code predicts."""
 SHARED = 0.5
 """States share a true latent of whose variance their names explain less than this."""
 SPECTRUM_BINS = 512
 """Of Welch's windows: 0.2 Hz apart at 10 ms."""
-ACCURACY, R2 = "accuracy above chance", "R²"
 
 
 def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[str, Any]:
@@ -50,13 +42,13 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
     """
     line = timeline_of(shard)
     notes: list[str] = []
-    tasks = list(_tasks(shard, codes, line, notes))
+    tasks = list(tasks_of(shard, codes, line, notes))
     return {
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
         "future_counts_r2": future_counts(codes, line, horizons_ms),
         "true_latents_r2": list(_truth(shard, codes, line, notes)) or None,
-        "probes": [_probe(task, notes) for task in tasks],
+        "probes": [probe(task, notes) for task in tasks],
         "transfer": list(_transfer([*tasks, *_shared_truth(shard, codes, line)], line, notes))
         or None,
         "shares": [
@@ -119,86 +111,6 @@ def _truth(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iter
     yield {"latent": "mean", **{code: float(r2.mean()) for code, r2 in found.items()}}
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Something to read out of every code.
-
-    `value` (B,) holds classes for an accuracy, (B, K) numbers for an R²; `codes` (B, M) and
-    `line` (B,) are of the same samples.
-    """
-
-    target: str
-    score: str
-    codes: Codes
-    value: npt.NDArray[Any]
-    line: Timeline
-
-    def scored(self, code: str, train: Bools, test: Bools) -> tuple[float, float | None, int]:
-        """Return the score of a code, what guessing gets, and the number of scored samples."""
-        x = self.codes[code]
-        if self.score == R2:
-            found = ridge_r2(x, self.value, self.line, train=train, test=test)
-            return float(found.mean()), None, int(test.sum())
-        told = decode(x, self.value, self.line, train=train, test=test)
-        return told.above_chance, told.chance, told.num_scored
-
-
-def _tasks(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iterator[Task]:
-    """Return what the session's labels let a code be asked, and note what they do not."""
-    num_bins = max(1, round(WINDOW_MS / line.bin_ms))
-
-    def task(
-        target: str,
-        score: str,
-        starts: npt.NDArray[np.int64],
-        means: Codes,
-        kept: Bools,
-        value: npt.NDArray[Any],
-    ) -> Task:
-        some = {name: x[kept] for name, x in means.items()}
-        return Task(target, score, some, value[kept], line.at(starts[kept]))
-
-    shown = presentation_starts(line, num_bins)
-    means = {name: window_means(x, shown, num_bins) for name, x in codes.items()}
-    which = line.presentation[shown]
-    image, omitted = shard.image[which], shard.omitted[which]
-    yes = np.ones(len(shown), bool)
-    if (image != "").any():
-        seen = ~omitted & (image != "")
-        yield task("image", ACCURACY, shown, means, seen, image)
-        yield task("change", ACCURACY, shown, means, seen, shard.is_change[which])
-        yield task("omission", ACCURACY, shown, means, yes, omitted)
-    else:
-        notes.append("image, change, omission: presentations name no image")
-    if {"contrast_left", "contrast_right"} <= set(shard.labels):
-        left, right = (shard.labels[f"contrast_{side}"][which] for side in ("left", "right"))
-        yield task("stimulus_presence", ACCURACY, shown, means, yes, np.maximum(left, right) > 0)
-        yield task("stimulus_side", ACCURACY, shown, means, left != right, right > left)
-
-    beside = _side_by_side(line, num_bins)
-    means = {name: window_means(x, beside, num_bins) for name, x in codes.items()}
-    yes = np.ones(len(beside), bool)
-    yield task("state", ACCURACY, beside, means, yes, line.state[beside])
-    covariates = covariates_of(shard)
-    for name in ("running", "pupil"):
-        if name not in covariates:
-            notes.append(f"{name}: it was not recorded")
-            continue
-        value = window_means(covariates[name], beside, num_bins)
-        yield task(name, R2, beside, means, np.isfinite(value), value[:, None])
-
-
-def _side_by_side(line: Timeline, num_bins: int) -> npt.NDArray[np.int64]:
-    """Return the starts of windows that share no bin, of train and of test, rising."""
-    found = []
-    for split in (TRAIN, TEST):
-        try:
-            found.append(window_starts(line, split, num_bins, num_bins))
-        except DataError:  # the scores say what is missing then
-            continue
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))
-
-
 def _shared_truth(shard: Shard, codes: Codes, line: Timeline) -> Iterator[Task]:
     """Return the task of reading out the true latents that all states share, if any are known."""
     known = true_latents_of(shard)
@@ -214,29 +126,16 @@ def _shared_truth(shard: Shard, codes: Codes, line: Timeline) -> Iterator[Task]:
     yield Task("true_latents", R2, others, true[:, shared], line)
 
 
-def _probe(task: Task, notes: list[str]) -> Row:
-    row: Row = {"target": task.target, "score": task.score, "chance": None, "num_scored": None}
-    for code in task.codes:
-        row[code] = None
-        try:
-            row[code], row["chance"], row["num_scored"] = task.scored(
-                code, task.line.train, task.line.test
-            )
-        except DataError as error:
-            _note(notes, f"{task.target}: {error}")
-    return row
-
-
 def _transfer(tasks: Sequence[Task], line: Timeline, notes: list[str]) -> Iterator[Row]:
     """Return a row for each task and ordered pair of states; state itself cannot transfer."""
     try:
         pairs_of_states(line)
     except DataError as error:
-        _note(notes, f"transfer: {error}")
+        note_once(notes, f"transfer: {error}")
         return
     tasks = [task for task in tasks if task.target != "state"]
     if not tasks:
-        _note(notes, "transfer: nothing that both states share is known of this recording")
+        note_once(notes, "transfer: nothing that both states share is known of this recording")
     for task in tasks:
         for pair in pairs_of_states(task.line):
             row: Row = {
@@ -251,13 +150,8 @@ def _transfer(tasks: Sequence[Task], line: Timeline, notes: list[str]) -> Iterat
                     row[code] = task.scored(code, pair.train, pair.test)[0]
                 except DataError as error:
                     where = f"{pair.fitted} to {pair.tested}"
-                    _note(notes, f"transfer of {task.target}, {where}: {error}")
+                    note_once(notes, f"transfer of {task.target}, {where}: {error}")
             yield row
-
-
-def _note(notes: list[str], note: str) -> None:
-    if note not in notes:
-        notes.append(note)
 
 
 def spectra(codes: Codes, line: Timeline) -> Row:

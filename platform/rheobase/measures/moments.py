@@ -1,0 +1,143 @@
+"""Second moments of the parts of a session, from which fits and scores are made."""
+
+# Shape legend: T bins, B samples, P parts, M features of x, D dimensions of y.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.errors import DataError
+from rheobase.measures.probes import folds
+from rheobase.shards.timeline import Timeline
+
+Floats = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+
+
+class Moments(NamedTuple):
+    """Number of samples, means (M,), (D,), and sums of products about them.
+
+    `xy` and `yy` may be of several teachers, (..., M, D) and (..., D, D).
+    """
+
+    num: int
+    mean_x: Floats
+    mean_y: Floats
+    xx: Floats
+    xy: Floats
+    yy: Floats
+
+
+def moments_of(x: Array, y: Array) -> Moments:
+    """Return the moments of samples (B, M) and (B, D)."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    x, y = x - mean_x, y - mean_y
+    return Moments(len(x), mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
+
+
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of all samples (Chan, Golub & LeVeque 1983)."""
+    num = sum(part.num for part in parts)
+    mean_x = sum((part.num * part.mean_x for part in parts), np.zeros(1)) / num
+    mean_y = sum((part.num * part.mean_y for part in parts), np.zeros(1)) / num
+    off_x = np.stack([np.sqrt(part.num) * (part.mean_x - mean_x) for part in parts])
+    off_y = np.stack([np.sqrt(part.num) * (part.mean_y - mean_y) for part in parts])
+    xx, xy, yy = off_x.T @ off_x, off_x.T @ off_y, off_y.T @ off_y
+    for part in parts:
+        xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
+    return Moments(num, mean_x, mean_y, xx, xy, yy)
+
+
+class Parts:
+    """The train and test bins of a session in parts, whose moments are taken once for each x.
+
+    Parameters
+    ----------
+    y
+        (T, D) latents.
+    timeline
+        Labels (T,).
+    valid
+        (T,) bins that some fits take and others do not.
+
+    Attributes
+    ----------
+    train
+        (P,) whether a part is fitted; the others are scored.
+    fold
+        (P,) fold of a train part; -1 of test.
+    state
+        (P,) its state.
+    valid
+        (P,) whether its bins are valid.
+
+    Raises
+    ------
+    DataError
+        Train has fewer than two groups.
+    """
+
+    def __init__(self, y: Array, timeline: Timeline, valid: Bools | None = None) -> None:
+        self.y = np.asarray(y, np.float64)
+        valid = np.ones(len(timeline), bool) if valid is None else valid
+        fold = np.full(len(timeline), -1)
+        fold[timeline.train] = folds(timeline.group[timeline.train])
+        self.states, state = np.unique(timeline.state, return_inverse=True)
+        used = np.flatnonzero(timeline.train | timeline.test)
+        label = ((fold[used] + 1) * len(self.states) + state[used]) * 2 + valid[used]
+        names, part = np.unique(label, return_inverse=True)
+        self.bins = [used[part == number] for number in range(len(names))]
+        self.fold = names // 2 // len(self.states) - 1
+        self.state = self.states[names // 2 % len(self.states)]
+        self.valid: Bools = names % 2 == 1
+        self.train: Bools = self.fold >= 0
+        self._low = np.stack([self.y[bins].min(axis=0) for bins in self.bins])
+        self._high = np.stack([self.y[bins].max(axis=0) for bins in self.bins])
+
+    def moments(self, x: Array) -> list[Moments]:
+        """Return the moments of x (T, M) and the latents in each part.
+
+        Raises
+        ------
+        DataError
+            A value is not finite.
+        """
+        found = [moments_of(x[bins], self.y[bins]) for bins in self.bins]
+        for name, sums in (("x", [one.xx for one in found]), ("y", [one.yy for one in found])):
+            if not all(np.isfinite(each).all() for each in sums):
+                raise DataError(
+                    f"every value of {name} must be finite, but it holds NaN or infinity"
+                )
+        return found
+
+    def pooled(
+        self, found: Sequence[Moments], chosen: Bools, *, even_constant: bool = False
+    ) -> Moments:
+        """Return the moments of the chosen (P,) parts together.
+
+        Raises
+        ------
+        DataError
+            There is none, or a latent does not vary in them and that is not allowed.
+        """
+        if not chosen.any():
+            raise DataError("at least 1 bin must be of the split and state asked for, but none is")
+        if not even_constant:
+            refuse_constant(self._high[chosen].max(axis=0) - self._low[chosen].min(axis=0))
+        return joined([one for one, is_in in zip(found, chosen, strict=True) if is_in])
+
+
+def refuse_constant(spread: Floats) -> None:
+    """Refuse a teacher of which a dimension has no spread (..., D) between least and largest."""
+    still = np.flatnonzero((spread == 0).reshape(-1, spread.shape[-1]).any(axis=0))
+    if len(still):
+        raise DataError(
+            f"every teacher dimension must vary, but dimension {still[0]} is constant; "
+            "the teacher has collapsed: train it again"
+        )

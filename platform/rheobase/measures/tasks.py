@@ -1,0 +1,128 @@
+"""What a session's labels let a linear readout be asked: stimulus, behaviour and state."""
+
+# Shape legend: B samples, M features.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.errors import DataError
+from rheobase.measures.decode import decode
+from rheobase.measures.probes import ridge_r2
+from rheobase.shards.covariates import covariates_of
+from rheobase.shards.shard import TEST, TRAIN, Shard
+from rheobase.shards.timeline import Timeline
+from rheobase.shards.windows import presentation_starts, window_means, window_starts
+
+Bools = npt.NDArray[np.bool_]
+Codes = Mapping[str, npt.NDArray[np.floating[Any]]]
+Row = dict[str, Any]
+
+WINDOW_MS = 250.0
+"""From a presentation's onset: an image of Visual Behavior lasts as long, and an omission would."""
+ACCURACY, R2 = "accuracy above chance", "R²"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Something to read out of every code.
+
+    `value` (B,) holds classes for an accuracy, (B, K) numbers for an R²; `codes` (B, M) and
+    `line` (B,) are of the same samples.
+    """
+
+    target: str
+    score: str
+    codes: Codes
+    value: npt.NDArray[Any]
+    line: Timeline
+
+    def scored(self, code: str, train: Bools, test: Bools) -> tuple[float, float | None, int]:
+        """Return the score of a code, what guessing gets, and the number of scored samples."""
+        x = self.codes[code]
+        if self.score == R2:
+            found = ridge_r2(x, self.value, self.line, train=train, test=test)
+            return float(found.mean()), None, int(test.sum())
+        told = decode(x, self.value, self.line, train=train, test=test)
+        return told.above_chance, told.chance, told.num_scored
+
+
+def tasks_of(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iterator[Task]:
+    """Return what a session's labels let its codes (T, M) be asked, and note what they do not."""
+    num_bins = max(1, round(WINDOW_MS / line.bin_ms))
+
+    def task(
+        target: str,
+        score: str,
+        starts: npt.NDArray[np.int64],
+        means: Codes,
+        kept: Bools,
+        value: npt.NDArray[Any],
+    ) -> Task:
+        some = {name: x[kept] for name, x in means.items()}
+        return Task(target, score, some, value[kept], line.at(starts[kept]))
+
+    shown = presentation_starts(line, num_bins)
+    means = {name: window_means(x, shown, num_bins) for name, x in codes.items()}
+    which = line.presentation[shown]
+    image, omitted = shard.image[which], shard.omitted[which]
+    yes = np.ones(len(shown), bool)
+    if (image != "").any():
+        seen = ~omitted & (image != "")
+        yield task("image", ACCURACY, shown, means, seen, image)
+        yield task("change", ACCURACY, shown, means, seen, shard.is_change[which])
+        yield task("omission", ACCURACY, shown, means, yes, omitted)
+    else:
+        notes.append("image, change, omission: presentations name no image")
+    if {"contrast_left", "contrast_right"} <= set(shard.labels):
+        left, right = (shard.labels[f"contrast_{side}"][which] for side in ("left", "right"))
+        yield task("stimulus_presence", ACCURACY, shown, means, yes, np.maximum(left, right) > 0)
+        yield task("stimulus_side", ACCURACY, shown, means, left != right, right > left)
+
+    beside = _side_by_side(line, num_bins)
+    means = {name: window_means(x, beside, num_bins) for name, x in codes.items()}
+    yes = np.ones(len(beside), bool)
+    yield task("state", ACCURACY, beside, means, yes, line.state[beside])
+    covariates = covariates_of(shard)
+    for name in ("running", "pupil"):
+        if name not in covariates:
+            notes.append(f"{name}: it was not recorded")
+            continue
+        value = window_means(covariates[name], beside, num_bins)
+        yield task(name, R2, beside, means, np.isfinite(value), value[:, None])
+
+
+def probe(task: Task, notes: list[str]) -> Row:
+    """Return a row of a task: each code's score, None with a note where it cannot be had."""
+    row: Row = {"target": task.target, "score": task.score, "chance": None, "num_scored": None}
+    for code in task.codes:
+        row[code] = None
+        try:
+            row[code], row["chance"], row["num_scored"] = task.scored(
+                code, task.line.train, task.line.test
+            )
+        except DataError as error:
+            note_once(notes, f"{task.target}: {error}")
+    return row
+
+
+def note_once(notes: list[str], note: str) -> None:
+    """Add a note that is not yet there."""
+    if note not in notes:
+        notes.append(note)
+
+
+def _side_by_side(line: Timeline, num_bins: int) -> npt.NDArray[np.int64]:
+    """Return the starts of windows that share no bin, of train and of test, rising."""
+    found = []
+    for split in (TRAIN, TEST):
+        try:
+            found.append(window_starts(line, split, num_bins, num_bins))
+        except DataError:  # the scores say what is missing then
+            continue
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))

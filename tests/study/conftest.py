@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from rheobase.sessions.session import Intervals, Presentations, Session, Units
+from rheobase.shards.binning import make_shard
+from rheobase.shards.latents import Latents
+from rheobase.shards.timeline import timeline_of
+from rheobase.student.settings import StudentSettings
+from rheobase.study.result import TrialRequest
+from rheobase.study.spec import parse_study
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """Ninety seconds a state of units driven by two slow latents, which are the teacher."""
+    draw = np.random.default_rng(0)
+    latents = lfilter([0.3], [1.0, -0.95], draw.standard_normal((18_000, 2)), axis=0)
+    gains = draw.standard_normal((2, 30)) * 0.7
+    counts = draw.poisson(0.08 * np.exp(latents @ gains - 0.5 * (gains**2).sum(0)))
+    at = [np.repeat(np.arange(18_000), np.minimum(c, 9)) for c in counts.T]
+    spikes = [(bins + draw.uniform(0.05, 0.95, len(bins))) / 100 for bins in at]
+    session = Session(
+        "s",
+        "s.nwb",
+        "d",
+        Units(np.arange(30), np.full(30, "VISp"), np.full(30, "probeA")),
+        np.concatenate(spikes),
+        np.cumsum([0, *map(len, spikes)]),
+        Intervals(np.array([0.0, 90]), np.array([90.0, 180]), np.array(["active", "passive"])),
+        Presentations.none(),
+    )
+    student = {"num_neurons": 24, "steps": 60, "batch_windows": 8}
+    spec = parse_study(
+        {"name": "t", "data": {"sessions": ["s"]}, "teacher": {"latent_dim": 2}, "student": student}
+    )
+    shard = make_shard(session, spec.data)
+    assert len(timeline_of(shard)) == len(latents)
+    return spec, shard, Latents("d", {"s": latents.astype(np.float32)})
+
+
+def trial_request(**student):
+    table = {"num_neurons": 24, "steps": 60, "batch_windows": 8, **student}
+    return TrialRequest(
+        trial_id="t",
+        number=0,
+        stage="select",
+        params={},
+        student=StudentSettings(**table).model_dump(mode="json"),
+        seeds=(0, 1),
+    )
+
+
+@pytest.fixture(scope="session")
+def request_of():
+    """Build the request of a small trial of two seeds."""
+    return trial_request
