@@ -50,7 +50,7 @@ def test_a_study_survives_being_written_and_read():
         (
             {"data": {"sessions": ["a.nwb"], "window_ms": 99}},
             "[student]: a window must be 5 time constants of the membrane long, for the network to forget "
-            "that it began at rest, but data.window_ms = 99 < 5 x tau_mem_ms = 100; use a longer",
+            "that it began at rest, but data.window_ms = 99 < 5 x (tau_mem_ms + tau_syn_ms) = 100; use",
         ),
         ({"student": {"tau_mem_ms": 201}}, "= 1000 < 5 x (tau_mem_ms + tau_syn_ms) = 1005; use a longer window"),
         (
