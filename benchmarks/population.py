@@ -181,8 +181,13 @@ def reports(folder: Path, num: int) -> None:
     for step, found in zip(steps, seen, strict=True):
         now = [one for one, _ in found]
         lines = [worst([one]) for _, one in found]
-        ranks = [spearmanr(*pair).statistic for pair in ((now, cca), (lines, violation))]
-        print(f"| {step} | {ranks[0]:.2f} | {ranks[1]:.2f} | {np.mean(now) - np.mean(cca):+.3f} |")
+        ranks = [rank_correlation(*pair) for pair in ((now, cca), (lines, violation))]
+        print(f"| {step} | {ranks[0]} | {ranks[1]} | {np.mean(now) - np.mean(cca):+.3f} |")
+
+
+def rank_correlation(now: list[float], final: list[float]) -> str:
+    """Return Spearman's, or a dash where all are level."""
+    return f"{spearmanr(now, final).statistic:.2f}" if len(set(now)) > 1 else "-"
 
 
 def main() -> None:
