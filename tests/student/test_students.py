@@ -98,9 +98,7 @@ KINDS = {
 
 
 # Nothing is shrunk: a case that fails names its settings, and shrinking takes many minutes.
-@settings(
-    max_examples=15, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
-)
+@settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(data=st.data(), num_neurons=st.sampled_from([13, 20, 24]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_packed_replicate_trains_as_it_would_alone(session, kind, data, num_neurons):
@@ -281,11 +279,9 @@ def test_simulation_in_pieces_gives_every_bin_a_value(session):
 
 
 def test_half_silent_and_half_at_40_hz_pays_though_its_mean_is_in_the_band():
-    spikes = torch.zeros(1, 100, 1, 2)
-    spikes[:, ::5, :, 1] = 1
-    assert float(spikes.mean() * 1000 / 5) == pytest.approx(20.0)
+    rates_hz = torch.tensor([[0.0, 40.0]])
     low, high = torch.tensor([5.0]), torch.tensor([20.0])
-    assert float(rate_penalty(spikes, 5.0, low, high)) == pytest.approx((25 + 400) / 2)
+    assert float(rate_penalty(rates_hz, low, high)) == pytest.approx((25 + 400) / 2)
 
 
 def renewal(cv, num_windows=1500):
@@ -299,41 +295,38 @@ def renewal(cv, num_windows=1500):
     return spikes
 
 
-def irregularity(spikes, bin_ms=1.0, low=0.0, high=1e-6):
-    """Mean squared Fano factor of neurons that take part, where the band is as it is here."""
-    return irregularity_penalty(spikes, bin_ms, torch.tensor([low]), torch.tensor([high]))
+def irregularity(spikes, low=0.0, high=0.0):
+    """Mean squared distance of the neurons' CV from a band."""
+    return irregularity_penalty(spikes, torch.tensor([low]), torch.tensor([high]))
 
 
-@pytest.mark.parametrize("cv", [0.3, 0.5, 1.0, 1.5])
-def test_the_fano_factor_of_a_renewal_process_is_the_squared_cv_of_its_intervals(cv):
-    short = (1 - cv**4) / 4 / 10  # for stretches of 10 spikes
-    assert float(irregularity(renewal(cv)).sqrt()) == pytest.approx(cv**2 + short, rel=0.12)
+@pytest.mark.parametrize("cv", [0.3, 0.5, 1.0])
+def test_irregularity_is_the_cv_of_a_renewal_process_intervals(cv):
+    spikes = renewal(cv)
+    found = float(irregularity(spikes).sqrt())
+    times = [np.flatnonzero(window) for window in spikes[0, :, :, 0].T]
+    intervals = np.concatenate([np.diff(one) for one in times])
+    assert found == pytest.approx(intervals.std() / intervals.mean(), rel=1e-3)
+    assert found == pytest.approx(cv, rel=0.1)  # less: the longest ones outlast their window
 
 
 def test_irregularity_costs_outside_its_band_on_both_sides_and_nothing_inside():
     regular, wild = renewal(0.3), renewal(1.5)
-    fano = [float(irregularity(spikes).sqrt()) for spikes in (regular, wild)]
-    assert float(irregularity(regular, low=0.5, high=1.0)) == pytest.approx((0.25 - fano[0]) ** 2)
-    assert float(irregularity(wild, low=0.5, high=1.0)) == pytest.approx((fano[1] - 1) ** 2)
-    assert float(irregularity(renewal(0.8), low=0.5, high=1.0)) == 0
+    cvs = [float(irregularity(spikes).sqrt()) for spikes in (regular, wild)]
+    assert float(irregularity(regular, 0.5, 1.0)) == pytest.approx((0.5 - cvs[0]) ** 2, rel=1e-4)
+    assert float(irregularity(wild, 0.5, 1.0)) == pytest.approx((cvs[1] - 1) ** 2, rel=1e-4)
+    assert float(irregularity(renewal(0.8), 0.5, 1.0)) == 0
 
 
-def test_a_neuron_of_few_spikes_takes_no_part_in_irregularity():
+def test_a_neuron_of_few_intervals_takes_no_part_in_irregularity():
     few = torch.zeros(1, 1000, 20, 1)
-    few[:, 100, ::2] = 1  # in every other window
+    few[:, 100, :9] = few[:, 120, :9] = 1  # nine intervals
     both = torch.cat([renewal(1.0, 20), few], dim=-1).requires_grad_()
     cost = irregularity(both)
     (gradient,) = torch.autograd.grad(cost.sum(), both)
     assert float(irregularity(few)) == 0
     torch.testing.assert_close(cost, irregularity(renewal(1.0, 20)))
     assert torch.isfinite(gradient).all()
-
-
-def test_a_rate_that_differs_from_window_to_window_is_not_irregularity():
-    clock = torch.zeros(1, 1000, 4, 1)
-    for window, every in enumerate((25, 50, 125, 250)):
-        clock[0, ::every, window] = 1
-    assert float(irregularity(clock)) == 0
 
 
 def cv_of_intervals(spikes):
@@ -356,8 +349,9 @@ def test_training_with_the_penalty_moves_the_irregularity_of_intervals_into_its_
     students = trained(session, pack, 120).students
     spikes, _ = simulate_session(students, session.counts, session.timeline, pack)
     left, lowered, raised = map(cv_of_intervals, spikes)
-    assert lowered < left - 0.1
-    assert raised > left + 0.1
+    assert 0.5 < left < 1
+    assert lowered < 0.4
+    assert raised > 1.2
 
 
 def test_a_linear_map_of_the_latents_has_correlation_one():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,15 +72,49 @@ def squared_canonical_correlation(features: Tensor, latents: Tensor, shrinkage: 
     `measures.cca` is the measure. The trace needs no singular vectors, whose gradients blow up
     where correlations coincide.
     """
-    features, latents = _centred(features), _centred(latents)
-    cross = _covariance(features, latents)
-    # Factored without a check, which would raise for all networks where one fails.
-    chol_x, fails_x = torch.linalg.cholesky_ex(_shrunk(_covariance(features, features), shrinkage))
-    chol_y, fails_y = torch.linalg.cholesky_ex(_shrunk(_covariance(latents, latents), shrinkage))
-    half = torch.linalg.solve_triangular(chol_x, cross, upper=False)
-    whole = torch.linalg.solve_triangular(chol_y, half.transpose(1, 2), upper=False)
-    explained: Tensor = whole.square().sum(dim=(1, 2)) / latents.shape[-1]
-    return explained.masked_fill((fails_x != 0) | (fails_y != 0), math.nan)
+    explained: Tensor = _SquaredCCA.apply(  # type: ignore[no-untyped-call]
+        features, latents, shrinkage
+    )
+    return explained
+
+
+class _SquaredCCA(torch.autograd.Function):
+    r"""The gradient in closed form, which reads the batch once.
+
+    With :math:`A = C_{xx}^{-1} C_{xy}` and :math:`P = A C_{yy}^{-1} A^\top`, both covariances
+    shrunk, :math:`\frac{2}{BD} (Y C_{yy}^{-1} A^\top - X ((1 - s) P + s \mathrm{tr}(P) / M))`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, latents: Tensor, shrinkage: Tensor) -> Tensor:
+        features, latents = _centred(features), _centred(latents)
+        within, cross = _covariance(features, features), _covariance(features, latents)
+        # Factored without a check, which would raise for all networks where one fails.
+        chol_x, fails_x = torch.linalg.cholesky_ex(_shrunk(within, shrinkage))
+        chol_y, fails_y = torch.linalg.cholesky_ex(
+            _shrunk(_covariance(latents, latents), shrinkage)
+        )
+        half = torch.linalg.solve_triangular(chol_x, cross, upper=False)
+        whole = torch.linalg.solve_triangular(chol_y, half.transpose(1, 2), upper=False)
+        ctx.save_for_backward(features, latents, shrinkage, within, chol_x, chol_y, half)
+        explained: Tensor = whole.square().sum(dim=(1, 2)) / latents.shape[-1]
+        return explained.masked_fill((fails_x != 0) | (fails_y != 0), math.nan)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        features, latents, shrinkage, within, chol_x, chol_y, half = ctx.saved_tensors
+        weights = torch.linalg.solve_triangular(chol_x.transpose(1, 2), half, upper=True)
+        back = torch.cholesky_solve(weights.transpose(1, 2), chol_y)
+        pulled = weights @ back
+        share = shrinkage[:, None].to(within)
+        # Where the ridge is at its floor it does not move with the features.
+        moves = share * _level(within)[:, None] > LEAST_VARIANCE
+        ridge = torch.where(moves, share * _level(pulled)[:, None], 0.0)
+        pulled *= 1 - share[:, :, None]
+        pulled.diagonal(dim1=1, dim2=2).add_(ridge)
+        scale = 2 / latents[0].numel() * grad_outputs[0][:, None, None]
+        gradient = (latents @ (back * scale)).baddbmm_(features, pulled * -scale)
+        return gradient, None, None
 
 
 def readout_r2(features: Tensor, latents: Tensor, shrinkage: Tensor) -> Tensor:
@@ -221,10 +256,15 @@ def _variance(centred: Tensor) -> Tensor:
     return centred.square().mean(dim=1).sum(dim=-1).clamp(min=LEAST_VARIANCE)
 
 
+def _level(covariance: Tensor) -> Tensor:
+    level: Tensor = covariance.diagonal(dim1=1, dim2=2).mean(dim=-1)
+    return level
+
+
 def _shrunk(covariance: Tensor, shrinkage: Tensor) -> Tensor:
     share = shrinkage[:, None, None].to(covariance)
     rest = (1 - shrinkage)[:, None, None].to(covariance)
-    level = covariance.diagonal(dim1=1, dim2=2).mean(dim=-1)[:, None, None]
+    level = _level(covariance)[:, None, None]
     ridge = (share * level).clamp(min=LEAST_VARIANCE) * torch.eye(covariance.shape[-1]).to(
         covariance
     )

@@ -230,7 +230,7 @@ def _trained_until_one_fails(
         for tensor in changing:
             tensor.requires_grad_(True)
         activity = activity_of(students, windows, replicates, bin_ms)
-        features = features_of(activity, replicates, bin_ms)[:, warm_up:]
+        features, mean = features_of(activity, replicates, bin_ms, warm_up)
         target = _latents_of(windows, data.latents, warm_up).to(device)
         carried = carried_by(
             settings.distill, features.flatten(1, 2), target.flatten(1, 2), shrinkage
@@ -238,12 +238,12 @@ def _trained_until_one_fails(
         loss = 1 - carried
         penalty = rate_hz = torch.zeros_like(carried)
         if settings.is_spiking:
-            scored = activity[:, warm_up:]
-            penalty = rate_penalty(scored, bin_ms, low_hz, high_hz)
-            rate_hz = scored.detach().mean(dim=(1, 2, 3)) * (1000 / bin_ms)
+            rates_hz = mean * (1000 / bin_ms)
+            penalty, rate_hz = rate_penalty(rates_hz, low_hz, high_hz), rates_hz.mean(dim=1)
             loss = loss + rate_weight * penalty
             if regularity_weight.any():
-                irregularity = irregularity_penalty(scored, bin_ms, low_cv, high_cv)
+                scored = activity[:, warm_up:]
+                irregularity = irregularity_penalty(scored, low_cv, high_cv)
                 loss = loss + regularity_weight * irregularity
         gradients = torch.autograd.grad(loss.sum(), changing)
         for tensor in changing:

@@ -226,38 +226,46 @@ def lif_backward(
 
 @compiled
 def smooth_forward(values: Array, decay: Array, smooth: Array) -> None:
-    """Fill `smooth` (R, T, B, M): F[t] = a F[t-1] + (1 - a) S[t], with a of each replicate."""
+    """Fill `smooth` with the last bins (R, T - first, B, M) of F[t] = a F[t-1] + (1 - a) S[t]."""
     num_replicates, num_bins, num_windows, neurons = values.shape
+    first = num_bins - smooth.shape[1]
+    state = np.empty((num_windows, neurons), values.dtype)
     for r in range(num_replicates):
         kept, taken = decay[r], 1 - decay[r]
+        state[:] = 0
         for t in range(num_bins):
             for b in range(num_windows):
-                now, out = values[r, t, b], smooth[r, t, b]
-                if t == 0:
-                    for m in range(neurons):
-                        out[m] = taken * now[m]
-                else:
-                    before = smooth[r, t - 1, b]
-                    for m in range(neurons):
-                        out[m] = kept * before[m] + taken * now[m]
+                now, held = values[r, t, b], state[b]
+                for m in range(neurons):
+                    held[m] = kept * held[m] + taken * now[m]
+                if t >= first:
+                    smooth[r, t - first, b] = held
 
 
 @compiled
-def smooth_backward(grad_smooth: Array, decay: Array, grad_values: Array) -> None:
-    """Fill the gradient of `smooth_forward`'s values, the same filter run backwards."""
-    num_replicates, num_bins, num_windows, neurons = grad_smooth.shape
+def smooth_backward(grad_smooth: Array, grad_mean: Array, decay: Array, grad_values: Array) -> None:
+    """Fill the gradient of `smooth_forward`'s values, the same filter run backwards.
+
+    `grad_mean` (R, M) is added in the bins that were filled: that of the values' sum over them.
+    """
+    num_replicates, num_bins, num_windows, neurons = grad_values.shape
+    first = num_bins - grad_smooth.shape[1]
+    state = np.empty((num_windows, neurons), grad_values.dtype)
     for r in range(num_replicates):
-        kept, taken = decay[r], 1 - decay[r]
+        kept, taken, more = decay[r], 1 - decay[r], grad_mean[r]
+        state[:] = 0
         for t in range(num_bins - 1, -1, -1):
             for b in range(num_windows):
-                now, out = grad_smooth[r, t, b], grad_values[r, t, b]
-                if t == num_bins - 1:
+                out, held = grad_values[r, t, b], state[b]
+                if t >= first:
+                    now = grad_smooth[r, t - first, b]
                     for m in range(neurons):
-                        out[m] = taken * now[m]
+                        held[m] = kept * held[m] + taken * now[m]
+                        out[m] = held[m] + more[m]
                 else:
-                    later = grad_values[r, t + 1, b]
                     for m in range(neurons):
-                        out[m] = kept * later[m] + taken * now[m]
+                        held[m] = kept * held[m]
+                        out[m] = held[m]
 
 
 @compiled

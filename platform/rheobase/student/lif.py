@@ -206,31 +206,50 @@ class _LIF(torch.autograd.Function):
 
 class _Smooth(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, decay: Tensor) -> Tensor:
-        ctx.decay = decay.to(values).numpy()
-        smooth = torch.empty_like(values)
-        smooth_forward(values.contiguous().numpy(), ctx.decay, smooth.numpy())
-        return smooth
+    def forward(ctx: Any, values: Tensor, decay: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        ctx.decay, ctx.shape = decay.to(values).numpy(), values.shape
+        num_replicates, num_bins, num_windows, neurons = values.shape
+        smooth = values.new_empty(num_replicates, num_bins - first, num_windows, neurons)
+        smooth_forward(values.detach().contiguous().numpy(), ctx.decay, smooth.numpy())
+        return smooth, values[:, first:].mean(dim=(1, 2))
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        grad = torch.empty_like(grad_outputs[0])
-        smooth_backward(grad_outputs[0].contiguous().numpy(), ctx.decay, grad.numpy())
-        return grad, None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        of_smooth, of_mean = (grad.contiguous() for grad in grad_outputs)
+        gradient = of_smooth.new_empty(ctx.shape)
+        num_averaged = of_smooth.shape[1] * of_smooth.shape[2]
+        smooth_backward(
+            of_smooth.numpy(), (of_mean / num_averaged).numpy(), ctx.decay, gradient.numpy()
+        )
+        return gradient, None, None
 
 
-def smoothed(values: Tensor, decay: Tensor) -> Tensor:
+def smoothed(values: Tensor, decay: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
     """Return values (R, T, B, M) through ``F[t] = a F[t-1] + (1 - a) S[t]``, at rest before.
 
-    `decay` (R,) float64 is a of each replicate, ``exp(-bin / tau)``.
+    Parameters
+    ----------
+    values
+        (R, T, B, M).
+    decay
+        (R,) float64, a of each replicate, ``exp(-bin / tau)``.
+    first
+        The bin from which on F is returned.
+
+    Returns
+    -------
+    F (R, T - first, B, M), and the mean (R, M) of the values themselves in those bins.
     """
     if values.device.type == "cpu":
-        smooth: Tensor = _Smooth.apply(values, decay)  # type: ignore[no-untyped-call]
-        return smooth
-    lag = torch.arange(values.shape[1])[:, None] - torch.arange(values.shape[1])
+        both: tuple[Tensor, Tensor] = _Smooth.apply(  # type: ignore[no-untyped-call]
+            values, decay, first
+        )
+        return both
+    lag = torch.arange(values.shape[1])[first:, None] - torch.arange(values.shape[1])
     kernel = (1 - decay)[:, None, None] * decay[:, None, None] ** lag.clamp(min=0)
     kernel = torch.where(lag >= 0, kernel, 0.0).to(values)
-    return (kernel @ values.flatten(2)).view_as(values)
+    smooth = (kernel @ values.flatten(2)).unflatten(2, values.shape[2:])
+    return smooth, values[:, first:].mean(dim=(1, 2))
 
 
 def membrane_decay(bin_ms: float, tau_ms: float) -> float:

@@ -185,12 +185,17 @@ def _cells(students: Students, replicates: Sequence[Replicate], bin_ms: float) -
     )
 
 
-def features_of(activity: Tensor, replicates: Sequence[Replicate], bin_ms: float) -> Tensor:
-    """Return what CCA sees (R, T, B, M): spikes through the readout's filter, or the states."""
+def features_of(
+    activity: Tensor, replicates: Sequence[Replicate], bin_ms: float, first: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return what CCA sees from bin `first` on (R, T - first, B, M), and the mean activity (R, M).
+
+    Of spikes the readout's filter, of gated units their states.
+    """
     if not replicates[0].settings.is_spiking:
-        return activity
+        return activity[:, first:], activity[:, first:].mean(dim=(1, 2))
     decays = [membrane_decay(bin_ms, own.tau_readout_ms) for _, own in replicates]
-    return smoothed(activity, torch.tensor(decays, dtype=torch.float64))
+    return smoothed(activity, torch.tensor(decays, dtype=torch.float64), first)
 
 
 def simulate_session(
@@ -252,7 +257,7 @@ def simulate_session(
             active = activity_of(
                 students, Windows(session, starts, length), replicates, timeline.bin_ms
             )
-            smooth = features_of(active, replicates, timeline.bin_ms).cpu().numpy()
+            smooth = features_of(active, replicates, timeline.bin_ms)[0].cpu().numpy()
             fired = active.to(torch.uint8).cpu().numpy() if spikes is not None else None
             for index, (start, at, end) in enumerate(batch):
                 features[:, at:end] = smooth[:, at - start :, index]

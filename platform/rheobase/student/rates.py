@@ -1,25 +1,22 @@
 """Homeostatic penalties on every neuron's firing, two-sided: of its rate, its irregularity."""
 
-# Shape legend: T bins, R replicates, B windows, M neurons, K stretches of a window.
+# Shape legend: T bins, R replicates, B windows, M neurons.
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-STRETCH_MS = 500.0  # at 5 Hz and more a mean of 2 intervals, from where counts tell of intervals
-LEAST_SPIKES = 2.0  # in a stretch, on average
+LEAST_INTERVALS = 10  # as `measures.firing.cv_isi` asks
 
 
-def rate_penalty(spikes: Tensor, bin_ms: float, low_hz: Tensor, high_hz: Tensor) -> Tensor:
+def rate_penalty(rates_hz: Tensor, low_hz: Tensor, high_hz: Tensor) -> Tensor:
     r"""Return each replicate's mean squared distance of its neurons' rates from a band.
 
     Parameters
     ----------
-    spikes
-        (R, T, B, M).
-    bin_ms
-        Width of a bin.
+    rates_hz
+        (R, M), of each neuron.
     low_hz, high_hz
         (R,) ends of the band of rates that cost nothing.
 
@@ -34,56 +31,49 @@ def rate_penalty(spikes: Tensor, bin_ms: float, low_hz: Tensor, high_hz: Tensor)
     the population's mean rate is inside the band.
     """
     low, high = low_hz[:, None], high_hz[:, None]
-    rates = spikes.mean(dim=(1, 2)) * (1000 / bin_ms)
-    return ((low - rates).relu().square() + (rates - high).relu().square()).mean(dim=-1)
+    return ((low - rates_hz).relu().square() + (rates_hz - high).relu().square()).mean(dim=-1)
 
 
-def irregularity_penalty(spikes: Tensor, bin_ms: float, low_cv: Tensor, high_cv: Tensor) -> Tensor:
-    r"""Return each replicate's mean squared distance of its neurons' Fano factors from a band.
+def irregularity_penalty(spikes: Tensor, low_cv: Tensor, high_cv: Tensor) -> Tensor:
+    r"""Return each replicate's mean squared distance of its neurons' CV of intervals from a band.
 
     Parameters
     ----------
     spikes
-        (R, T, B, M), counts in each bin.
-    bin_ms
-        Width of a bin.
+        (R, T, B, M); several in a bin count as one.
     low_cv, high_cv
         (R,) ends of the band of coefficients of variation of inter-spike intervals that cost
         nothing.
 
     Returns
     -------
-    (R,), :math:`\frac{1}{|A|} \sum_{m \in A} \mathrm{relu}(l^2 - F_m)^2 +
-    \mathrm{relu}(F_m - h^2)^2`; 0 where A is empty or a window has fewer than 2 bins.
+    (R,), :math:`\frac{1}{|A|} \sum_{m \in A} \mathrm{relu}(l - c_m)^2 + \mathrm{relu}(c_m -
+    h)^2`; 0 where A, the neurons with at least `LEAST_INTERVALS` intervals in the batch, is
+    empty.
 
     Notes
     -----
-    Intervals have no gradient; counts do. Of a stationary renewal process the Fano factor F of
-    the counts in long stretches, variance over mean, tends to CV² (Cox 1962; Nawrot et al.
-    2008). Each window is cut into as many stretches side by side of at least `STRETCH_MS` as
-    fit, two at least; the variance is that between the stretches of one window (K - 1 in the
-    denominator), averaged over windows, so that a rate that differs from window to window does
-    not count as irregularity. A holds the neurons with at least `LEAST_SPIKES` in a mean
-    stretch: with fewer, F goes to 1 whatever the intervals are.
-
-    It is not CV² where stretches hold few spikes (F leans to 1: of gamma-distributed intervals
-    in two stretches by about (1 - CV⁴) / 4 over the mean count), where the rate changes within
-    a window (F grows, by more than CV does), where successive intervals are correlated, as by
-    adaptation (F is smaller or larger, CV the same), or where windows are few: B windows give
-    B (K - 1) degrees of freedom, and the noise of F costs a little near the ends of the band.
+    Intervals are sums of products of spikes: with the age :math:`a_{t+1} = (1 - s_t) a_t + 1` of
+    the last spike, each spike that has a predecessor in its window ends an interval of
+    :math:`a_t` bins. So :math:`c^2 = n \sum a^2 / (\sum a)^2 - 1` over the n intervals is exact,
+    and has a gradient through the surrogate's. Intervals longer than what is left of a window are
+    not seen, so that of neurons with few spikes in a window c is too small. (The Fano factor of
+    counts, which for a renewal process tends to c², will not do: after a reset by subtraction
+    intervals are correlated, and counts regular where intervals are not.)
     """
-    num_bins = spikes.shape[1]
-    num_stretches = max(2, int(num_bins * bin_ms // STRETCH_MS))
-    width = num_bins // num_stretches
-    if width == 0:
-        return torch.zeros_like(low_cv)
-    used = spikes[:, : num_stretches * width]
-    stretches = used.unflatten(1, (num_stretches, width)).sum(dim=2)
-    mean = stretches.mean(dim=(1, 2))
-    variance = stretches.var(dim=1).mean(dim=1)
-    takes_part = (mean >= LEAST_SPIKES).to(mean)
-    fano = variance / mean.clamp(min=LEAST_SPIKES)
-    low, high = low_cv.square()[:, None], high_cv.square()[:, None]
-    cost = (low - fano).relu().square() + (fano - high).relu().square()
+    fired = spikes.clamp(max=1)
+    age, seen = torch.zeros_like(fired[:, 0]), torch.zeros_like(fired[:, 0])
+    sums = [torch.zeros_like(fired[:, 0, 0]) for _ in range(3)]
+    for now in fired.unbind(dim=1):
+        ended = now * seen
+        for power, total in enumerate(sums):
+            sums[power] = total + (ended * age**power).sum(dim=1)
+        seen, age = seen + now * (1 - seen), age * (1 - now) + 1
+    takes_part = (sums[0] >= LEAST_INTERVALS).to(fired)
+    square = sums[0] * sums[2] / sums[1].square().clamp(min=1) - 1
+    # The floor keeps the root's gradient finite for a clock.
+    cv = square.clamp(min=1e-4).sqrt()
+    low, high = low_cv[:, None], high_cv[:, None]
+    cost = (low - cv).relu().square() + (cv - high).relu().square()
     penalty: Tensor = (cost * takes_part).sum(dim=-1) / takes_part.sum(dim=-1).clamp(min=1)
     return penalty

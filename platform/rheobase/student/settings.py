@@ -61,10 +61,10 @@ class StudentSettings(Settings):
     rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
     """Rates that the penalty leaves alone."""
     regularity_weight: NonNegative = 0.0
-    """Weight of the two-sided, per-neuron penalty of irregularity: of the Fano factor of spike
-    counts, which for a renewal process is about the squared CV of its intervals."""
+    """Weight of the two-sided, per-neuron penalty of irregularity, the coefficient of variation (CV)
+    of inter-spike intervals."""
     cv_isi_band: tuple[NonNegative, Positive] = (0.5, 1.5)
-    """Coefficients of variation of inter-spike intervals that the penalty leaves alone."""
+    """CVs that this penalty leaves alone."""
     tau_readout_ms: Positive = 80.0
     """Time constant of the causal filter whose output is compared with the latents."""
     distill: Literal["cca", "readout", "procrustes", "cka", "rsa"] = "cca"

@@ -125,9 +125,9 @@ class Probe:
                 some = np.tile(starts[first : first + at_once], (len(replicates), 1))
                 windows = Windows(self._data.sparse, some, num_bins)
                 active = activity_of(students, windows, replicates, bin_ms)
-                smooth = features_of(active, replicates, bin_ms)
-                for kept, values in ((features, smooth), (spikes, active)):
-                    kept.append(values[:, warm_up:].transpose(1, 2).cpu().numpy())
+                smooth, _ = features_of(active, replicates, bin_ms, warm_up)
+                for kept, values in ((features, smooth), (spikes, active[:, warm_up:])):
+                    kept.append(values.transpose(1, 2).cpu().numpy())
         width = len(replicates), -1, features[0].shape[-1]
         joined = [np.concatenate(part, axis=1).reshape(width) for part in (features, spikes)]
         return joined[0], joined[1]
