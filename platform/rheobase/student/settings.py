@@ -61,8 +61,8 @@ class StudentSettings(Settings):
     rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
     """Rates that the penalty leaves alone."""
     regularity_weight: NonNegative = 0.0
-    """Weight of the two-sided, per-neuron penalty of irregularity, the coefficient of variation (CV)
-    of inter-spike intervals."""
+    """Weight of the two-sided, per-neuron penalty of irregularity, the coefficient of variation
+    (CV) of inter-spike intervals."""
     cv_isi_band: tuple[NonNegative, Positive] = (0.5, 1.5)
     """CVs that this penalty leaves alone."""
     tau_readout_ms: Positive = 80.0
