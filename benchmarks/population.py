@@ -2,8 +2,9 @@
 
 Run: ``PYTHONPATH=platform python benchmarks/population.py``. The session, networks and search space
 are those of studies/quickstart.toml; the teacher is trained for 100 steps only, which changes no
-cost of a trial. Both sides do the same trials with the same numbers, reports and measures included;
-their CPU seconds are those of whole processes, from start to end.
+cost of a trial. The first row is what one would write without this package: the same trial with a
+loop over snntorch's Leaky and autograd. The other two give the same numbers. Reports and measures
+are included; CPU seconds are those of whole processes, from start to end.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import snntorch
 import torch
 from scipy.stats import spearmanr
+from snntorch import SpikingNeuron, surrogate
 
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import heldout_cca
@@ -32,8 +35,11 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import Latents
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
+from rheobase.student import network
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import TrainingData, advance, begun, report_steps
+from rheobase.student.inputs import Windows
+from rheobase.student.lif import Cells
 from rheobase.student.network import Replicate, simulate_session
 from rheobase.student.settings import StudentSettings
 from rheobase.study.probe import Probe, worst
@@ -100,6 +106,22 @@ def run(folder: Path, out: Path, trials: range, seeds: tuple[int, ...]) -> None:
             print(trial_id, one.seed, repr(one.cca_heldout))
 
 
+def snntorch_spikes(
+    windows: Windows, into: torch.Tensor, bias: torch.Tensor, recurrent: torch.Tensor, cells: Cells
+) -> torch.Tensor:
+    """Return spikes (1, T, B, M) by a loop over snntorch's Leaky, in the place of `lif_spikes`."""
+    slope = surrogate.fast_sigmoid(float(cells.slope))
+    leaky = snntorch.Leaky(beta=float(cells.beta[0, 0]), spike_grad=slope)
+    potential = leaky.init_leaky()
+    currents = windows.dense(into.device)[0] @ into[0] + bias[0]
+    spike, spikes = torch.zeros_like(currents[0]), []
+    for current in currents:
+        spike, potential = leaky(current + spike @ recurrent[0], potential)
+        spikes.append(spike)
+    SpikingNeuron.instances.clear()  # it keeps every neuron that was ever made
+    return torch.stack(spikes)[None]
+
+
 def whole_process(*arguments: object) -> tuple[float, list[str]]:
     """Return the CPU seconds of a process that runs this file, and its lines."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -116,23 +138,30 @@ def compare(folder: Path, num_trials: int) -> None:
     packed_s, packed = whole_process(
         "--folder", folder, "--trials", f"0:{num_trials}", "--seeds", seeds
     )
-    alone_s, alone = 0.0, []
+    alone_s, alone, loop_s = 0.0, [], 0.0
     for number in range(num_trials):
         for seed in SEEDS:
-            place = f"{number}:{number + 1}"
-            spent_s, lines = whole_process("--folder", folder, "--trials", place, "--seeds", seed)
+            one = ["--folder", folder, "--trials", f"{number}:{number + 1}", "--seeds", seed]
+            spent_s, lines = whole_process(*one)
             alone_s += spent_s
             alone += lines
+            loop_s += whole_process(*one, "--snntorch")[0]
     assert sorted(alone) == sorted(packed), "both ways must give the same numbers"
-    print(f"{num_trials} trials of {len(SEEDS)} seeds; every held-out CCA the same both ways\n")
-    print("| | processes | CPU s a trial | trials per CPU-hour |\n|---|---|---|---|")
+    print(
+        f"{num_trials} trials of {len(SEEDS)} seeds; every held-out CCA of the last two rows is "
+        "the same both ways\n"
+    )
+    print("| | processes | CPU s a trial | trials per CPU-hour | population's |")
+    print("|---|---|---|---|---|")
     for name, processes, spent_s in (
+        ("one process for each seed, a snntorch loop", num_trials * len(SEEDS), loop_s),
         ("one process for each seed", num_trials * len(SEEDS), alone_s),
         ("one population", 1, packed_s),
     ):
         each = spent_s / num_trials
-        print(f"| {name} | {processes} | {each:.1f} | {3600 / each:.0f} |")
-    print(f"| ratio | | | {alone_s / packed_s:.1f} |\n", flush=True)
+        ratio = f"{spent_s / packed_s:.1f} x"
+        print(f"| {name} | {processes} | {each:.1f} | {3600 / each:.0f} | {ratio} |", flush=True)
+    print()
 
 
 def reports(folder: Path, num: int) -> None:
@@ -196,7 +225,10 @@ def main() -> None:
     asking.add_argument("--folder", type=Path)
     asking.add_argument("--trials", default="0:4", help="first:last of the drawn configurations")
     asking.add_argument("--seeds", default="")
+    asking.add_argument("--snntorch", action="store_true", help="LIF by a plain snntorch loop")
     asked = asking.parse_args()
+    if asked.snntorch:
+        network.lif_spikes = snntorch_spikes
     with tempfile.TemporaryDirectory() as scratch:
         if asked.seeds:
             first, last = map(int, asked.trials.split(":"))

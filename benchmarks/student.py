@@ -238,10 +238,11 @@ def print_steps(rounds: int) -> None:
         f"A product of float32 matrices of {PEAK_SIZE} takes turns with them and reaches "
         f"{peak / 1e9:.0f} GFLOP/s on this thread. The last but one column is the share of it "
         "that our step would need if it did all five products of a dense step; the last, how much "
-        "of our step the one product that it does take, of the adjoint with the recurrent weights, would "
-        "last at that peak. The rest is bound by memory: rows of weights that are added for every "
-        "count and spike, and arrays of bins x windows x neurons that are written and read. Peers "
-        "train one network at a time; ours is fed counts that are held sparse, as in a study.\n"
+        "of our step the one product that it does take, of the adjoint with the recurrent "
+        "weights, would last at that peak. The rest is bound by memory: rows of weights that are "
+        "added for every count and spike, and arrays of bins x windows x neurons that are written "
+        "and read. Peers train one network at a time; ours is fed counts that are held sparse, as "
+        "in a study.\n"
     )
     names = ", ms | ".join(PEERS)
     print(

@@ -42,7 +42,7 @@ FLOP_PER_S = 60e9
 """Of the matrix products of packed students on one core."""
 STUDENT_S_PER_BIN = 3e-6
 """CPU seconds of a student's training step for a bin of its batch, matrix products apart."""
-SCORE_S_PER_BIN = 90e-6
+SCORE_S_PER_BIN = 30e-6
 """CPU seconds to simulate and measure a replicate, untrained twin and nulls included."""
 
 INGEST_BYTES, TORCH_BYTES = 250_000_000, 500_000_000
