@@ -231,6 +231,14 @@ def test_connections_that_were_not_drawn_never_come_to_be(session):
     assert not students.connected.diagonal(dim1=1, dim2=2).any()
 
 
+def test_without_connections_there_is_no_recurrence_before_or_after_training(session):
+    pack = [Replicate(0, SETTINGS.model_copy(update={"connection_prob": 0.0}))]
+    students = trained(session, pack).students
+    assert not students.recurrent.any()
+    spikes, _ = simulate_session(students, session.counts, session.timeline, pack)
+    assert spikes.any()
+
+
 def test_time_constants_change_only_where_they_are_learned(session):
     fixed = trained(session, [Replicate(0, SETTINGS)]).students
     learned = trained(

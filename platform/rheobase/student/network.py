@@ -136,7 +136,8 @@ def initial_students(
     connected = torch.stack(connections)
     recurrent = recurrent.abs() * scale[:, :, None] * connected
     kept = of_each(replicates, "connection_prob")[:, None] * neurons
-    gain = of_each(replicates, "recurrent_gain")[:, None] * threshold / kept.sqrt() / wider.sqrt()
+    kept = kept.clamp(min=1) * wider
+    gain = of_each(replicates, "recurrent_gain")[:, None] * threshold / kept.sqrt()
     recurrent *= gain[:, :, None].float()
     bias = (threshold * INPUT_MEAN * (1 - alpha)).float() - (mean @ input_weights)
     return Students(input_weights, recurrent, bias, log_tau, signs, connected)

@@ -35,8 +35,8 @@ class StudentSettings(Settings):
     """Initial inhibitory weights are larger by f / (1 - f), which balances excitation."""
     recurrent_gain: NonNegative = 1.0
     """Scale of the initial recurrent weights, in units of the threshold over sqrt(M)."""
-    connection_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the pairs of neurons that are connected, drawn once for each seed."""
+    connection_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the pairs of neurons that are connected, drawn once a seed; 0: no recurrence."""
     tau_mem_ms: Positive = 20.0
     """Membrane time constant; beta = exp(-bin / tau_mem). LIF."""
     learn_tau: bool = False
