@@ -188,3 +188,17 @@ def test_what_cannot_be_compared_is_told_in_one_line(records, arm, to, said):
         compare(SPEC, records[:2], arm, to)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_controls_take_no_part_in_holm(records):
+    spec = SPEC.model_copy(
+        update={"ablation": SPEC.ablation.model_copy(update={"baselines": ("gru",)})}
+    )
+    gru = records[1].model_copy(
+        update={"request": records[1].request.model_copy(update={"arm": "gru", "trial_id": "g"})}
+    )
+    with_control = {one.arm: one for one in compare_arms(spec, [*records, gru])}
+    assert with_control["gru"].p_holm is None
+    assert with_control["gru"].p_sign_flip == with_control["no-dale"].p_sign_flip
+    assert with_control["no-dale"].p_holm == compare_arms(SPEC, records)[0].p_holm
+    assert compare(spec, [*records, gru], "no-dale", "gru").p_holm is None

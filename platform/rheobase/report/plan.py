@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rheobase.study.ablation import arms_of
+from rheobase.study.ablation import arms_of, controls_of
 from rheobase.study.plan import Estimate, num_replicates, num_winners
 from rheobase.study.spec import StudySpec
 from rheobase.study.statistics import least_p
@@ -25,9 +25,11 @@ def plan_view(spec: StudySpec, found: Estimate) -> Group:
         *(f"  {name}: {overrides}" for name, overrides in arms.items()),
     ]
     if num_pairs:
-        lines.append(
-            f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}"
-        )
+        least = f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}"
+        if num_asked := len(arms.keys() - controls_of(spec)):
+            adjusted = min(1.0, num_asked * least_p(num_pairs))
+            least += f"; {adjusted:.2g} after Holm over {num_asked} arms"
+        lines.append(least)
     lines.append(
         f"{found.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
         f"{duration(found.cpu_hours_per_session)} of CPU a session"

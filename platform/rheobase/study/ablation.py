@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from rheobase.core.errors import StudyError
-from rheobase.study.spec import BASELINES, StudySpec
+from rheobase.study.spec import BASELINES, CONTROLS, StudySpec
 
 JOIN = "+"
 
@@ -61,3 +61,8 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
                     )
         found[JOIN.join(chosen)] = overrides
     return found | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}
+
+
+def controls_of(spec: StudySpec) -> frozenset[str]:
+    """Return the arms that lift no constraint, and so take no part in Holm's correction."""
+    return CONTROLS & set(spec.ablation.baselines) if spec.ablation else frozenset()

@@ -26,7 +26,8 @@ BASELINES: Mapping[str, Mapping[str, Scalar]] = {
     "linear-readout": {"student.neuron": "linear"},
     "shuffled-spikes": {"student.input": "shuffled"},
 }
-
+CONTROLS = frozenset({"untrained", "gru", "linear-readout", "shuffled-spikes"})
+"""Baselines that lift no constraint: what the others are held against, and no hypothesis."""
 
 MEMORY_TAUS = 5
 """Membrane time constants after which less than 1 % of where a window began is left."""

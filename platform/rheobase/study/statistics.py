@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
-from rheobase.study.ablation import arms_of
+from rheobase.study.ablation import arms_of, controls_of
 from rheobase.study.result import BASELINE, TOP, TrialRecord, TrialResult
 from rheobase.study.spec import StudySpec
 
@@ -248,7 +248,10 @@ def probability_of_improvement(arm: Floats, to: Floats, strata: Sequence[str]) -
 
 
 def compare_arms(spec: StudySpec, records: Sequence[TrialRecord]) -> list[Comparison]:
-    """Return every arm against the baseline, in the study's order, with Holm over them.
+    """Return every arm against the baseline, in the study's order.
+
+    `p_holm` is over the arms that lift constraints: controls (`ablation.controls_of`), of which
+    nobody asks whether they differ, have none and cost the others nothing.
 
     Arms without a complete trial of the report stage are left out; nothing is returned while
     the baseline has none.
@@ -299,8 +302,12 @@ def _results(records: Sequence[TrialRecord]) -> dict[str, TrialResult]:
 def _family(spec: StudySpec, results: dict[str, TrialResult], to: str) -> list[Comparison]:
     names = [name for name in (BASELINE, *arms_of(spec)) if name in results and name != to]
     found = [paired_comparison(spec, name, results[name], to, results[to]) for name in names]
-    adjusted = holm([one.p_sign_flip for one in found])
-    return [one.model_copy(update={"p_holm": p}) for one, p in zip(found, adjusted, strict=True)]
+    controls = controls_of(spec)
+    asked = [one for one in found if one.arm not in controls and one.to not in controls]
+    adjusted = dict(
+        zip([one.arm for one in asked], holm([one.p_sign_flip for one in asked]), strict=True)
+    )
+    return [one.model_copy(update={"p_holm": adjusted.get(one.arm)}) for one in found]
 
 
 def paired_comparison(
