@@ -33,7 +33,7 @@ class StudentSettings(Settings):
     """Scale of the initial inhibitory weights."""
     balanced: bool = True
     """Initial inhibitory weights are larger by f / (1 - f), which balances excitation."""
-    recurrent_gain: NonNegative = 1.0
+    recurrent_gain: NonNegative = 0.5
     """Scale of the initial recurrent weights, in units of the threshold over sqrt(M)."""
     connection_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the pairs of neurons that are connected, drawn once a seed; 0: no recurrence."""
@@ -53,13 +53,13 @@ class StudentSettings(Settings):
     """Membrane potential at which an LIF neuron fires."""
     surrogate: Surrogate = "fast_sigmoid"
     """Shape of the surrogate gradient dS/dU."""
-    surrogate_slope: Positive = 10.0
+    surrogate_slope: Positive = 5.0
     """k of the fast sigmoid 1 / (1 + k |U|)^2; alpha of atan; straight-through passes gradients
     within 1 / k of the threshold, and the triangle falls to 0 there."""
-    rate_weight: NonNegative = 0.1
+    rate_weight: NonNegative = 0.02
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
-    rate_band_hz: tuple[NonNegative, Positive] = (5.0, 20.0)
-    """Rates that the penalty leaves alone."""
+    rate_band_hz: tuple[NonNegative, Positive] = (6.0, 18.0)
+    """Rates that the penalty leaves alone; a margin inside the required ones."""
     regularity_weight: NonNegative = 0.0
     """Weight of the two-sided, per-neuron penalty of irregularity, the coefficient of variation
     (CV) of inter-spike intervals."""
@@ -77,7 +77,7 @@ class StudentSettings(Settings):
     """Optimiser steps; 0 leaves the network untrained."""
     batch_windows: Annotated[int, Field(ge=1)] = 32
     """Windows in a batch of one replicate."""
-    learning_rate: Positive = 3e-3
+    learning_rate: Positive = 6e-3
     """Peak learning rate of Adam, cosine to a tenth."""
 
     @property
