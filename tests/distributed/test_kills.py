@@ -14,7 +14,7 @@ from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.spec import dump_study, parse_study
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(500)]
 KILLABLE = Path(__file__).with_name("killable.py")
 
 
@@ -134,7 +134,7 @@ def test_a_study_whose_driver_is_killed_four_times_among_two_workers_loses_and_r
                 assert time.monotonic() < gone_by, "trials outlive their driver"
                 time.sleep(0.2)
     with process(root, tmp_path, stored, varied, run, "ray") as started:
-        assert started.wait(timeout=120) == 0
+        assert started.wait(timeout=240) == 0
     ranking, records = found_in(varied, whole)
     ranking_after, records_after = found_in(varied, run)
     # A report that was on its way when the driver died may be missing from a trial's progress.

@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+# numba's np.dot is SciPy's BLAS: loaded here, before anyone limits the threads of what is loaded.
+import scipy.linalg.cython_blas  # noqa: F401
 from numba import njit
 
 Array = npt.NDArray[Any]
