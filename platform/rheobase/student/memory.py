@@ -13,6 +13,9 @@ from rheobase.student.settings import StudentSettings
 # the other half. Fixed, for what is free at one moment is shared by workers that start together.
 MEMORY_BYTES = 1 << 30
 FLOAT_BYTES = 4
+MOST_ON_CPU = (
+    8  # of 128 neurons; 16 take a third longer each: their arrays are mapped anew each step
+)
 # Arrays of T x B x M that live at the peak of a step, the backward pass of the dynamics: currents,
 # potentials, spikes, gate, adjoint, gradients, features, and copies in another order of axes.
 NUM_ACTIVITY = 12
