@@ -69,7 +69,9 @@ class TrainingData:
 
     def fed(self, kind: InputKind, seed: int) -> TrainingData:
         """Return the data that networks of this input learn from; `seed` of a permutation."""
-        return replace(self, counts=counts_for(kind, self.counts, self.session, seed))
+        counts = counts_for(kind, self.counts, self.session, seed)
+        # The same data keep their sparse form, which takes a pass over all bins to make.
+        return self if counts is self.counts else replace(self, counts=counts)
 
     @property
     def num_bins(self) -> int:

@@ -84,8 +84,9 @@ def initial_students(
     mean and variance, whatever its synapse. Recurrent weights are half-normal with the sign of
     the presynaptic neuron, scaled so that their sum's variance does not depend on
     `connection_prob`; inhibitory ones are larger by f / (1 - f) where `balanced`, so that
-    excitation and inhibition balance at equal rates, times `inhibitory_gain`. A gated network
-    starts as `torch.nn.GRU` does, on counts of variance 1 together.
+    excitation and inhibition balance at equal rates, times `inhibitory_gain`. Weights of a
+    gated network are normal, recurrent ones of variance 1 / M, input ones as if counts had
+    variance 1 together.
 
     Raises
     ------
@@ -164,10 +165,11 @@ def activity_of(
 
 def _cells(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:
     settings = replicates[0].settings
-    beta = torch.exp(-bin_ms / students.log_tau.exp())
-    if not settings.learn_tau:
+    if settings.learn_tau:
+        beta = torch.exp(-bin_ms / students.log_tau.exp())
+    else:
         decays = [membrane_decay(bin_ms, own.tau_mem_ms) for _, own in replicates]
-        beta = torch.tensor(decays).to(beta)[:, None].expand(beta.shape)
+        beta = torch.tensor(decays).to(students.bias)[:, None].expand(students.bias.shape)
     alpha, rho = (
         torch.tensor([membrane_decay(bin_ms, getattr(own, tau)) for _, own in replicates]).double()
         for tau in ("tau_syn_ms", "tau_adapt_ms")

@@ -36,6 +36,7 @@ from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
+from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.inputs import counts_for
 from rheobase.student.network import Replicate, initial_students, simulate_session
@@ -270,6 +271,7 @@ def measure_students(
     untrained = yardstick.untrained(replicates)
     nulls = yardstick.nulls(features, heldouts)
     decoding = yardstick.decoding(features)
+    wrong = dale_violations(students.recurrent, students.signs).tolist()
     notes = list(yardstick.notes)
     found = []
     for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
@@ -294,7 +296,7 @@ def measure_students(
                 cca_within=within,
                 cca_cross_state=cross,
                 decoding=decoding[index],
-                **_firing(fired, recurrent, signs, timeline, spec.require.rate_hz),
+                **_firing(fired, recurrent, signs, wrong[index], timeline, spec.require.rate_hz),
             )
         )
     if sample is not None:
@@ -308,12 +310,14 @@ def _firing(
     spikes: npt.NDArray[np.uint8] | None,
     recurrent: npt.NDArray[np.float32],
     signs: npt.NDArray[np.float32],
+    wrong: int,
     timeline: Timeline,
     band_hz: tuple[float, float],
 ) -> dict[str, Any]:
     """Return what the result holds of the spikes (test bins, M) and weights of one network.
 
-    One that does not spike has neither rates nor neurons that excite or inhibit.
+    `wrong` of its weights break Dale's principle. One that does not spike has neither rates nor
+    neurons that excite or inhibit.
     """
     connections = int(np.count_nonzero(recurrent))
     if spikes is None:
@@ -330,7 +334,6 @@ def _firing(
         str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
         for state in np.unique(timeline.state[test])
     }
-    wrong = int((recurrent * signs < 0).sum())
     everywhere = firing_rates(spikes, timeline.bin_ms)
     return {
         "rates": {
