@@ -2,7 +2,8 @@
 
 What is sparse is added, not multiplied: a step costs as many rows of weights as there are counts
 and spikes. The one dense product is that of the adjoint with the recurrent weights. Replicates
-are visited one after the other and share no number.
+are visited one after the other and share no number. All in one file: numba's cache of a function
+is made anew when its own file changes, not when that of a function it calls does.
 """
 
 # Shape legend: T bins, R replicates, B windows, N units, M neurons, K counts of a session.
@@ -126,6 +127,27 @@ def lif_forward(
 
 
 @compiled
+def fill_gate(distance: Array, surrogate: int, slope: Any, gate: Array) -> None:
+    """Fill dS/dU (M,) at distances (M,) from the threshold, as `surrogate_gradient` says."""
+    kind = gate.dtype.type
+    one = kind(1)
+    if surrogate == FAST_SIGMOID:
+        for m in range(len(gate)):
+            wide = one + slope * abs(distance[m])
+            gate[m] = one / (wide * wide)
+    elif surrogate == ATAN:
+        for m in range(len(gate)):
+            wide = kind(np.pi / 2) * slope * distance[m]
+            gate[m] = slope / kind(2) / (one + wide * wide)
+    elif surrogate == TRIANGULAR:
+        for m in range(len(gate)):
+            gate[m] = max(kind(0), one - slope * abs(distance[m]))
+    else:
+        for m in range(len(gate)):
+            gate[m] = one if slope * abs(distance[m]) <= one else kind(0)
+
+
+@compiled
 def lif_backward(
     starts: Array,
     row_ends: Array,
@@ -156,11 +178,8 @@ def lif_backward(
     kind = distance.dtype.type
     one = kind(1)
     shape = (num_windows, neurons)
-    gate, felt, through = (
-        np.empty(shape, distance.dtype),
-        np.empty(shape, distance.dtype),
-        np.empty((num_bins, *shape), distance.dtype),
-    )
+    open_, felt = np.empty(neurons, distance.dtype), np.empty(shape, distance.dtype)
+    through = np.empty((num_bins, *shape), distance.dtype)
     for r in range(num_replicates):
         alpha, _, gain, rho = constants[r]
         is_plain = alpha == 0 and gain == 0
@@ -173,21 +192,7 @@ def lif_backward(
             else:
                 felt[:] = 0
             for b in range(num_windows):
-                far, open_ = distance[r, t, b], gate[b]
-                if surrogate == FAST_SIGMOID:
-                    for m in range(neurons):
-                        wide = one + k * abs(far[m])
-                        open_[m] = one / (wide * wide)
-                elif surrogate == ATAN:
-                    for m in range(neurons):
-                        wide = kind(np.pi / 2) * k * far[m]
-                        open_[m] = k / kind(2) / (one + wide * wide)
-                elif surrogate == TRIANGULAR:
-                    for m in range(neurons):
-                        open_[m] = max(kind(0), one - k * abs(far[m]))
-                else:
-                    for m in range(neurons):
-                        open_[m] = one if k * abs(far[m]) <= one else kind(0)
+                fill_gate(distance[r, t, b], surrogate, k, open_)
                 given, on_spike, on_u = grad_spikes[r, t, b], felt[b], on_potential[b]
                 out = through[t, b]
                 if is_plain:
@@ -385,6 +390,7 @@ def izhikevich_backward(
     step, half = kind(step_ms), kind(step_ms) / kind(2)
     total, fired = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
     potential, recovery = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
+    far, open_ = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
     path = np.empty((3, num_steps, neurons), spikes.dtype)
     sent, felt = np.zeros(shape, spikes.dtype), np.empty(shape, spikes.dtype)
     later = np.empty(shape, spikes.dtype)  # one place: how BLAS sums may depend on it
@@ -411,22 +417,14 @@ def izhikevich_backward(
                 for s in range(num_steps - 1, -1, -1):
                     first, second, third = path[0, s], path[1, s], path[2, s]
                     for m in range(neurons):
-                        x = (third[m] - kind(PEAK_MV)) / span + kind(arrived)
-                        if surrogate == FAST_SIGMOID:
-                            wide = one + k * abs(x)
-                            gate = one / (wide * wide)
-                        elif surrogate == ATAN:
-                            wide = kind(np.pi / 2) * k * x
-                            gate = k / kind(2) / (one + wide * wide)
-                        elif surrogate == TRIANGULAR:
-                            gate = max(zero, one - k * abs(x))
-                        else:
-                            gate = one if k * abs(x) <= one else zero
+                        far[m] = (third[m] - kind(PEAK_MV)) / span + kind(arrived)
+                    fill_gate(far, surrogate, k, open_)
+                    for m in range(neurons):
                         kept = zero if third[m] >= kind(PEAK_MV) else on_v[w, m]
                         late = on_u[w, m]
                         pulled = (
                             kept
-                            + gate / span * (grad_spikes[r, t, w, m] + felt[w, m])
+                            + open_[m] / span * (grad_spikes[r, t, w, m] + felt[w, m])
                             + late * step * a[m] * b[m]
                         )
                         late -= late * step * a[m] + half * pulled
