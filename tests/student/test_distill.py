@@ -6,7 +6,6 @@ import torch
 from scipy.linalg import hadamard, orthogonal_procrustes
 from scipy.spatial.distance import pdist
 
-from rheobase.shards.timeline import Timeline
 from rheobase.student.distill import (
     MOST_RSA_SAMPLES,
     carried_by,
@@ -198,25 +197,14 @@ def test_rsa_looks_at_a_bounded_number_of_samples_from_end_to_end():
 
 
 @pytest.fixture(scope="module")
-def session():
+def session(one_segment):
     torch.set_num_threads(1)
     draw = np.random.default_rng(0)
     slow = np.cumsum(draw.standard_normal((2000, 2)), axis=0)
     slow = np.tanh((slow - slow.mean(axis=0)) / slow.std(axis=0))
     rates = 0.15 * np.exp(slow @ draw.standard_normal((2, 12)))
     counts = draw.poisson(np.minimum(rates, 2)).astype(np.uint8)
-    zeros = np.zeros(2000, np.int32)
-    line = Timeline(
-        "continuous",
-        10.0,
-        np.arange(2000) / 100,
-        zeros,
-        np.zeros(2000, np.int8),
-        zeros,
-        np.full(2000, ""),
-        zeros,
-        zeros,
-    )
+    line = one_segment(np.zeros(2000))
     return TrainingData("s", counts, slow.astype(np.float32), line, 500.0)
 
 

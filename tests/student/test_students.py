@@ -9,7 +9,6 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from rheobase.shards.timeline import Timeline
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import dale_violations
 from rheobase.student.distill import squared_canonical_correlation
@@ -24,22 +23,11 @@ SETTINGS = StudentSettings(num_neurons=20, steps=6, batch_windows=4)
 
 
 @pytest.fixture(scope="module")
-def session():
+def session(one_segment):
     draw = np.random.default_rng(0)
     torch.set_num_threads(1)  # as in a trial
     counts = draw.poisson(0.1, (2000, 12)).astype(np.uint8)
-    zeros = np.zeros(2000, np.int32)
-    line = Timeline(
-        "continuous",
-        10.0,
-        np.arange(2000) / 100,
-        zeros,
-        np.where(np.arange(2000) < 1500, 0, 1).astype(np.int8),
-        zeros,
-        np.full(2000, ""),
-        zeros,
-        zeros,
-    )
+    line = one_segment(np.where(np.arange(2000) < 1500, 0, 1))
     return TrainingData(
         "s", counts, draw.standard_normal((2000, 3)).astype(np.float32), line, 500.0
     )

@@ -215,8 +215,7 @@ def null_cca(
 
 
 def _segments(timeline: Timeline) -> list[Rows]:
-    borders = np.flatnonzero(np.diff(timeline.segment)) + 1
-    return np.split(np.arange(len(timeline)), borders)
+    return np.split(np.arange(len(timeline)), timeline.borders)
 
 
 def _permuted(

@@ -47,6 +47,20 @@ class Timeline:
         chosen: npt.NDArray[np.bool_] = self.split == TEST
         return chosen
 
+    @property
+    def borders(self) -> npt.NDArray[np.int64]:
+        """The first bin of every segment but the first."""
+        return np.flatnonzero(np.diff(self.segment)) + 1
+
+    def runs(self, split: int) -> list[npt.NDArray[np.int64]]:
+        """Return the bins of each uninterrupted stretch of a split, in order.
+
+        No stretch crosses the end of a segment. Without a bin of the split there is one, empty.
+        """
+        index = np.flatnonzero(self.split == split)
+        breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(self.segment[index]) != 0)) + 1
+        return np.split(index, breaks)
+
     def at(self, bins: npt.NDArray[np.int64]) -> Timeline:
         """Return the labels of some bins, or of samples that begin with them."""
         labels = {

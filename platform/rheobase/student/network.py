@@ -242,9 +242,8 @@ def simulate_session(
     spikes = np.empty(shape, np.uint8) if settings.is_spiking else None
     features = np.empty(shape, np.float32)
     session = SparseCounts.of(counts)
-    borders = np.flatnonzero(np.diff(timeline.segment)) + 1
-    begins = np.concatenate([[0], borders])
-    ends = np.append(borders, len(timeline))
+    begins = np.concatenate([[0], timeline.borders])
+    ends = np.append(timeline.borders, len(timeline))
     pieces = [
         (max(int(begin), at - burn_in), at, min(at + chunk_bins, int(end)))
         for begin, end in zip(begins, ends, strict=True)

@@ -17,6 +17,7 @@ def smoothed_counts(
 ) -> npt.NDArray[np.float64]:
     """Return counts (T, N) through the readout's exponential filter, at rest in each segment."""
     decay = torch.tensor([membrane_decay(timeline.bin_ms, tau_ms)], dtype=torch.float64)
-    borders = np.flatnonzero(np.diff(timeline.segment)) + 1
-    parts = [torch.from_numpy(part) for part in np.split(counts.astype(np.float64), borders)]
+    parts = [
+        torch.from_numpy(part) for part in np.split(counts.astype(np.float64), timeline.borders)
+    ]
     return np.concatenate([smoothed(part[None, :, None], decay)[0][0, :, 0] for part in parts])

@@ -34,7 +34,7 @@ from rheobase.measures.moments import Moments, Parts
 from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
-from rheobase.shards.shard import Shard
+from rheobase.shards.shard import TEST, Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
@@ -329,7 +329,7 @@ def _firing(
             "ei_current_balance": None,
             "violations": violations({}, band_hz, 0, connections, True),
         }
-    test, runs = timeline.test, _test_runs(timeline)
+    test, runs = timeline.test, timeline.runs(TEST)
     rates = {
         str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
         for state in np.unique(timeline.state[test])
@@ -366,7 +366,7 @@ def _write_sample(
     gram += 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, (x[train] - centre).T @ (y[train] - y[train].mean(axis=0)))
     readout = (x - centre) @ weights + y[train].mean(axis=0)
-    shown = max(_test_runs(timeline), key=len)[:400]
+    shown = max(timeline.runs(TEST), key=len)[:400]
     sample: dict[str, npt.NDArray[Any]] = {
         "features": features[shown],
         "latents": target[shown],
@@ -397,10 +397,3 @@ def _write_sample(
             sample[name] = means
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **sample)  # type: ignore[arg-type]
-
-
-def _test_runs(timeline: Timeline) -> list[npt.NDArray[np.int64]]:
-    """Return the test bins of each uninterrupted stretch, in order."""
-    index = np.flatnonzero(timeline.test)
-    breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(timeline.segment[index]) != 0)) + 1
-    return np.split(index, breaks)

@@ -15,7 +15,6 @@ from rheobase.core.seeds import generator
 from rheobase.measures.cca import fit_cca, score_cca
 from rheobase.measures.firing import firing_rates, violations
 from rheobase.shards.shard import TEST, TRAIN
-from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import NUM_REPORTS, Training, TrainingData
@@ -142,7 +141,7 @@ def worst(violations_of_seeds: Sequence[dict[str, float]]) -> float:
 def _drawn(data: TrainingData, split: int, least_bins: float, seed: int) -> Stretches:
     """Draw windows side by side, states in turn, until `least_bins` bins are scored."""
     timeline = data.timeline
-    num_bins = min(data.num_bins, _longest_stretch(timeline, split))
+    num_bins = min(data.num_bins, max(1, *map(len, timeline.runs(split))))
     warm_up = data.warm_up(num_bins)
     starts = window_starts(timeline, split, num_bins, stride_bins=num_bins)
     draw = generator(seed, "probe", data.session, split)
@@ -154,10 +153,3 @@ def _drawn(data: TrainingData, split: int, least_bins: float, seed: int) -> Stre
     num_windows = int(np.ceil(least_bins / (num_bins - warm_up)))
     chosen = starts[np.argsort(turn, kind="stable")][:num_windows]
     return Stretches(np.sort(chosen), num_bins, warm_up)
-
-
-def _longest_stretch(timeline: Timeline, split: int) -> int:
-    """Return the most consecutive bins of one segment and split; 1 where there are none."""
-    index = np.flatnonzero(timeline.split == split)
-    breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(timeline.segment[index]) != 0)) + 1
-    return max(1, *map(len, np.split(index, breaks)))
