@@ -68,7 +68,7 @@ def cli(tmp_path, root):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=120,
+            timeout=300,
             env={"PYTHONPATH": str(root / "platform"), "RHEOBASE_HOME": str(tmp_path / "home")},
         )
 

@@ -13,7 +13,7 @@ from rheobase.core.artifacts import write_json
 from rheobase.study.ledger import Ledger
 from rheobase.study.spec import dump_study
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KILLABLE = Path(__file__).with_name("killable.py")
 # A file system of the test's own, of which a file takes all but some KiB.
 FULL = """
@@ -66,7 +66,7 @@ def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
         },
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=550,
     )
 
 

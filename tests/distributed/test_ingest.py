@@ -5,7 +5,7 @@ from rheobase.distributed.ingest import ingest
 from rheobase.shards.store import read_shard
 from rheobase.study.spec import dump_study, parse_study
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 
 PLANTED = "synthetic:planted?seed={}&minutes=1&units=10"
 

@@ -22,7 +22,6 @@ steps = 100000
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(150)
 def test_ctrl_c_says_how_to_go_on_and_leaves_no_process(tmp_path, root):
     (tmp_path / "study.toml").write_text(STUDY)
     done = subprocess.Popen(
@@ -35,7 +34,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_no_process(tmp_path, root):
         start_new_session=True,
     )
     run = tmp_path / "studies" / "long"
-    for _ in range(200):
+    for _ in range(400):
         time.sleep(0.5)
         if (run / "ledger.sqlite").exists() and (run / "tensorboard").exists():
             break

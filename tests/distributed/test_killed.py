@@ -32,7 +32,6 @@ report = [10, 11]
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.timeout(290)
 def test_a_run_whose_driver_was_killed_resumes_to_the_ranking_of_one_that_was_not(tmp_path, root):
     (tmp_path / "study.toml").write_text(STUDY)
     environment = {
@@ -53,7 +52,7 @@ def test_a_run_whose_driver_was_killed_resumes_to_the_ranking_of_one_that_was_no
 
     def finished(*words) -> str:
         process = started(*words)
-        out, told = process.communicate(timeout=200)
+        out, told = process.communicate(timeout=250)
         assert process.returncode == 0, told
         return out
 

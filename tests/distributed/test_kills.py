@@ -14,7 +14,7 @@ from rheobase.study.ledger import Ledger
 from rheobase.study.rank import rank_study
 from rheobase.study.spec import dump_study, parse_study
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KILLABLE = Path(__file__).with_name("killable.py")
 
 

@@ -16,7 +16,7 @@ from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.fit import fit_teacher, start_teacher
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def with_teacher(spec, **changes):

@@ -14,7 +14,7 @@ from rheobase.shards.store import read_shard, write_shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.shards.windows import window_starts
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import h5py
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [pytest.mark.exporter, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.exporter
 ID = 1043752325
 MANIFEST = "visual-behavior-neuropixels_project_manifest_v{}.json"
 

@@ -12,7 +12,7 @@ from rheobase.sessions.nwb import read_nwb
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 
-pytestmark = [pytest.mark.exporter, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.exporter
 IDS = (1043752325, 1044385384)
 
 

@@ -10,7 +10,7 @@ import pytest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session, resolve_sessions
 
-pytestmark = [pytest.mark.exporter, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.exporter
 ID, OTHER = 1043752325, 1044385384
 
 

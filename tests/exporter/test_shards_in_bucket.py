@@ -12,7 +12,7 @@ from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import stacked_counts
 
-pytestmark = [pytest.mark.exporter, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.exporter
 PLANTED = "synthetic:planted?seed=0&minutes=1&units=12"
 SETTINGS = DataSettings(sessions=("x",), quality="none")
 

@@ -62,7 +62,6 @@ def served(folder, wanted):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_tensorboard_shows_each_trial_with_its_settings_measures_and_status(
     small_run, tmp_path, trial_of
 ):
@@ -83,7 +82,6 @@ def test_tensorboard_shows_each_trial_with_its_settings_measures_and_status(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_failed_trial_is_a_failure_and_a_killed_one_is_unknown(tmp_path, trial_of, spec_of):
     log = TensorBoardLog(tmp_path, spec_of)
     failed, killed = trial_of(0, status="failed"), trial_of(1, status="failed")
