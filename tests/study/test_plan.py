@@ -189,7 +189,6 @@ def test_the_plan_is_plain_json_with_every_key():
     [
         {"search": {"space": {"student.num_neurons": {"choices": [16, 96, 32]}}}},
         {"search": {"space": {"student.num_neurons": {"low": 8, "high": 96}}}},
-        {"ablation": {"arms": {"large": {"student.num_neurons": 96}}}},
     ],
 )
 def test_a_plan_reckons_with_the_largest_network_that_any_trial_may_have(tables):
@@ -201,6 +200,26 @@ def test_a_plan_reckons_with_the_largest_network_that_any_trial_may_have(tables)
     assert planned(20).bytes["checkpoints"] < small.bytes["checkpoints"]
     assert planned(20).cpu_hours["student"] < small.cpu_hours["student"]
     assert planned(20).memory_bytes["student"] < small.memory_bytes["student"]
+
+
+def test_an_arm_is_counted_at_its_own_size_and_price():
+    own = {"num_neurons": 20, "steps": 1000}
+
+    def hours(**overrides):
+        arms = {"a": {f"student.{key}": value for key, value in overrides.items()}}
+        found = estimate(study(PLANTED, student=own, ablation={"arms": arms}))
+        return found.cpu_hours["student"], found
+
+    same, _ = hours(num_neurons=20)
+    untrained, _ = hours(steps=0)
+    assert hours(neuron="linear")[0] == pytest.approx(untrained)
+    assert untrained < same
+    large, found = hours(num_neurons=96)
+    arm = {"arms": {"a": {"student.dale": False}}}
+    every = estimate(study(PLANTED, student=own | {"num_neurons": 96}, ablation=arm))
+    assert same < large < every.cpu_hours["student"]
+    assert found.memory_bytes == every.memory_bytes
+    assert hours(neuron="gru")[0] > hours(neuron="izhikevich")[0] > same
 
 
 def test_searched_steps_and_batches_are_counted_at_their_largest():

@@ -69,6 +69,19 @@ def test_a_study_survives_being_written_and_read():
             {"ablation": {"arms": {"slow": {"student.dale": False, "student.tau_mem_ms": 300}}}},
             "[ablation.arms.slow]: a window must be 5 time constants of the membrane long",
         ),
+        (
+            {"student": {"num_neurons": 20, "excitatory_fraction": 0.99}},
+            "[student]: at least one neuron of each sign must be there, but excitatory_fraction = "
+            "0.99 of num_neurons = 20 makes 20 excitatory; use more neurons",
+        ),
+        (
+            {"search": {"space": {"student.excitatory_fraction": {"low": 0.001, "high": 0.8}}}},
+            "[search.space.student.excitatory_fraction]: at least one neuron of each sign",
+        ),
+        (
+            {"ablation": {"arms": {"pair": {"student.num_neurons": 2}}}},
+            "[ablation.arms.pair]: at least one neuron of each sign must be there",
+        ),
         ({"search": {"space": {"student.steps": {"low": 2, "high": 1}}}}, "low < high must hold"),
         ({"seeds": {"select": [1], "report": [1]}}, "must all differ"),
         ({"teacher": {"horizons_ms": [2000.0]}}, "must fit a window"),

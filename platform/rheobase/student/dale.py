@@ -10,20 +10,18 @@ from torch import Tensor
 from rheobase.core.errors import ConstraintError
 
 
-def neuron_signs(num_neurons: int, excitatory_fraction: float) -> Tensor:
+def neuron_signs(num_neurons: int, num_excitatory: int) -> Tensor:
     """Return +1 for excitatory and -1 for inhibitory neurons, (M,), excitatory first.
 
     Raises
     ------
     ConstraintError
-        The fraction leaves no neuron of one kind.
+        There is no neuron of one kind.
     """
-    num_excitatory = round(excitatory_fraction * num_neurons)
     if not 0 < num_excitatory < num_neurons:
         raise ConstraintError(
-            "at least one neuron of each sign must hold, but excitatory_fraction = "
-            f"{excitatory_fraction} of {num_neurons} neurons gives {num_excitatory} excitatory "
-            "ones; use more neurons or a less extreme fraction"
+            f"at least one neuron of each sign must be there, but {num_excitatory} of "
+            f"{num_neurons} are excitatory; use more neurons or a less extreme excitatory_fraction"
         )
     signs = torch.ones(num_neurons)
     signs[num_excitatory:] = -1

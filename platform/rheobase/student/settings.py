@@ -86,6 +86,11 @@ class StudentSettings(Settings):
         return self.neuron in ("lif", "izhikevich")
 
     @property
+    def num_excitatory(self) -> int:
+        """Excitatory neurons; the others inhibit."""
+        return round(self.excitatory_fraction * self.num_neurons)
+
+    @property
     def num_steps(self) -> int:
         """Optimiser steps it takes; the linear readout has nothing to train."""
         return 0 if self.neuron == "linear" else self.steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from rheobase.core.errors import DataError
 from rheobase.shards.timeline import Timeline
@@ -11,8 +12,19 @@ from rheobase.study.search_settings import Choice
 from rheobase.study.spec import StudySpec
 
 
+def searched(spec: StudySpec, setting: str) -> list[Any]:
+    """Return the study's own value of a setting, and its choices or the ends of its range."""
+    axis = spec.search.space.get(f"student.{setting}")
+    values = [getattr(spec.student, setting)]
+    if isinstance(axis, Choice):
+        values += axis.choices
+    elif axis is not None:
+        values += [math.ceil(axis.low), math.floor(axis.high)]
+    return values
+
+
 def drawn(spec: StudySpec, setting: str) -> list[int]:
-    """Return the study's own value of an integer setting, the ends of its range, and the arms'.
+    """Return what the study and its arms may set an integer setting to, ranges by their ends.
 
     Examples
     --------
@@ -23,14 +35,8 @@ def drawn(spec: StudySpec, setting: str) -> list[int]:
     [128, 18, 300]
     """
     path = f"student.{setting}"
-    values = [getattr(spec.student, setting)]
-    axis = spec.search.space.get(path)
-    if isinstance(axis, Choice):
-        values += axis.choices
-    elif axis is not None:
-        values += [math.ceil(axis.low), math.floor(axis.high)]
-    values += [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
-    return [int(value) for value in values]
+    of_arms = [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
+    return [int(value) for value in searched(spec, setting) + of_arms]
 
 
 def refuse_too_few_bins(

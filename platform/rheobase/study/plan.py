@@ -16,7 +16,7 @@ from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.study.ablation import arms_of
-from rheobase.study.enough import drawn, refuse_too_few_bins
+from rheobase.study.enough import drawn, refuse_too_few_bins, searched
 from rheobase.study.sizes import SessionSize, sizes_of
 from rheobase.study.spec import StudySpec, dump_study
 from rheobase.study.statistics import least_p
@@ -42,6 +42,8 @@ FLOP_PER_S = 60e9
 """Of the matrix products of packed students on one core."""
 STUDENT_S_PER_BIN = 3e-6
 """CPU seconds of a student's training step for a bin of its batch, matrix products apart."""
+NEURON_S_PER_BIN = {"lif": 0.0, "izhikevich": 0.11e-6, "gru": 0.17e-6}
+"""What a bin costs more for each neuron."""
 SCORE_S_PER_BIN = 30e-6
 """CPU seconds to simulate and measure a replicate, untrained twin and nulls included."""
 
@@ -261,13 +263,29 @@ def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
 
 
 def _training_hours(num_units: int, spec: StudySpec) -> float:
-    """Return the hours of training all students of one session, each as large as any may be."""
-    num_windows = max(drawn(spec, "steps")) * max(drawn(spec, "batch_windows"))
-    bins = num_windows * spec.data.window_ms / spec.data.bin_ms
+    """Return the hours of training all students of one session."""
+    arms, num_seeds = arms_of(spec).values(), len(spec.seeds.report)
+    num_own = num_replicates(spec) - len(arms) * num_seeds
+    of_arms = sum(_training_seconds(num_units, spec, overrides) for overrides in arms)
+    return (num_own * _training_seconds(num_units, spec, {}) + num_seeds * of_arms) / 3600
+
+
+def _training_seconds(num_units: int, spec: StudySpec, overrides: Mapping[str, Any]) -> float:
+    """Return the seconds of training a student of an arm, as large as it may be."""
+
+    def values(setting: str) -> list[Any]:
+        path = f"student.{setting}"
+        return [overrides[path]] if path in overrides else searched(spec, setting)
+
+    neurons: int = max(values("num_neurons"))
+    num_windows: int = max(values("steps")) * max(values("batch_windows"))
     # Forward and the weights' gradient for the input; for the recurrence the state's too.
-    neurons = max(drawn(spec, "num_neurons"))
     flop = 4 * num_units * neurons + 6 * neurons**2
-    return num_replicates(spec) * bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN) / 3600
+    kinds = [NEURON_S_PER_BIN[kind] for kind in values("neuron") if kind in NEURON_S_PER_BIN]
+    if not kinds:
+        return 0.0  # a linear readout is not trained
+    bins = num_windows * spec.data.window_ms / spec.data.bin_ms
+    return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(kinds))
 
 
 def _student_hours(row: SessionEstimate, spec: StudySpec) -> float:
