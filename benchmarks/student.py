@@ -39,6 +39,7 @@ from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based import surrogate as jelly_surrogate
 
 from rheobase.student.inputs import Windows, session_of
+from rheobase.student.memory import keep_freed_memory
 from rheobase.student.network import Replicate, Students, activity_of
 from rheobase.student.settings import StudentSettings
 
@@ -336,6 +337,7 @@ def main() -> None:
     asking.add_argument("--peak", type=int, default=0, metavar="R")
     asked = asking.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in a trial, and for all of them
     if asked.peak:
         print_peak(asked.peak, SETTINGS.num_neurons)
         return

@@ -29,8 +29,9 @@ def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
 ):
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
     paths, _ = stored
-    # Few steps: rounding that differs between the two grows with every further one.
-    short = {"steps": 20, "batch_windows": 512}
+    # Twenty steps for the two sessions: rounding grows with each, to 6e-6 after forty, and a
+    # process's sums differ with where its arrays lie.
+    short = {"steps": 10, "batch_windows": 512}
     spec = with_teacher(tiny, workers=2, sigreg_weight=0.5, encoder="mlp", **short)
     folder = pretrain(spec, paths, Silent())
     assert capfd.readouterr().out == ""
@@ -40,7 +41,7 @@ def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
     found = read_latents(folder)
     for shard in shards:
         latents = found.by_session[shard.session_id]
-        assert np.abs(latents - encode(start, shard)).max() > 0.1
+        assert np.abs(latents - encode(start, shard)).max() > 1
         # Of a standard deviation of about one; float32 keeps six digits of the largest.
         np.testing.assert_allclose(latents, encode(alone, shard), rtol=1e-5, atol=1e-5)
         state = torch.load(folder / "teacher.pt", weights_only=True)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+from contextlib import suppress
 from itertools import pairwise
 
 from rheobase.student.settings import StudentSettings
@@ -13,14 +15,28 @@ from rheobase.student.settings import StudentSettings
 # the other half. Fixed, for what is free at one moment is shared by workers that start together.
 MEMORY_BYTES = 1 << 30
 FLOAT_BYTES = 4
-MOST_ON_CPU = (
-    8  # of 128 neurons; 16 take a third longer each: their arrays are mapped anew each step
-)
 # Arrays of T x B x M that live at the peak of a step, the backward pass of the dynamics: currents,
 # potentials, spikes, gate, adjoint, gradients, features, and copies in another order of axes.
 NUM_ACTIVITY = 12
 NUM_INPUT = 3  # arrays of T x B x N: rows of counts, as floats, transposed
 NUM_WEIGHTS = 6  # weights, gradients, two moments, what they change by, a copy at a report
+
+# From malloc.h: what is freed at the heap's end goes back to the system above the first, and what
+# is larger than the second at once; the third is how many heaps threads share.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what a step frees for the next one, where it is glibc.
+
+    Otherwise the system maps and clears a step's large arrays anew each time, which takes a tenth
+    of the time of sixteen packed networks of 128 neurons.
+    """
+    with suppress(AttributeError, OSError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(M_TRIM_THRESHOLD, MEMORY_BYTES)
+        set_option(M_MMAP_THRESHOLD, MEMORY_BYTES)
+        set_option(M_ARENA_MAX, 1)
 
 
 def step_bytes(settings: StudentSettings, num_units: int, num_bins: int) -> int:

@@ -26,7 +26,7 @@ from rheobase.student.fit import (
     report_steps,
     restored,
 )
-from rheobase.student.memory import MOST_ON_CPU, chunks, step_bytes
+from rheobase.student.memory import chunks, step_bytes
 from rheobase.student.network import Replicate
 from rheobase.student.settings import StudentSettings
 from rheobase.study.probe import Probe, worst
@@ -116,10 +116,7 @@ class SessionTraining:
         self._steps_before = index * settings.num_steps
         self._on_progress = on_progress
         each = step_bytes(settings, data.counts.shape[1], data.num_bins)
-        most = memory_bytes // each
-        if not torch.cuda.is_available():
-            most = min(most, MOST_ON_CPU)
-        self._most_replicates = max(1, most)
+        self._most_replicates = max(1, memory_bytes // each)
         self._keep_again_s = 0.0
         is_heard = on_progress is not None or any(trial.request.rungs for trial in trials)
         self._probe: Probe | None = None

@@ -20,7 +20,7 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
-from rheobase.student.memory import MEMORY_BYTES
+from rheobase.student.memory import MEMORY_BYTES, keep_freed_memory
 from rheobase.student.settings import StudentSettings, population_key
 from rheobase.study.measure import TrialFailed, Yardstick, measure_students
 from rheobase.study.population import (
@@ -82,7 +82,6 @@ def run_population(
     fails or stops leaves, and the others go on. One that was interrupted goes on from the
     checkpoint in its folder, with whichever trials it is packed this time.
     """
-    torch.set_num_threads(1)
     folders = {request.trial_id: run / "trials" / request.trial_id for request in requests}
     return _outcomes(requests, folders, spec, shards, latents, on_progress, memory_bytes)
 
@@ -123,7 +122,6 @@ def run_trial(
         if on_progress:
             on_progress(step, values)
 
-    torch.set_num_threads(1)
     trial_id = request.trial_id
     folders = {trial_id: folder}
     heard = report if on_progress else None
@@ -142,6 +140,8 @@ def _outcomes(
     on_progress: OnPopulationProgress | None,
     memory_bytes: int,
 ) -> dict[str, Outcome]:
+    torch.set_num_threads(1)
+    keep_freed_memory()
     populations: dict[str, list[Trial]] = defaultdict(list)
     trials = []
     for request in requests:
