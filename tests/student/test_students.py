@@ -237,6 +237,13 @@ def test_time_constants_change_only_where_they_are_learned(session):
     assert len(set(learned.log_tau[0].tolist())) == 20
 
 
+@pytest.mark.parametrize("neuron", ["gru", "izhikevich"])
+def test_a_neuron_without_a_membrane_time_constant_learns_none(session, neuron):
+    own = SETTINGS.model_copy(update={"neuron": neuron})
+    learning = own.model_copy(update={"learn_tau": True})
+    assert_same(*(trained(session, [Replicate(0, settings)]) for settings in (own, learning)))
+
+
 @pytest.mark.parametrize("kind", ["linear", "no steps"])
 def test_a_network_without_training_is_the_one_it_began_as(session, kind):
     change = {"neuron": "linear"} if kind == "linear" else {"steps": 0}

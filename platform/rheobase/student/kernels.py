@@ -26,7 +26,6 @@ Loops = Callable[..., None]
 compiled: Callable[[Loops], Loops] = njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
 )
-BLOCK = 128  # columns of a weight matrix that are visited together: all its rows fit a cache
 PEAK_MV, REST_MV, LEAST_MV, CHARGE = 30.0, -65.0, -90.0, 140.0  # of Izhikevich neurons
 FAST_SIGMOID, ATAN, STRAIGHT_THROUGH, TRIANGULAR = range(4)  # in the order of SURROGATES
 
@@ -84,14 +83,9 @@ def lif_forward(
                 for m in range(neurons):
                     into[m] += bias[r, m]
             sent[:] = 0
-            for first in range(0, neurons, BLOCK):
-                last = min(first + BLOCK, neurons)
-                for b in range(num_windows):
-                    into = sent[b, first:last]
-                    for k in range(ends[r, place + b], ends[r, place + b + 1]):
-                        given = weights[fired[r, k], first:last]
-                        for m in range(last - first):
-                            into[m] += given[m]
+            for b in range(num_windows):
+                last = place + b
+                add_listed(weights, fired[r, ends[r, last] : ends[r, last + 1]], sent[b])
             for b in range(num_windows):
                 now, far, held = spikes[r, t, b], distance[r, t, b], potential[b]
                 last_spikes, current, more = before[b], fed[b], sent[b]
@@ -124,6 +118,37 @@ def lif_forward(
                     fired[r, found] = m
                     found += now[m] > 0
                 ends[r, after + b + 1] = found
+
+
+@compiled
+def add_listed(weights: Array, chosen: Array, into: Array) -> None:
+    """Add the `chosen` rows (K,) of weights (M, M) to `into` (M,), in their order, four a visit."""
+    in_fours = len(chosen) // 4 * 4
+    for k in range(0, in_fours, 4):
+        one, two = weights[chosen[k]], weights[chosen[k + 1]]
+        three, four = weights[chosen[k + 2]], weights[chosen[k + 3]]
+        for m in range(len(into)):
+            into[m] = into[m] + one[m] + two[m] + three[m] + four[m]
+    for k in range(in_fours, len(chosen)):
+        one = weights[chosen[k]]
+        for m in range(len(into)):
+            into[m] += one[m]
+
+
+@compiled
+def turn(values: Array, turned: Array) -> None:
+    """Fill `turned` with the transpose of `values`, of which the last axis is the longer one."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            turned[j, i] = values[i, j]
+
+
+@compiled
+def turn_back(turned: Array, values: Array) -> None:
+    """Undo `turn`."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            values[i, j] = turned[j, i]
 
 
 @compiled
@@ -179,22 +204,26 @@ def lif_backward(
     one = kind(1)
     shape = (num_windows, neurons)
     open_, felt = np.empty(neurons, distance.dtype), np.empty(shape, distance.dtype)
-    through = np.empty((num_bins, *shape), distance.dtype)
+    through = np.empty(shape, distance.dtype)
+    # In this order the product takes BLAS two thirds of the time of the other; and in one place,
+    # for how it sums may depend on it.
+    weights = np.empty((neurons, neurons), distance.dtype)
+    later, sent = np.empty(shape[::-1], distance.dtype), np.empty(shape[::-1], distance.dtype)
     for r in range(num_replicates):
         alpha, _, gain, rho = constants[r]
         is_plain = alpha == 0 and gain == 0
-        backwards = np.ascontiguousarray(recurrent[r].T)
+        weights[:] = recurrent[r]
         on_potential, on_adapted = np.zeros(shape, distance.dtype), np.zeros(shape, distance.dtype)
-        decay, k = beta[r], slope[r]
+        decay = beta[r]
+        through[:] = 0
         for t in range(num_bins - 1, -1, -1):
-            if t < num_bins - 1:
-                np.dot(through[t + 1], backwards, out=felt)
-            else:
-                felt[:] = 0
+            turn(through, later)
+            np.dot(weights, later, out=sent)
+            turn_back(sent, felt)
             for b in range(num_windows):
-                fill_gate(distance[r, t, b], surrogate, k, open_)
+                fill_gate(distance[r, t, b], surrogate, slope[r], open_)
                 given, on_spike, on_u = grad_spikes[r, t, b], felt[b], on_potential[b]
-                out = through[t, b]
+                out = through[b]  # until it is filled, that of the bin after
                 if is_plain:
                     for m in range(neurons):
                         on_u[m] = decay[m] * on_u[m] + open_[m] * (given[m] + on_spike[m])
@@ -205,31 +234,21 @@ def lif_backward(
                         pulled = open_[m] * (given[m] + on_spike[m] + (one - rho) * on_a[m])
                         on_u[m] = decay[m] * on_u[m] + pulled
                         on_a[m] = rho * on_a[m] - gain * pulled
-                        out[m] = on_u[m]
-                    if t < num_bins - 1:
-                        after = through[t + 1, b]
-                        for m in range(neurons):
-                            out[m] += alpha * after[m]
+                        out[m] = on_u[m] + alpha * out[m]
                 if potentials.size > 0 and t > 0:
                     for m in range(neurons):
                         grad_beta[r, m] += on_u[m] * potentials[r, t - 1, b, m]
                 for m in range(neurons):
                     grad_bias[r, m] += out[m]
-        for first in range(0, neurons, BLOCK):
-            last = min(first + BLOCK, neurons)
-            for t in range(num_bins):
-                for b in range(num_windows):
-                    out = through[t, b, first:last]
-                    row = starts[r, b] + t
-                    for k in range(row_ends[row], row_ends[row + 1]):
-                        into, often = grad_input[r, unit[k], first:last], kind(count[k])
-                        for m in range(last - first):
-                            into[m] += often * out[m]
-                    before = t * num_windows + b  # the place of these windows' last bin
-                    for k in range(ends[r, before], ends[r, before + 1]):
-                        into = grad_recurrent[r, fired[r, k], first:last]
-                        for m in range(last - first):
-                            into[m] += out[m]
+                row, place = starts[r, b] + t, t * num_windows + b  # that of the last bin's spikes
+                for k in range(row_ends[row], row_ends[row + 1]):
+                    into, often = grad_input[r, unit[k]], kind(count[k])
+                    for m in range(neurons):
+                        into[m] += often * out[m]
+                for k in range(ends[r, place], ends[r, place + 1]):
+                    into = grad_recurrent[r, fired[r, k]]
+                    for m in range(neurons):
+                        into[m] += out[m]
 
 
 @compiled
@@ -393,9 +412,10 @@ def izhikevich_backward(
     far, open_ = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
     path = np.empty((3, num_steps, neurons), spikes.dtype)
     sent, felt = np.zeros(shape, spikes.dtype), np.empty(shape, spikes.dtype)
-    later = np.empty(shape, spikes.dtype)  # one place: how BLAS sums may depend on it
+    weights = np.empty((neurons, neurons), spikes.dtype)  # as in `lif_backward`
+    later, given = np.empty(shape[::-1], spikes.dtype), np.empty(shape[::-1], spikes.dtype)
     for r in range(num_replicates):
-        backwards = np.ascontiguousarray(recurrent[r].T)
+        weights[:] = recurrent[r]
         a, b, k = kinds[r, 0], kinds[r, 1], slope[r]
         on_v, on_u = np.zeros(shape, spikes.dtype), np.zeros(shape, spikes.dtype)
         for t in range(num_bins - 1, -1, -1):
@@ -403,8 +423,9 @@ def izhikevich_backward(
             if t > 0:
                 add_rows(spikes[r, t - 1], recurrent[r], sent)
             if t < num_bins - 1:
-                later[:] = grad_currents[r, t + 1]
-                np.dot(later, backwards, out=felt)
+                turn(grad_currents[r, t + 1], later)
+                np.dot(weights, later, out=given)
+                turn_back(given, felt)
             else:
                 felt[:] = 0
             for w in range(num_windows):

@@ -58,7 +58,8 @@ class Students:
     def trainable(self, settings: StudentSettings) -> tuple[Tensor, ...]:
         """What an optimiser may change."""
         weights = self.input_weights, self.recurrent, self.bias
-        return (*weights, self.log_tau) if settings.learn_tau else weights
+        learns_tau = settings.learn_tau and settings.neuron == "lif"
+        return (*weights, self.log_tau) if learns_tau else weights
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the weights as NumPy arrays under their names."""
@@ -96,8 +97,7 @@ def initial_students(
     settings, num_units = replicates[0].settings, counts.shape[1]
     neurons = settings.num_neurons
     width = neurons * (NUM_GATES if settings.neuron == "gru" else 1)
-    fractions = [replicate.settings.excitatory_fraction for replicate in replicates]
-    signs = torch.stack([neuron_signs(neurons, fraction) for fraction in fractions])
+    signs = torch.stack([neuron_signs(neurons, r.settings.num_excitatory) for r in replicates])
     train = timeline.train
     mean = torch.from_numpy(counts[train].mean(axis=0, dtype=np.float64)).float()
     variance = torch.from_numpy(counts[train].var(axis=0, dtype=np.float64)).float()
