@@ -90,7 +90,7 @@ def workers_of(ray_folder):
     return [n for n, title in processes(is_ours).items() if b"TrainWorker" in title]
 
 
-def awaited(condition, seconds=100):
+def awaited(condition, seconds=300):
     by = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < by, "waited in vain"
