@@ -1,8 +1,12 @@
 import ctypes
+import os
 import subprocess
 import sys
 
 import pytest
+
+from rheobase.student.memory import step_bytes
+from rheobase.student.settings import StudentSettings
 
 FAULTS = """
 import resource, threading
@@ -36,3 +40,47 @@ def test_what_a_step_frees_is_not_mapped_anew_for_the_next(root):
         return int(done.stdout)
 
     assert faults("keep_freed_memory()") < 20 < faults("")
+
+
+STEP_OF_EIGHT = """
+import re
+from pathlib import Path
+import numpy as np
+import torch
+from rheobase.shards.timeline import Timeline
+from rheobase.student.fit import TrainingData, advance, begun
+from rheobase.student.network import Replicate
+from rheobase.student.settings import StudentSettings
+
+def peak_kb():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+torch.set_num_threads(1)
+draw, zeros = np.random.default_rng(0), np.zeros(3000, np.int32)
+line = Timeline("continuous", 10.0, np.arange(3000) / 100, zeros, np.zeros(3000, np.int8), zeros,
+                np.full(3000, ""), zeros, zeros)
+counts = draw.poisson(0.1, (3000, {units})).astype(np.uint8)
+data = TrainingData("s", counts, draw.standard_normal((3000, 8)).astype(np.float32), line, 1000.0)
+settings = StudentSettings(num_neurons={neurons}, batch_windows=16)
+start = begun([Replicate(seed, settings) for seed in range(8)], data)
+before = peak_kb()
+advance(start, data, 2)
+print(peak_kb() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
+@pytest.mark.parametrize(("units", "neurons"), [(120, 256), (200, 128)])
+def test_a_step_takes_the_memory_that_was_estimated(units, neurons, root):
+    code = STEP_OF_EIGHT.format(units=units, neurons=neurons)
+    path = {"PYTHONPATH": str(root / "platform")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    settings = StudentSettings(num_neurons=neurons, batch_windows=16)
+    estimate = 8 * step_bytes(settings, units, 100)
+    assert 0.7 < int(done.stdout) * 1024 / estimate < 1.2

@@ -218,7 +218,7 @@ def test_an_arm_is_counted_at_its_own_size_and_price():
     arm = {"arms": {"a": {"student.dale": False}}}
     every = estimate(study(PLANTED, student=own | {"num_neurons": 96}, ablation=arm))
     assert same < large < every.cpu_hours["student"]
-    assert found.memory_bytes == every.memory_bytes
+    assert (found.bytes, found.memory_bytes) == (every.bytes, every.memory_bytes)
     assert hours(neuron="gru")[0] > hours(neuron="izhikevich")[0] > same
 
 

@@ -142,7 +142,7 @@ def test_a_trial_that_fails_alone_says_why(inputs, tmp_path):
 def test_settings_that_leave_no_inhibitory_neuron_fail_their_own_trial(inputs, alone, tmp_path):
     odd = request("odd", excitatory_fraction=0.99)
     found = run_population([odd, REQUESTS[2]], *inputs, tmp_path)
-    assert "but 12 of 12 are excitatory" in found["odd"]
+    assert "excitatory_fraction = 0.99 of 12 neurons" in found["odd"]
     assert numbers(found["tight"]) == numbers(alone["tight"][0])
 
 

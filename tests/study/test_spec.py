@@ -71,8 +71,8 @@ def test_a_study_survives_being_written_and_read():
         ),
         (
             {"student": {"num_neurons": 20, "excitatory_fraction": 0.99}},
-            "[student]: at least one neuron of each sign must be there, but excitatory_fraction = "
-            "0.99 of num_neurons = 20 makes 20 excitatory; use more neurons",
+            "[student]: at least one neuron of each sign must hold, but excitatory_fraction = 0.99 "
+            "of 20 neurons gives 20 excitatory ones; use more neurons",
         ),
         (
             {"search": {"space": {"student.excitatory_fraction": {"low": 0.001, "high": 0.8}}}},
@@ -80,7 +80,7 @@ def test_a_study_survives_being_written_and_read():
         ),
         (
             {"ablation": {"arms": {"pair": {"student.num_neurons": 2}}}},
-            "[ablation.arms.pair]: at least one neuron of each sign must be there",
+            "[ablation.arms.pair]: at least one neuron of each sign must hold",
         ),
         ({"search": {"space": {"student.steps": {"low": 2, "high": 1}}}}, "low < high must hold"),
         ({"seeds": {"select": [1], "report": [1]}}, "must all differ"),

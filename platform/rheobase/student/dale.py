@@ -8,23 +8,21 @@ import torch
 from torch import Tensor
 
 from rheobase.core.errors import ConstraintError
+from rheobase.student.settings import StudentSettings
 
 
-def neuron_signs(num_neurons: int, num_excitatory: int) -> Tensor:
+def neuron_signs(settings: StudentSettings) -> Tensor:
     """Return +1 for excitatory and -1 for inhibitory neurons, (M,), excitatory first.
 
     Raises
     ------
     ConstraintError
-        There is no neuron of one kind.
+        The fraction leaves no neuron of one kind.
     """
-    if not 0 < num_excitatory < num_neurons:
-        raise ConstraintError(
-            f"at least one neuron of each sign must be there, but {num_excitatory} of "
-            f"{num_neurons} are excitatory; use more neurons or a less extreme excitatory_fraction"
-        )
-    signs = torch.ones(num_neurons)
-    signs[num_excitatory:] = -1
+    if settings.one_sign:
+        raise ConstraintError(settings.one_sign)
+    signs = torch.ones(settings.num_neurons)
+    signs[settings.num_excitatory :] = -1
     return signs
 
 

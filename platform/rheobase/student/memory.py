@@ -15,8 +15,8 @@ from rheobase.student.settings import StudentSettings
 # the other half. Fixed, for what is free at one moment is shared by workers that start together.
 MEMORY_BYTES = 1 << 30
 FLOAT_BYTES = 4
-# Arrays of T x B x M that live at the peak of a step, the backward pass of the dynamics: currents,
-# potentials, spikes, gate, adjoint, gradients, features, and copies in another order of axes.
+# Arrays of T x B x M that live at the peak of a step, the backward pass of the dynamics: spikes,
+# distances, potentials, features, gradients, and copies in another order of axes.
 NUM_ACTIVITY = 12
 NUM_INPUT = 3  # arrays of T x B x N: rows of counts, as floats, transposed
 NUM_WEIGHTS = 6  # weights, gradients, two moments, what they change by, a copy at a report

@@ -97,7 +97,7 @@ def initial_students(
     settings, num_units = replicates[0].settings, counts.shape[1]
     neurons = settings.num_neurons
     width = neurons * (NUM_GATES if settings.neuron == "gru" else 1)
-    signs = torch.stack([neuron_signs(neurons, r.settings.num_excitatory) for r in replicates])
+    signs = torch.stack([neuron_signs(settings) for _, settings in replicates])
     train = timeline.train
     mean = torch.from_numpy(counts[train].mean(axis=0, dtype=np.float64)).float()
     variance = torch.from_numpy(counts[train].var(axis=0, dtype=np.float64)).float()

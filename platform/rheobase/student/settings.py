@@ -91,6 +91,17 @@ class StudentSettings(Settings):
         return round(self.excitatory_fraction * self.num_neurons)
 
     @property
+    def one_sign(self) -> str:
+        """Why the neurons would all be of one sign; empty where they are not."""
+        if 0 < self.num_excitatory < self.num_neurons:
+            return ""
+        return (
+            "at least one neuron of each sign must hold, but excitatory_fraction = "
+            f"{self.excitatory_fraction} of {self.num_neurons} neurons gives {self.num_excitatory} "
+            "excitatory ones; use more neurons or a less extreme fraction"
+        )
+
+    @property
     def num_steps(self) -> int:
         """Optimiser steps it takes; the linear readout has nothing to train."""
         return 0 if self.neuron == "linear" else self.steps

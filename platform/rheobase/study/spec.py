@@ -161,7 +161,8 @@ class StudySpec(Settings):
                     f"[ablation]: baselines must change the student, but '{word}' is the study's "
                     f"own: {path} is {_own(self.student, path)!r} already; leave it out."
                 )
-        problems += self._one_kind("student", self.student)
+        if self.student.one_sign:
+            problems.append(f"[student]: {self.student.one_sign}.")
         problems += self._forgetful("student", self.student)
         longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:
@@ -249,21 +250,12 @@ class StudySpec(Settings):
         except StudyError as error:
             return [f"[{where}]: {error}"]
         problems = []
-        if overrides.keys() & {"student.num_neurons", "student.excitatory_fraction"}:
-            problems += self._one_kind(where, student)
+        counted = overrides.keys() & {"student.num_neurons", "student.excitatory_fraction"}
+        if counted and student.one_sign:
+            problems.append(f"[{where}]: {student.one_sign}.")
         if overrides.keys() & {"student.tau_mem_ms", "student.tau_syn_ms", "student.neuron"}:
             problems += self._forgetful(where, student)
         return problems
-
-    def _one_kind(self, where: str, student: StudentSettings) -> list[str]:
-        """Return why a spiking student would have neurons of one sign alone."""
-        if not student.is_spiking or 0 < student.num_excitatory < student.num_neurons:
-            return []
-        return [
-            f"[{where}]: at least one neuron of each sign must be there, but excitatory_fraction = "
-            f"{student.excitatory_fraction:g} of num_neurons = {student.num_neurons} makes "
-            f"{student.num_excitatory} excitatory; use more neurons or a less extreme fraction."
-        ]
 
     def _forgetful(self, where: str, student: StudentSettings) -> list[str]:
         """Return why windows are too short for a student that begins each of them at rest.
