@@ -25,9 +25,9 @@ from scipy.sparse import csr_array
 from vbn import write_session
 
 from rheobase.core.seeds import generator
-from rheobase.sessions.session import Intervals, Presentations, Session, Units
+from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
 from rheobase.shards.binning import bin_starts, counts_of_units
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 
@@ -218,7 +218,7 @@ def binning(rounds: int) -> None:
         )
 
 
-def as_csr(counts: Counts) -> csr_array:
+def as_csr(counts: SparseCounts) -> csr_array:
     """Return our counts as scipy's (T, N) matrix, to compare them."""
     lengths = [np.diff(chunk.offsets) for chunk in counts.chunks]
     return csr_array(

@@ -29,7 +29,7 @@ from rheobase.core.seeds import generator
 from rheobase.distributed.cluster import ray_session
 from rheobase.distributed.ingest import bin_sessions
 from rheobase.distributed.reader import MIXED_SESSIONS, read_windows, window_references
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import NONE, TRAIN, Segment, Shard
 from rheobase.shards.store import write_shard
@@ -67,7 +67,7 @@ def shard_of(name: str, dense: np.ndarray[Any, Any]) -> Shard:
     num_bins, num_units = dense.shape
     none = np.full(num_bins, NONE, np.int32)
     split, group = np.full(num_bins, TRAIN, np.int8), np.zeros(num_bins, np.int32)
-    segment = Segment(Counts.of_dense(dense), 0.0, "", split, group, none, none)
+    segment = Segment(SparseCounts.of_dense(dense), 0.0, "", split, group, none, none)
     no = np.zeros(0, bool)
     return Shard(
         name,

@@ -25,8 +25,8 @@ from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
-from rheobase.study.plan import Estimate, estimate
-from rheobase.study.spec import StudySpec, dump_study, parse_study
+from rheobase.study.file.spec import StudySpec, dump_study, parse_study
+from rheobase.study.planning.estimate import Estimate, estimate
 
 SMALL = {
     "name": "small",
@@ -66,8 +66,8 @@ def teacher(spec: StudySpec, folder: Path) -> None:
 def student(spec: StudySpec, folder: Path) -> None:
     from rheobase.report.tensorboard import TensorBoardLog
     from rheobase.shards.latents import read_latents
-    from rheobase.study.ledger import Ledger
-    from rheobase.study.schedule import Bookkeeper, run_here
+    from rheobase.study.records.ledger import Ledger
+    from rheobase.study.search.schedule import Bookkeeper, run_here
 
     shard, run = read_shard(shard_below(folder)), folder / "run"
     run.mkdir()

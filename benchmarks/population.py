@@ -42,10 +42,10 @@ from rheobase.student.inputs import Windows
 from rheobase.student.lif import Cells
 from rheobase.student.network import Replicate, simulate_session
 from rheobase.student.settings import StudentSettings
-from rheobase.study.probe import Probe, worst
-from rheobase.study.result import TrialRequest, TrialResult
-from rheobase.study.spec import StudySpec, load_study, override_student
-from rheobase.study.trial import run_population
+from rheobase.study.file.spec import StudySpec, load_study, override_student
+from rheobase.study.records.result import TrialRequest, TrialResult
+from rheobase.study.trial.interim import InterimMeasure, worst
+from rheobase.study.trial.run import run_population
 from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
 
@@ -172,7 +172,7 @@ def reports(folder: Path, num: int) -> None:
     target = np.array(latents.by_session[session])
     data = TrainingData(session, stacked_counts(shard), target, timeline, spec.data.window_ms)
     pack = [Replicate(0, settings) for settings in configurations(spec, num)]
-    probe = Probe(data, spec, spec.student)
+    probe = InterimMeasure(data, spec, spec.student)
     training, seen, training_s, probe_s = begun(pack, data), [], 0.0, 0.0
     steps = report_steps(spec.student.steps)
     for step in steps:

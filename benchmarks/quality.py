@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rheobase.sessions.profile import isi_histograms
-from rheobase.sessions.quality import check_session
-from rheobase.sessions.session import Intervals, Presentations, Session, Units
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.quality.profile import isi_histograms
+from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
 
 NUM_UNITS, NUM_SPIKES, DURATION_S = 2_000, 20_000_000, 9_400.0
 NUM_FLASHES, STRIDE_S = 4_800, 0.75

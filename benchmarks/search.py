@@ -33,15 +33,15 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import Latents, read_latents, write_latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.store import read_shard, write_shard
-from rheobase.study import measure
-from rheobase.study.ledger import Ledger
-from rheobase.study.rank import rank_study
-from rheobase.study.result import TrialRecord, TrialRequest, TrialResult
-from rheobase.study.schedule import Bookkeeper, run_here
-from rheobase.study.search_settings import SearchSettings, StopSettings
-from rheobase.study.space import Space
-from rheobase.study.spec import StudySpec, override_student, parse_study
-from rheobase.study.trial import run_trial
+from rheobase.study.file.search_settings import SearchSettings, StopSettings
+from rheobase.study.file.spec import StudySpec, override_student, parse_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.result import TrialRecord, TrialRequest, TrialResult
+from rheobase.study.search.schedule import Bookkeeper, run_here
+from rheobase.study.search.space import Space
+from rheobase.study.trial import measure
+from rheobase.study.trial.run import run_trial
 from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
 

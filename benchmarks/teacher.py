@@ -21,7 +21,7 @@ import torch
 from rheobase.measures.probes import ridge_r2
 from rheobase.measures.shares import clock_share, effective_rank
 from rheobase.sessions.load import load_session
-from rheobase.sessions.planted import simulate
+from rheobase.sessions.planted.simulate import simulate
 from rheobase.shards.binning import make_shard
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.settings import DataSettings

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rheobase.sessions.load import load_session
-from rheobase.sessions.selection import select_units
+from rheobase.sessions.quality.selection import select_units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import Shard

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from rheobase.sessions.events import EventSettings
+from rheobase.sessions.readers.events import EventSettings
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
-from rheobase.study.search_settings import Choice, Range, SearchSettings, StopSettings
-from rheobase.study.spec import (
+from rheobase.study.file.search_settings import Choice, Range, SearchSettings, StopSettings
+from rheobase.study.file.spec import (
     AblationSettings,
     Require,
     ResourceSettings,

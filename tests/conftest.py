@@ -11,8 +11,9 @@ from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import read_latents, write_latents
 from rheobase.shards.store import write_shard
-from rheobase.study.ledger import Ledger
-from rheobase.study.result import (
+from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.result import (
     Null,
     RateSummary,
     ReplicateResult,
@@ -20,8 +21,7 @@ from rheobase.study.result import (
     TrialRequest,
     TrialResult,
 )
-from rheobase.study.schedule import Bookkeeper, run_here
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.search.schedule import Bookkeeper, run_here
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.fit import fit_teacher

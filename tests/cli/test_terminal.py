@@ -5,7 +5,7 @@ from rich.console import Console
 
 from rheobase.cli import terminal
 from rheobase.cli.terminal import Terminal
-from rheobase.study.listener import Silent
+from rheobase.study.records.listener import Silent
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from scipy.signal import lfilter
 from rheobase.core.artifacts import whole_folder
 from rheobase.core.digest import digest
 from rheobase.distributed.cluster import ray_session
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import write_latents
 from rheobase.shards.shard import GAP, Segment, Shard
 from rheobase.shards.store import write_shard
-from rheobase.study.spec import parse_study
+from rheobase.study.file.spec import parse_study
 
 
 def _planted():
@@ -26,7 +26,7 @@ def _planted():
         split[border - 50 : border + 50] = GAP
     none = np.full(bins, -1, np.int32)
     segment = Segment(
-        Counts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
+        SparseCounts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
         0.0,
         "",
         split,

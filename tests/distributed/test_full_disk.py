@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rheobase.core.artifacts import write_json
-from rheobase.study.ledger import Ledger
-from rheobase.study.spec import dump_study
+from rheobase.study.file.spec import dump_study
+from rheobase.study.records.ledger import Ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KILLABLE = Path(__file__).with_name("killable.py")

@@ -3,11 +3,11 @@ import json
 import pytest
 
 from rheobase.distributed.search import Generations
-from rheobase.study.ledger import Ledger
-from rheobase.study.listener import Silent
-from rheobase.study.result import TrialRequest, TrialStopped
-from rheobase.study.schedule import Bookkeeper, packs
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.listener import Silent
+from rheobase.study.records.result import TrialRequest, TrialStopped
+from rheobase.study.search.schedule import Bookkeeper, packs
 
 FINISHED = "FINISHED"
 

@@ -3,7 +3,7 @@ import pytest
 from rheobase.core.errors import SessionError
 from rheobase.distributed.ingest import ingest
 from rheobase.shards.store import read_shard
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.file.spec import dump_study, parse_study
 
 pytestmark = pytest.mark.cluster
 

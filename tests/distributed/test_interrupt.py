@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rheobase.study.ledger import Ledger
+from rheobase.study.records.ledger import Ledger
 
 STUDY = """
 name = "long"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rheobase.core.artifacts import write_json
-from rheobase.study.ledger import Ledger
-from rheobase.study.rank import rank_study
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.records.ledger import Ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KILLABLE = Path(__file__).with_name("killable.py")

@@ -8,7 +8,7 @@ import torch
 
 from rheobase.core.errors import DataError
 from rheobase.distributed.reader import MIXED_SESSIONS, read_windows, window_references
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import TEST, TRAIN, Segment, Shard
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
@@ -24,7 +24,7 @@ def paths(tmp_path_factory):
     found = []
     for number in range(MIXED_SESSIONS + 2):
         bins, units = 7000, 3 + number
-        counts = Counts.of_dense(draw.poisson(0.1, (bins, units)).astype(np.uint8))
+        counts = SparseCounts.of_dense(draw.poisson(0.1, (bins, units)).astype(np.uint8))
         split = np.where(np.arange(bins) < 5000 + 300 * (number % 3), TRAIN, TEST).astype(np.int8)
         none = np.full(bins, -1, np.int32)
         segment = Segment(counts, 0.0, "", split, none, none, none)

@@ -14,10 +14,10 @@ from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.run import run_study
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
-from rheobase.study.ledger import Ledger
-from rheobase.study.listener import Silent
-from rheobase.study.schedule import Bookkeeper, next_requests, run_here
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.listener import Silent
+from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -95,8 +95,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from rheobase.distributed.run import run_study
-from rheobase.study.listener import Silent
-from rheobase.study.spec import StudySpec
+from rheobase.study.records.listener import Silent
+from rheobase.study.file.spec import StudySpec
 
 class Voice(Silent):
     def stage(self, name, detail):

@@ -12,10 +12,10 @@ from rheobase.core.errors import StudyError
 from rheobase.distributed.search import Inputs, search
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
-from rheobase.study.ledger import Ledger
-from rheobase.study.listener import Silent
-from rheobase.study.schedule import Bookkeeper, run_here
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.listener import Silent
+from rheobase.study.search.schedule import Bookkeeper, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -155,10 +155,10 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
     from pathlib import Path
     from rheobase.distributed.cluster import ray_session
     from rheobase.distributed.search import Inputs, search
-    from rheobase.study.ledger import Ledger
-    from rheobase.study.listener import Silent
-    from rheobase.study.schedule import Bookkeeper
-    from rheobase.study.spec import StudySpec
+    from rheobase.study.records.ledger import Ledger
+    from rheobase.study.records.listener import Silent
+    from rheobase.study.search.schedule import Bookkeeper
+    from rheobase.study.file.spec import StudySpec
 
     class Voice(Silent):
         def trial_progress(self, trial_id, step, values):

@@ -16,8 +16,8 @@ from rheobase.core.errors import DataError
 from rheobase.distributed.cluster import SESSION
 from rheobase.distributed.pretrain import pretrain, training_folder
 from rheobase.distributed.train import train_teacher
-from rheobase.study.listener import Silent
-from rheobase.study.spec import dump_study, parse_study
+from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.records.listener import Silent
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -1,6 +1,6 @@
 import re
 
-from rheobase.sessions.allen import FILTERS, SOURCES
+from rheobase.sessions.readers.allen import FILTERS, SOURCES
 
 
 def test_every_filter_value_and_variable_is_on_the_page(root):

@@ -1,8 +1,8 @@
 import re
 import tomllib
 
-from rheobase.sessions.events import EventSettings, parse_events
-from rheobase.sessions.selection import PRESETS
+from rheobase.sessions.quality.selection import PRESETS
+from rheobase.sessions.readers.events import EventSettings, parse_events
 from rheobase.shards.settings import DataSettings
 
 

@@ -12,7 +12,7 @@ from rheobase.distributed.cluster import ray_session
 from rheobase.distributed.ingest import ingest
 from rheobase.sessions.load import load_session, resolve_sessions
 from rheobase.shards.store import read_shard
-from rheobase.study.spec import parse_study
+from rheobase.study.file.spec import parse_study
 
 pytestmark = pytest.mark.exporter
 WILD, SST, VIP, ABNORMAL = 1043752325, 1044385384, 1047969464, 1051155866

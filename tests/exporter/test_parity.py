@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rheobase.sessions.load import load_session
-from rheobase.sessions.nwb import read_nwb
+from rheobase.sessions.readers.nwb import read_nwb
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 

@@ -7,8 +7,8 @@ import pytest
 from rheobase.cli.results import ranking_of
 from rheobase.core.errors import ArtifactError
 from rheobase.report.html import verdict, write_report
-from rheobase.study.ledger import Ledger
-from rheobase.study.rank import rank_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.records.ledger import Ledger
 
 
 class Page(HTMLParser):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from rheobase.report.quality import verdict, write_quality_index, write_quality_page
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.planted import simulate
-from rheobase.sessions.profile import isi_histograms, profile
-from rheobase.sessions.quality import check_session, tally_of
-from rheobase.sessions.session import TrialSession
+from rheobase.sessions.planted.simulate import simulate
+from rheobase.sessions.quality.checks import check_session, tally_of
+from rheobase.sessions.quality.profile import isi_histograms, profile
+from rheobase.sessions.readers.nwb import read_nwb
+from rheobase.sessions.records.session import TrialSession
 
 HOSTILE = "<script>alert('x')</script>"
 

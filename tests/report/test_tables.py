@@ -47,7 +47,7 @@ def test_eighty_columns_hold_every_trial_with_its_numbers(small_run):
 
 
 def test_a_failed_trial_shows_dashes_not_zeros(trial_of, spec_of):
-    from rheobase.study.rank import rank_study
+    from rheobase.study.ranking.rank import rank_study
 
     ranking = rank_study(spec_of, [trial_of(0, status="failed")])
     assert " - " in shown(ranking)

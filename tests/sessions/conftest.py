@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rheobase.sessions.planted import simulate
+from rheobase.sessions.planted.simulate import simulate
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.quality import check_session
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.readers.nwb import read_nwb
 
 
 def spikes(file):

@@ -9,10 +9,10 @@ import pytest
 from pynwb.epoch import TimeIntervals
 
 from rheobase.core.errors import SessionError, StudyError
-from rheobase.sessions.events import EventSettings, parse_events
 from rheobase.sessions.load import load_session
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.quality import check_session
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.readers.events import EventSettings, parse_events
+from rheobase.sessions.readers.nwb import read_nwb
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import read_shard

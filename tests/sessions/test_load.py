@@ -3,8 +3,8 @@ import pytest
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session, resolve_sessions
-from rheobase.sessions.quality import check_session
-from rheobase.sessions.selection import select_units
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.quality.selection import select_units
 
 SMALL = "synthetic:planted?seed=4&minutes=0.4&units=6"
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.manifest import check_file, read_hashes, require_allen_version
+from rheobase.sessions.quality.file_hashes import check_file, read_hashes, require_allen_version
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.npz import read_npz, write_npz
-from rheobase.sessions.quality import check_session
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.readers.npz import read_npz, write_npz
 
 
 def test_spikes_lie_unit_after_unit(npz):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.nwb import read_nwb
+from rheobase.sessions.readers.nwb import read_nwb
 
 
 def presentations_table(file: h5py.File) -> h5py.Group:

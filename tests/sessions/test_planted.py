@@ -4,9 +4,9 @@ import pynwb
 import pytest
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.planted import NAMES, simulate
-from rheobase.sessions.quality import check_session
+from rheobase.sessions.planted.simulate import NAMES, simulate
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.readers.nwb import read_nwb
 
 
 def test_the_same_arguments_write_the_same_bytes(tmp_path):

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rheobase.sessions.npz import read_npz
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.quality import check_session
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.readers.npz import read_npz
+from rheobase.sessions.readers.nwb import read_nwb
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.npz import read_npz
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.selection import PRESETS, judge_units, select_units
+from rheobase.sessions.quality.selection import PRESETS, judge_units, select_units
+from rheobase.sessions.readers.npz import read_npz
+from rheobase.sessions.readers.nwb import read_nwb
 
 
 @pytest.fixture(scope="module")

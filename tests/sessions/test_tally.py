@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rheobase.sessions.quality import check_session
-from rheobase.sessions.session import Intervals, Presentations, Session, Units
-from rheobase.sessions.tally import DUPLICATE_S, MAX_BINS, tally_spikes
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.quality.tally import DUPLICATE_S, MAX_BINS, tally_spikes
+from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
 
 TIMES = st.lists(st.floats(0, 500, allow_nan=False), max_size=40)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheobase.core.errors import ArtifactError, DataError
-from rheobase.sessions.session import Intervals, Presentations, Session, Units
+from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
 from rheobase.shards.binning import bin_starts, count_spikes, counts_of_units, make_shard, with_gaps
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import GAP, TEST, TRAIN

@@ -5,8 +5,8 @@ import pytest
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session
-from rheobase.sessions.planted import NAMES, simulate
-from rheobase.sessions.session import Intervals, Presentations, Session, Signal, Units
+from rheobase.sessions.planted.simulate import NAMES, simulate
+from rheobase.sessions.records.session import Intervals, Presentations, Session, Signal, Units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.covariates import HOLD_S, covariates_of, true_latents_of
 from rheobase.shards.ingest import bin_session

@@ -5,7 +5,7 @@ import pytest
 from rheobase.core.artifacts import MANIFEST
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.core.storage import filesystem_of, located
-from rheobase.sessions.npz import write_npz
+from rheobase.sessions.readers.npz import write_npz
 from rheobase.shards import ingest as module
 from rheobase.shards.binning import held_out_sessions
 from rheobase.shards.ingest import bin_session

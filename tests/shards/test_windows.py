@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheobase.core.errors import DataError
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import GAP, TEST, TRAIN, Segment, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.shards.windows import presentation_starts, window_counts, window_starts
@@ -20,7 +20,9 @@ def shard_of(splits):
         none = np.full(len(bins), -1, np.int32)
         dense = np.stack([bins % 256, bins // 256], axis=1).astype(np.uint8)
         split = np.array(labels, np.int8)
-        segments.append(Segment(Counts.of_dense(dense), 10.0 * first, "", split, none, none, none))
+        segments.append(
+            Segment(SparseCounts.of_dense(dense), 10.0 * first, "", split, none, none, none)
+        )
         first += len(bins)
     no, unit = np.zeros(0, bool), np.arange(2)
     return Shard(

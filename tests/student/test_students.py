@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import dale_violations
 from rheobase.student.distill import squared_canonical_correlation
-from rheobase.student.fit import TrainingData, advance, begun, joined, restored
+from rheobase.student.fit import TrainingData, advance, begun, packed, restored
 from rheobase.student.network import Replicate, initial_students, simulate_session
 from rheobase.student.rates import irregularity_penalty, rate_penalty
 from rheobase.student.readout import smoothed_counts
@@ -153,7 +153,7 @@ def test_a_replicate_that_leaves_changes_nothing_for_the_others(session):
     first = trained(session, pack, 3)
     left = advance(first.chosen([0, 2]), session, 6).training
     assert_same(left, whole.chosen([0, 2]))
-    late = joined([first.chosen([1]), trained(session, [Replicate(9, SETTINGS)], 3)])
+    late = packed([first.chosen([1]), trained(session, [Replicate(9, SETTINGS)], 3)])
     assert_same(advance(late, session, 6).training.chosen([0]), whole.chosen([1]))
 
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from rheobase.sessions.session import Intervals, Presentations, Session, Units
+from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import Latents
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.settings import StudentSettings
-from rheobase.study.result import TrialRequest
-from rheobase.study.spec import parse_study
+from rheobase.study.file.spec import parse_study
+from rheobase.study.records.result import TrialRequest
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from rheobase.teacher.baselines import (
     codes_of,
     factor_axes,
     first_components,
-    smoothed_counts,
+    smoothed_count_code,
 )
 from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
@@ -40,14 +40,14 @@ def test_factor_analysis_of_a_covariance_is_that_of_the_data():
 
 
 def test_components_are_those_of_scikit_learn_on_train(shard):
-    counts, train = smoothed_counts(shard), timeline_of(shard).train
+    counts, train = smoothed_count_code(shard), timeline_of(shard).train
     found = first_components(counts, train, 4)
     expected = PCA(4).fit(counts[train]).transform(counts)
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
 
 
 def test_a_baseline_never_sees_test(shard):
-    counts, line = smoothed_counts(shard), timeline_of(shard)
+    counts, line = smoothed_count_code(shard), timeline_of(shard)
     assert counts[line.train].std(axis=0) == pytest.approx(np.ones(12), abs=1e-4)
     changed = counts.copy()
     changed[line.test] *= 7

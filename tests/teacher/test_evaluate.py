@@ -8,8 +8,8 @@ import torch
 
 from rheobase.report.teacher import verdict
 from rheobase.sessions.load import load_session
-from rheobase.sessions.planted import NAMES
-from rheobase.sessions.selection import select_units
+from rheobase.sessions.planted.simulate import NAMES
+from rheobase.sessions.quality.selection import select_units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.teacher import evaluate as reports

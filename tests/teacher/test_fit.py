@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from rheobase.core.errors import DataError
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher import fit
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import ReadIn, Teacher
 from rheobase.teacher.features import future_counts
 from rheobase.teacher.fit import TrainingFailed, fit_teacher, start_teacher, trained
-from rheobase.teacher.moments import Moments
+from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 
 SETTINGS = TeacherSettings(latent_dim=3, steps=200, batch_windows=32, sigreg_slices=16)
@@ -22,7 +22,7 @@ def shard_of(counts):
     zeros = np.zeros(len(counts), np.int32)
     split = np.where(np.arange(len(counts)) < 3000, 0, 1).astype(np.int8)
     group = (np.arange(len(counts)) // 100).astype(np.int32)
-    segment = Segment(Counts.of_dense(counts), 0.0, "", split, group, zeros - 1, zeros - 1)
+    segment = Segment(SparseCounts.of_dense(counts), 0.0, "", split, group, zeros - 1, zeros - 1)
     no = np.zeros(0, bool)
     units = counts.shape[1]
     return Shard(
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_training(shard):
 
 
 def moments_of(inputs):
-    found = Moments(inputs.shape[1])
+    found = RunningMoments(inputs.shape[1])
     found.add(inputs)
     return found
 

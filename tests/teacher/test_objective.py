@@ -6,7 +6,7 @@ from rheobase.core.seeds import generator
 from rheobase.measures.probes import ridge_r2
 from rheobase.measures.shares import effective_rank
 from rheobase.sessions.load import load_session
-from rheobase.sessions.planted import simulate
+from rheobase.sessions.planted.simulate import simulate
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.timeline import timeline_of

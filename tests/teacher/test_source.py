@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher import source as sources
 from rheobase.teacher.features import filtered_counts, future_counts
@@ -22,7 +22,7 @@ def shard():
     for length in LENGTHS:
         group = ((first + np.arange(length)) // 50).astype(np.int32)
         none = np.full(length, -1, np.int32)
-        counts = Counts.of_dense(draw.poisson(0.2, (length, UNITS)).astype(np.uint8))
+        counts = SparseCounts.of_dense(draw.poisson(0.2, (length, UNITS)).astype(np.uint8))
         split = (group % 5 == 4).astype(np.int8)
         segments.append(Segment(counts, 0.0, "", split, group, none, none))
         first += length

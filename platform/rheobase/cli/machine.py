@@ -22,7 +22,7 @@ def doctor(as_json: Json = False) -> None:
     """
     from importlib.metadata import version
 
-    from rheobase.sessions.allen import exporter_python
+    from rheobase.sessions.readers.allen import exporter_python
 
     names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30

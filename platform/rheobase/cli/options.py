@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rheobase.study.spec import StudySpec, dump_study, load_study, parse_study
+from rheobase.study.file.spec import StudySpec, dump_study, load_study, parse_study
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
 Sessions = Annotated[

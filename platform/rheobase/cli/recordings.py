@@ -27,7 +27,7 @@ def simulate(
 
     Example: rheobase simulate planted.nwb --minutes 20 --units 200
     """
-    from rheobase.sessions.planted import simulate as write
+    from rheobase.sessions.planted.simulate import simulate as write
 
     write(out, seed=seed, minutes=minutes, num_units=units, nuisance=nuisance)
     if as_json:
@@ -52,11 +52,11 @@ def validate(
     Example: rheobase validate session.nwb --html quality
     """
     from rheobase.core.errors import SessionError
-    from rheobase.sessions.events import parse_events
     from rheobase.sessions.load import load_session, resolve_sessions
-    from rheobase.sessions.manifest import check_file, read_hashes
-    from rheobase.sessions.profile import profile
-    from rheobase.sessions.quality import check_session, tally_of
+    from rheobase.sessions.quality.checks import check_session, tally_of
+    from rheobase.sessions.quality.file_hashes import check_file, read_hashes
+    from rheobase.sessions.quality.profile import profile
+    from rheobase.sessions.readers.events import parse_events
 
     meaning = parse_events(events or [])
     hashes = read_hashes(manifest) if manifest else None
@@ -132,8 +132,8 @@ def bin_command(
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
     from rheobase.core.storage import Location, located
-    from rheobase.sessions.events import parse_events
     from rheobase.sessions.load import resolve_sessions
+    from rheobase.sessions.readers.events import parse_events
     from rheobase.shards.store import read_shard
 
     table = {

@@ -14,13 +14,13 @@ from rich.console import Console
 from rheobase.cli.options import Json, RunFolder
 from rheobase.cli.terminal import print_json
 from rheobase.core.errors import StudyError
-from rheobase.study.result import TrialRecord
-from rheobase.study.spec import StudySpec, parse_study
+from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.records.result import TrialRecord
 
 
 def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
     from rheobase.core.artifacts import read_json
-    from rheobase.study.ledger import Ledger
+    from rheobase.study.records.ledger import Ledger
 
     spec = parse_study(read_json(run_folder / "study.json"), str(run_folder / "study.json"))
     with Ledger.open_existing(run_folder / "ledger.sqlite") as ledger:
@@ -29,7 +29,7 @@ def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
 
 def ranking_of(run_folder: Path) -> dict[str, Any]:
     """Return the ranking of a stored run."""
-    from rheobase.study.rank import rank_study
+    from rheobase.study.ranking.rank import rank_study
 
     spec, records = _stored(run_folder)
     return rank_study(spec, records)
@@ -73,7 +73,7 @@ def compare(
 
     Example: rheobase compare runs/studies/quickstart no-dale
     """
-    from rheobase.study.statistics import compare as compare_with
+    from rheobase.study.ranking.statistics import compare as compare_with
 
     spec, records = _stored(run_folder)
     found = compare_with(spec, records, arm, to).model_dump(mode="json")
@@ -115,7 +115,7 @@ def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
     Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
     """
     from rheobase.core.temporary import temporary_folder
-    from rheobase.study.replay import replay_trial
+    from rheobase.study.trial.replay import replay_trial
 
     spec, record = _record(run_folder, trial)
     with _inputs(run_folder) as (shards, latents), temporary_folder() as folder:
@@ -165,7 +165,7 @@ def export(
 
     Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --out export
     """
-    from rheobase.study.export import export_trial
+    from rheobase.study.trial.export import export_trial
 
     spec, record = _record(run_folder, trial)
     with _inputs(run_folder) as (shards, latents):
@@ -186,7 +186,7 @@ def export_optuna(
 
     Example: rheobase export-optuna runs/studies/quickstart --out quickstart.journal
     """
-    from rheobase.study.journal import write_journal
+    from rheobase.study.search.optuna_journal import write_journal
 
     spec, records = _stored(run_folder)
     write_journal(spec, records, out)
@@ -208,7 +208,7 @@ def score(
 
     Example: rheobase score a.npy b.npy --groups g.npy
     """
-    from rheobase.study.score import score_arrays
+    from rheobase.measures.score import score_arrays
 
     found = score_arrays(a, b, groups, test=test, seed=seed)
     if as_json:

@@ -15,7 +15,7 @@ from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import Terminal, log, print_json
 from rheobase.core.artifacts import home, room_on_disk
 from rheobase.core.errors import StudyError
-from rheobase.study.spec import StudySpec
+from rheobase.study.file.spec import StudySpec
 
 ALPHA = 0.05
 
@@ -26,7 +26,7 @@ def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
     from rheobase.report.plan import plan_view
-    from rheobase.study.plan import estimate, plan_table
+    from rheobase.study.planning.estimate import estimate, plan_table
 
     spec = given_study(study, sessions)
     found = estimate(spec)
@@ -225,7 +225,7 @@ def run(
 
 def _refuse_underpowered(spec: StudySpec) -> None:
     from rheobase.sessions.load import resolve_sessions
-    from rheobase.study.statistics import least_p
+    from rheobase.study.ranking.statistics import least_p
 
     num_pairs = len(spec.seeds.report) * len(resolve_sessions(spec.data.sessions))
     if spec.ablation and least_p(num_pairs) > ALPHA:

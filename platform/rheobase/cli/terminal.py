@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from rheobase.core.errors import RheobaseError
-from rheobase.study.listener import Listener
-from rheobase.study.result import TrialRecord, TrialRequest
+from rheobase.study.records.listener import Listener
+from rheobase.study.records.result import TrialRecord, TrialRequest
 
 log = Console(stderr=True)
 QUIET_S = 5.0  # between two lines of progress where they cannot replace one another

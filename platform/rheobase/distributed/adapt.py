@@ -21,7 +21,7 @@ from rheobase.distributed.pretrain import REPORT, TEACHER
 from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
-from rheobase.study.spec import StudySpec
+from rheobase.study.file.spec import StudySpec
 from rheobase.teacher.adapt import adapt, train_minutes
 from rheobase.teacher.encoder import Teacher
 

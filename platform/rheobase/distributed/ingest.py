@@ -20,7 +20,7 @@ from rheobase.shards.binning import held_out_sessions
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import read_shard
-from rheobase.study.spec import StudySpec
+from rheobase.study.file.spec import StudySpec
 
 
 def ingest(spec: StudySpec) -> list[Path]:

@@ -24,8 +24,8 @@ from rheobase.distributed.lock import sole_use
 from rheobase.distributed.train import train_teacher
 from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
-from rheobase.study.listener import Listener
-from rheobase.study.spec import StudySpec
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.records.listener import Listener
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.flash import write_flash

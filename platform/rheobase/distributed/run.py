@@ -20,13 +20,14 @@ from rheobase.distributed.search import Inputs, search
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
-from rheobase.study import measure, population, probe, trial
-from rheobase.study.earlier import Fork, refuse_what_is_no_run, warm_start
-from rheobase.study.enough import refuse_too_few_bins
-from rheobase.study.ledger import Ledger
-from rheobase.study.listener import Listener
-from rheobase.study.schedule import Bookkeeper
-from rheobase.study.spec import StudySpec, dump_study
+from rheobase.study.file.spec import StudySpec, dump_study
+from rheobase.study.planning.limits import refuse_too_few_bins
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.listener import Listener
+from rheobase.study.search.schedule import Bookkeeper
+from rheobase.study.search.warm_start import Fork, refuse_what_is_no_run, warm_start
+from rheobase.study.trial import interim, measure, population
+from rheobase.study.trial import run as trial_run
 
 STUDY = "study.json"
 INPUTS = "inputs.json"
@@ -143,7 +144,7 @@ def _recorded_inputs(spec: StudySpec, run: Path, shards: Sequence[Path], latents
                 code_digest("student", "measures", "shards", "core"),
                 *(
                     file_digest(Path(str(one.__file__)))
-                    for one in (measure, population, probe, trial)
+                    for one in (measure, population, interim, trial_run)
                 ),
             ]
         ),

@@ -20,11 +20,11 @@ from rheobase.core.errors import StudyError
 from rheobase.core.temporary import temporary_folder
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
-from rheobase.study.population import Outcome
-from rheobase.study.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
-from rheobase.study.schedule import Bookkeeper, next_requests, packs
-from rheobase.study.spec import StudySpec
-from rheobase.study.trial import run_population
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.records.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
+from rheobase.study.search.schedule import Bookkeeper, next_requests, packs
+from rheobase.study.trial.population import Outcome
+from rheobase.study.trial.run import run_population
 
 MAX_DEATHS = 2  # of a trial's worker, after which the trial is tried again
 # Tune keeps some 0.1 MiB of each of its trials to the end, and walks and writes down all of them.

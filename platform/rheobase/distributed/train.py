@@ -22,7 +22,7 @@ from rheobase.core.artifacts import PARTIALS, read_json, room_on_disk, whole_fil
 from rheobase.core.errors import RheobaseError
 from rheobase.distributed.cluster import ClusterError
 from rheobase.shards.store import read_shard
-from rheobase.study.listener import Listener
+from rheobase.study.records.listener import Listener
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.fit import TrainingFailed, fit_teacher, trained
 from rheobase.teacher.settings import TeacherSettings

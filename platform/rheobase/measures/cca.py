@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.moments import Moments, Parts, joined, moments_of, refuse_constant
+from rheobase.measures.moments import (
+    CrossMoments,
+    Parts,
+    moments_of,
+    pooled_moments,
+    refuse_constant,
+)
 from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
 
@@ -117,11 +123,11 @@ def choose_shrinkage(
     return best_shrinkage([moments_of(x[fold == held], y[fold == held]) for held in held_out], grid)
 
 
-def best_shrinkage(parts: Sequence[Moments], grid: tuple[float, ...] = SHRINKAGES) -> float:
+def best_shrinkage(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRINKAGES) -> float:
     """Return what `choose_shrinkage` does, of the moments of each fold."""
     scores = np.zeros(len(grid))
     for held, outside in enumerate(parts):
-        inside = joined([*parts[:held], *parts[held + 1 :]])
+        inside = pooled_moments([*parts[:held], *parts[held + 1 :]])
         _refuse_too_few(inside.num, inside.xy.shape)
         spectrum = np.linalg.eigh(inside.xx / inside.num)
         white_y = whitening_y(inside.yy / inside.num)
@@ -170,7 +176,7 @@ def heldout_cca(
     return HeldoutCCA(float(pairs.mean()), pairs, fit)
 
 
-def heldout_of(train: Moments, test: Moments, shrinkage: float) -> HeldoutCCA:
+def heldout_of(train: CrossMoments, test: CrossMoments, shrinkage: float) -> HeldoutCCA:
     """Return what `heldout_cca` does, of the moments of train and test bins."""
     _refuse_too_few(train.num, train.xy.shape)
     _refuse_too_few(test.num, test.xy.shape, 3)
@@ -180,13 +186,15 @@ def heldout_of(train: Moments, test: Moments, shrinkage: float) -> HeldoutCCA:
     return HeldoutCCA(float(pairs.mean()), pairs, fit)
 
 
-def heldout_means(train: Moments, test: Moments, white_y: Floats, shrinkage: float) -> Floats:
+def heldout_means(
+    train: CrossMoments, test: CrossMoments, white_y: Floats, shrinkage: float
+) -> Floats:
     """Return `heldout_of`'s mean of each of several teachers, as (draws,).
 
     Parameters
     ----------
     train, test
-        Moments of one student and of teachers (draws, ...).
+        CrossMoments of one student and of teachers (draws, ...).
     white_y
         (draws, D, D), `whitening_y` of each teacher on train.
     shrinkage
@@ -199,7 +207,7 @@ def heldout_means(train: Moments, test: Moments, white_y: Floats, shrinkage: flo
     return means
 
 
-def _fit(moments: Moments, white_x: Floats, white_y: Floats, shrinkage: float) -> CCAFit:
+def _fit(moments: CrossMoments, white_x: Floats, white_y: Floats, shrinkage: float) -> CCAFit:
     """Return the projections, (..., M, K) and (..., D, K) where moments are of several teachers."""
     cross = white_x.T @ (moments.xy / moments.num) @ white_y
     left, _, right = np.linalg.svd(cross, full_matrices=False)
@@ -207,7 +215,7 @@ def _fit(moments: Moments, white_x: Floats, white_y: Floats, shrinkage: float) -
     return CCAFit(moments.mean_x, moments.mean_y, *turned, shrinkage)
 
 
-def _score(fit: CCAFit, moments: Moments) -> Floats:
+def _score(fit: CCAFit, moments: CrossMoments) -> Floats:
     """Return `score_cca` (..., D) on the samples of which these are the moments."""
     left, right = fit.project_x, fit.project_y
     pairs = np.zeros(moments.yy.shape[:-1])
@@ -285,7 +293,7 @@ def _ratio(both: Floats, left: Floats, right: Floats, num: int) -> Floats:
 
 
 def within_and_cross_state(
-    parts: Parts, found: Sequence[Moments], shrinkage: float
+    parts: Parts, found: Sequence[CrossMoments], shrinkage: float
 ) -> tuple[dict[str, float], float | None, list[str]]:
     """Return CCA within each state, the mean across states, and why either is missing.
 
@@ -298,7 +306,7 @@ def within_and_cross_state(
         note = "cca_within, cca_cross_state: two states must be recorded, but there are fewer"
         return {}, None, [note]
     fits: dict[str, CCAFit] = {}
-    tests: dict[str, Moments] = {}
+    tests: dict[str, CrossMoments] = {}
     for state in states:
         here = parts.state == state
         train = parts.pooled(found, here & parts.train)

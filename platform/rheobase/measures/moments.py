@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 
-class Moments(NamedTuple):
+class CrossMoments(NamedTuple):
     """Number of samples, means (M,), (D,), and sums of products about them.
 
     `xy` and `yy` may be of several teachers, (..., M, D) and (..., D, D).
@@ -33,15 +33,15 @@ class Moments(NamedTuple):
     yy: Floats
 
 
-def moments_of(x: Array, y: Array) -> Moments:
+def moments_of(x: Array, y: Array) -> CrossMoments:
     """Return the moments of samples (B, M) and (B, D)."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     x, y = x - mean_x, y - mean_y
-    return Moments(len(x), mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
+    return CrossMoments(len(x), mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
 
 
-def joined(parts: Sequence[Moments]) -> Moments:
+def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
     """Return the moments of all samples (Chan, Golub & LeVeque 1983)."""
     num = sum(part.num for part in parts)
     mean_x = sum((part.num * part.mean_x for part in parts), np.zeros(1)) / num
@@ -51,7 +51,7 @@ def joined(parts: Sequence[Moments]) -> Moments:
     xx, xy, yy = off_x.T @ off_x, off_x.T @ off_y, off_y.T @ off_y
     for part in parts:
         xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
-    return Moments(num, mean_x, mean_y, xx, xy, yy)
+    return CrossMoments(num, mean_x, mean_y, xx, xy, yy)
 
 
 class Parts:
@@ -100,7 +100,7 @@ class Parts:
         self._low = np.stack([self.y[bins].min(axis=0) for bins in self.bins])
         self._high = np.stack([self.y[bins].max(axis=0) for bins in self.bins])
 
-    def moments(self, x: Array) -> list[Moments]:
+    def moments(self, x: Array) -> list[CrossMoments]:
         """Return the moments of x (T, M) and the latents in each part.
 
         Raises
@@ -117,8 +117,8 @@ class Parts:
         return found
 
     def pooled(
-        self, found: Sequence[Moments], chosen: Bools, *, even_constant: bool = False
-    ) -> Moments:
+        self, found: Sequence[CrossMoments], chosen: Bools, *, even_constant: bool = False
+    ) -> CrossMoments:
         """Return the moments of the chosen (P,) parts together.
 
         Raises
@@ -130,7 +130,7 @@ class Parts:
             raise DataError("at least 1 bin must be of the split and state asked for, but none is")
         if not even_constant:
             refuse_constant(self._high[chosen].max(axis=0) - self._low[chosen].min(axis=0))
-        return joined([one for one, is_in in zip(found, chosen, strict=True) if is_in])
+        return pooled_moments([one for one, is_in in zip(found, chosen, strict=True) if is_in])
 
 
 def refuse_constant(spread: Floats) -> None:

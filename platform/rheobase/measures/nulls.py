@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rheobase.core.errors import DataError
 from rheobase.measures.cca import heldout_means, whitening_y
-from rheobase.measures.moments import Moments, moments_of, refuse_constant
+from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
 from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
@@ -115,8 +115,8 @@ class Measured(NamedTuple):
     """A student: features (T, M), its moments on valid train and test bins, and shrinkage."""
 
     x: npt.NDArray[Any]
-    train: Moments
-    test: Moments
+    train: CrossMoments
+    test: CrossMoments
     shrinkage: float
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.measures.moments import Moments, moments_of
+from rheobase.measures.moments import CrossMoments, moments_of
 from rheobase.shards.timeline import Timeline
 
 
@@ -35,7 +35,7 @@ def heldout_procrustes(x: npt.NDArray[Any], y: npt.NDArray[Any], timeline: Timel
     )
 
 
-def procrustes_of(train: Moments, test: Moments) -> float:
+def procrustes_of(train: CrossMoments, test: CrossMoments) -> float:
     """Return what `heldout_procrustes` does, of the moments of train and test bins."""
     left, _, right = np.linalg.svd(train.xy, full_matrices=False)
     # The moments of test are about its own means.

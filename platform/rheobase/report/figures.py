@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from rheobase.study.statistics import Comparison
+from rheobase.study.ranking.statistics import Comparison
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, npt.NDArray[Any]]

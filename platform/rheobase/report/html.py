@@ -15,12 +15,12 @@ from rheobase.core.errors import ArtifactError
 from rheobase.report import figures
 from rheobase.report.page import inline, template
 from rheobase.report.tables import least_told
-from rheobase.study.ledger import Ledger
-from rheobase.study.rank import rank_study
-from rheobase.study.result import BASELINE, TOP
-from rheobase.study.search_settings import Range
-from rheobase.study.spec import StudySpec, parse_study
-from rheobase.study.statistics import Comparison, compare_arms
+from rheobase.study.file.search_settings import Range
+from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.ranking.statistics import Comparison, compare_arms
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.result import BASELINE, TOP
 
 PAGE = "report/index.html"
 Row = Mapping[str, Any]

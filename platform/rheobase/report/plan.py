@@ -7,10 +7,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rheobase.study.ablation import arms_of, controls_of
-from rheobase.study.plan import Estimate, num_replicates, num_winners
-from rheobase.study.spec import StudySpec
-from rheobase.study.statistics import least_p
+from rheobase.study.file.ablation import arms_of, controls_of
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.planning.estimate import Estimate, num_replicates, num_winners
+from rheobase.study.ranking.statistics import least_p
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 

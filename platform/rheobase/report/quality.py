@@ -11,8 +11,8 @@ import numpy as np
 from rheobase.core.artifacts import whole_file
 from rheobase.report import quality_figures as figures
 from rheobase.report.page import template
-from rheobase.sessions.session import Session, TrialSession
-from rheobase.sessions.tally import Tally
+from rheobase.sessions.quality.tally import Tally
+from rheobase.sessions.records.session import Session, TrialSession
 
 INDEX = "index.html"
 
@@ -30,7 +30,7 @@ def write_quality_page(
     session
         The recording.
     profile
-        What `rheobase.sessions.profile.profile` says of it.
+        What `rheobase.sessions.quality.profile.profile` says of it.
     tally
         Its spikes' tally; None for one by trial or without spikes, whose page has fewer figures.
     folder

@@ -17,14 +17,22 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from rheobase.report.figures import BLUE, FAINT, GREEN, GREY, ORANGE, RED, SKY, STYLE
-from rheobase.sessions.profile import (
+from rheobase.sessions.quality.profile import (
     ISI_BIN_S,
     ISI_LONGEST_S,
     REFRACTORY_S,
     isi_histograms,
 )
-from rheobase.sessions.session import ACTIVE, PASSIVE, Floats, Ints, Session, TrialSession, Units
-from rheobase.sessions.tally import Tally
+from rheobase.sessions.quality.tally import Tally
+from rheobase.sessions.records.session import (
+    ACTIVE,
+    PASSIVE,
+    Floats,
+    Ints,
+    Session,
+    TrialSession,
+    Units,
+)
 
 OTHERS = (GREEN, SKY, RED, "#CC79A7", "#F0E442")
 MAX_COLUMNS = 900

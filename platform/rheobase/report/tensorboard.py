@@ -14,9 +14,9 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from rheobase.study.rank import trial_row
-from rheobase.study.result import TrialRecord, TrialRequest
-from rheobase.study.spec import StudySpec
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.rank import trial_row
+from rheobase.study.records.result import TrialRecord, TrialRequest
 
 FOLDER = "tensorboard"
 TEACHER = "teacher"

@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl
 from rheobase.core.artifacts import home, is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
-from rheobase.sessions.allen import ALLEN, expand, read_allen
-from rheobase.sessions.events import EventSettings
-from rheobase.sessions.npz import read_npz
-from rheobase.sessions.nwb import read_nwb
-from rheobase.sessions.planted import simulate
-from rheobase.sessions.session import Session, TrialSession
-from rheobase.sessions.truth import with_true_latents
+from rheobase.sessions.planted.simulate import simulate
+from rheobase.sessions.readers.allen import ALLEN, expand, read_allen
+from rheobase.sessions.readers.events import EventSettings
+from rheobase.sessions.readers.npz import read_npz
+from rheobase.sessions.readers.nwb import read_nwb
+from rheobase.sessions.records.session import Session, TrialSession
+from rheobase.sessions.records.true_latents import with_true_latents
 
 PLANTED = "synthetic:planted"
 PLANTED_DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}

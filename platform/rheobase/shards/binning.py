@@ -13,8 +13,8 @@ from scipy.sparse import csc_array
 
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
-from rheobase.sessions.session import Presentations, Session, TrialSession
-from rheobase.shards.counts import MAX_UNITS, Counts
+from rheobase.sessions.records.session import Presentations, Session, TrialSession
+from rheobase.shards.counts import MAX_UNITS, SparseCounts
 from rheobase.shards.covariates import covariates_at, names_of
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, Segment, Shard
@@ -69,7 +69,7 @@ def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int32]:
     return bins
 
 
-def counts_of_units(session: Session, edges_s: Floats) -> Counts:
+def counts_of_units(session: Session, edges_s: Floats) -> SparseCounts:
     """Return the counts (T, N) of every unit of a recording.
 
     Raises
@@ -102,7 +102,7 @@ def counts_of_units(session: Session, edges_s: Floats) -> Counts:
         ),
         shape=(len(edges_s) - 1, num_units),
     )
-    return Counts.of_rows(by_unit.tocsr())
+    return SparseCounts.of_rows(by_unit.tocsr())
 
 
 def refuse_above_max(most: int, where: str) -> None:
@@ -317,7 +317,7 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings, held_out: bo
     phase = np.arange(num_bins, dtype=np.int32)
     segments = tuple(
         Segment(
-            Counts.of_dense(counts[trial].astype(np.uint8)),
+            SparseCounts.of_dense(counts[trial].astype(np.uint8)),
             float(session.trial_start_s[trial]),
             "",
             np.full(num_bins, TEST if trial in test_trials else TRAIN, np.int8),

@@ -45,7 +45,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class SparseCounts:
     """Spike counts (T, N) as chunks of equally many bins, of which only the last is shorter.
 
     A session of 2,000 units has 1 % of its 10 ms bins occupied: so stored it is 25 times
@@ -66,7 +66,7 @@ class Counts:
         return sum(len(chunk.unit) for chunk in self.chunks)
 
     @classmethod
-    def of_rows(cls, rows: csr_array) -> Counts:
+    def of_rows(cls, rows: csr_array) -> SparseCounts:
         """Return the counts of a (T, N) uint8 matrix in sorted compressed rows, without copies."""
         num_bins, num_units = rows.shape
         unit = rows.indices.astype(np.uint16)
@@ -79,7 +79,7 @@ class Counts:
         return cls(tuple(chunks), num_units)
 
     @classmethod
-    def of_dense(cls, dense: npt.NDArray[np.uint8]) -> Counts:
+    def of_dense(cls, dense: npt.NDArray[np.uint8]) -> SparseCounts:
         """Return the counts of a dense (T, N) uint8 array."""
         return cls.of_rows(csr_array(dense))
 
@@ -88,7 +88,7 @@ class Counts:
 
         Examples
         --------
-        >>> Counts.of_dense(np.array([[0, 2], [0, 0], [1, 0]], np.uint8)).dense(1)
+        >>> SparseCounts.of_dense(np.array([[0, 2], [0, 0], [1, 0]], np.uint8)).dense(1)
         array([[0, 0],
                [1, 0]], dtype=uint8)
         """

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.sessions.session import Session
+from rheobase.sessions.records.session import Session
 from rheobase.shards.shard import Shard
 
 Floats = npt.NDArray[np.float64]

@@ -10,9 +10,9 @@ from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError
 from rheobase.core.storage import Location, child
 from rheobase.sessions.load import load_session
-from rheobase.sessions.quality import check_session
-from rheobase.sessions.selection import select_units
-from rheobase.sessions.session import Session
+from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.quality.selection import select_units
+from rheobase.sessions.records.session import Session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import write_shard

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.shards.counts import Counts
+from rheobase.shards.counts import SparseCounts
 
 TRAIN, TEST, GAP = 0, 1, -1
 NONE = -1  # no presentation has begun, or none in this recording
@@ -41,7 +41,7 @@ class Segment:
         it is not known.
     """
 
-    counts: Counts
+    counts: SparseCounts
     start_s: float
     state: str
     split: npt.NDArray[np.int8]

@@ -17,7 +17,7 @@ import pyarrow as pa
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, filesystem_of
-from rheobase.shards.counts import Chunk, Counts
+from rheobase.shards.counts import Chunk, SparseCounts
 from rheobase.shards.shard import Segment, Shard
 
 SCHEMA_VERSION = 3
@@ -156,7 +156,7 @@ def _segment(rows: Sequence[pa.RecordBatch], num_units: int, num_covariates: int
         for name, kind in LABELS.items()
     }
     return Segment(
-        Counts(chunks, num_units),
+        SparseCounts(chunks, num_units),
         rows[0].column("start_s")[0].as_py(),
         rows[0].column("state")[0].as_py(),
         **labels,

@@ -19,8 +19,8 @@ def neuron_signs(settings: StudentSettings) -> Tensor:
     ConstraintError
         The fraction leaves no neuron of one kind.
     """
-    if settings.one_sign:
-        raise ConstraintError(settings.one_sign)
+    if settings.missing_sign:
+        raise ConstraintError(settings.missing_sign)
     signs = torch.ones(settings.num_neurons)
     signs[settings.num_excitatory :] = -1
     return signs

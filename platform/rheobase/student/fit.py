@@ -142,7 +142,7 @@ def restored(replicates: Sequence[Replicate], state: Mapping[str, Any]) -> Train
     )
 
 
-def joined(parts: Sequence[Training]) -> Training:
+def packed(parts: Sequence[Training]) -> Training:
     """Return networks of the same `population_key` and step as one population, copied."""
     names = [field.name for field in fields(Students)]
     of_students = [[getattr(part.students, name) for part in parts] for name in names]

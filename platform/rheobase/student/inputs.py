@@ -19,7 +19,7 @@ InputKind = Literal["counts", "shuffled"]
 
 @dataclass(frozen=True, eq=False)
 class SparseCounts:
-    """Counts (bins, N) of a session: dense, and the `unit` and `count` (K,) of each bin's.
+    """SparseCounts (bins, N) of a session: dense, and the `unit` and `count` (K,) of each bin's.
 
     Those of bin t lie between `ends[t]` and `ends[t + 1]`.
     """

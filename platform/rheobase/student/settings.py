@@ -91,7 +91,7 @@ class StudentSettings(Settings):
         return round(self.excitatory_fraction * self.num_neurons)
 
     @property
-    def one_sign(self) -> str:
+    def missing_sign(self) -> str:
         """Why the neurons would all be of one sign; empty where they are not."""
         if 0 < self.num_excitatory < self.num_neurons:
             return ""

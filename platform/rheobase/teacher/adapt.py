@@ -15,7 +15,14 @@ from rheobase.measures.tasks import WINDOW_MS
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import GAP, TRAIN, Shard
 from rheobase.shards.timeline import Timeline, timeline_of
-from rheobase.teacher.baselines import COUNTS, PCA, TRUE, Code, first_components, smoothed_counts
+from rheobase.teacher.baselines import (
+    COUNTS,
+    PCA,
+    TRUE,
+    Code,
+    first_components,
+    smoothed_count_code,
+)
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import FUTURES_MS
@@ -91,7 +98,7 @@ def adapt(
     on_code(OWN)
     codes[OWN] = encode(fitted(shard, None), shard)
     codes[START] = encode(start_teacher([shard], settings, "untrained"), shard)
-    counts = smoothed_counts(shard)
+    counts = smoothed_count_code(shard)
     codes[PCA] = first_components(counts, line.train, settings.latent_dim)
     codes[COUNTS] = counts
     true = true_latents_of(shard)

@@ -20,7 +20,7 @@ from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts
 from rheobase.teacher.fit import start_teacher
-from rheobase.teacher.moments import Moments
+from rheobase.teacher.moments import RunningMoments
 
 Floats = npt.NDArray[np.float64]
 Code = npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ def codes_of(teacher: Teacher, shard: Shard, latents: Code) -> dict[str, Code]:
     same settings before its first step. ``true_latents``: those a simulation was made from; real
     recordings have none.
     """
-    counts = smoothed_counts(shard)
+    counts = smoothed_count_code(shard)
     train = timeline_of(shard).train
     centre, covariance = _moments(counts, train)
     dims = latents.shape[1]
@@ -63,7 +63,7 @@ def codes_of(teacher: Teacher, shard: Shard, latents: Code) -> dict[str, Code]:
     return codes if true is None else {**codes, TRUE: true[1]}
 
 
-def smoothed_counts(shard: Shard) -> Code:
+def smoothed_count_code(shard: Shard) -> Code:
     """Return each unit's smoothed counts (T, N), of variance 1 on train."""
     counts = filtered_counts(shard, (SMOOTH_MS,))
     scale = counts[timeline_of(shard).train].std(axis=0)
@@ -115,7 +115,7 @@ def _moments(
 ) -> tuple[Floats, Floats]:
     """Return mean (N,) and covariance (N, N) over the bins of train."""
     rows = np.flatnonzero(train)
-    found = Moments(counts.shape[1])
+    found = RunningMoments(counts.shape[1])
     for begin in range(0, len(rows), CHUNK_BINS):
         found.add(counts[rows[begin : begin + CHUNK_BINS]])
     return found.mean, found.covariance

@@ -12,7 +12,7 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from rheobase.teacher.moments import Moments
+from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import MAX_COMPONENTS
 from rheobase.teacher.trunk import Trunk, start_weights
@@ -54,7 +54,7 @@ class ReadIn(nn.Module):
         self.register_buffer("scale", torch.ones(num_inputs))
         self.register_buffer("components", torch.eye(kept, num_inputs))
 
-    def prepare(self, moments: Moments, num_components: int) -> None:
+    def prepare(self, moments: RunningMoments, num_components: int) -> None:
         """Take mean, scale and the leading components from inputs of train bins.
 
         There are at least as many components as outputs.
@@ -144,7 +144,7 @@ class Teacher(nn.Module):
         )
         start_weights(self.predictor, seed)
 
-    def prepare(self, session: str, past: Moments, future: Sequence[Moments]) -> None:
+    def prepare(self, session: str, past: RunningMoments, future: Sequence[RunningMoments]) -> None:
         """Fit each read-in's standard to the session's train bins.
 
         Parameters

@@ -46,7 +46,7 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
     return {
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
-        "future_counts_r2": future_counts(codes, line, horizons_ms),
+        "future_counts_r2": future_count_prediction(codes, line, horizons_ms),
         "true_latents_r2": list(_truth(shard, codes, line, notes)) or None,
         "probes": [probe(task, notes) for task in tasks],
         "transfer": list(_transfer([*tasks, *_shared_truth(shard, codes, line)], line, notes))
@@ -86,7 +86,9 @@ def with_future(timeline: Timeline, num_bins: int, num_back: int = 0) -> npt.NDA
     return now[fits]
 
 
-def future_counts(codes: Codes, line: Timeline, horizons_ms: Sequence[float]) -> list[Row]:
+def future_count_prediction(
+    codes: Codes, line: Timeline, horizons_ms: Sequence[float]
+) -> list[Row]:
     """Return for each horizon the R² of the smoothed counts' leading components so far ahead."""
     targets = first_components(codes[COUNTS], line.train, NUM_TARGETS)
     rows = []

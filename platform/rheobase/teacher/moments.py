@@ -12,12 +12,12 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-class Moments:
+class RunningMoments:
     """Sums of features (T, M) and of their products, from which mean and covariance follow.
 
     Examples
     --------
-    >>> found = Moments(1)
+    >>> found = RunningMoments(1)
     >>> found.add(np.array([[1.0], [3.0]]))
     >>> found.add(np.array([[5.0]]))
     >>> found.count, found.mean.round(6).tolist(), found.covariance.round(6).tolist()

@@ -20,7 +20,7 @@ from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts, future_counts, horizon_bins
-from rheobase.teacher.moments import Moments
+from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import STRETCH_BINS
 
@@ -187,7 +187,9 @@ def longest_horizon(shard: Shard, settings: TeacherSettings, window_ms: float) -
     return longest
 
 
-def train_moments(shard: Shard, settings: TeacherSettings) -> tuple[Moments, Sequence[Moments]]:
+def train_moments(
+    shard: Shard, settings: TeacherSettings
+) -> tuple[RunningMoments, Sequence[RunningMoments]]:
     """Return moments of filtered counts, and of the counts of each horizon, over train bins.
 
     Of sessions longer than `STRETCH_BINS` they are taken from as many, in chunks evenly spread.
@@ -196,8 +198,8 @@ def train_moments(shard: Shard, settings: TeacherSettings) -> tuple[Moments, Seq
     longest = horizon_bins(settings.horizons_ms, shard.bin_ms)[-1]
     used = np.zeros(len(line), bool)
     used[window_starts(line, TRAIN, longest + 1)] = True
-    past = Moments(shard.num_units * len(settings.filters_ms))
-    future = [Moments(shard.num_units) for _ in settings.horizons_ms]
+    past = RunningMoments(shard.num_units * len(settings.filters_ms))
+    future = [RunningMoments(shard.num_units) for _ in settings.horizons_ms]
     begins = np.unique(np.flatnonzero(used) // CHUNK_BINS) * CHUNK_BINS
     most = STRETCH_BINS // CHUNK_BINS
     if len(begins) > most:

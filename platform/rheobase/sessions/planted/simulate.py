@@ -1,0 +1,287 @@
+"""Simulated Visual Behavior recordings whose latents are known."""
+
+# Shape legend: T bins of 10 ms, N units, P presentations, K latents, S spikes.
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import lfilter
+
+from rheobase.core.artifacts import whole_file
+from rheobase.core.errors import SessionError
+from rheobase.core.seeds import generator
+from rheobase.sessions.planted.file import FLASH_S, IMAGES, Behaviour, Plan, write_planted
+from rheobase.sessions.readers.nwb import STRIDE_S
+from rheobase.sessions.records.true_latents import beside
+
+Floats = npt.NDArray[np.float64]
+
+NAMES = (
+    "image_1",
+    "image_2",
+    "image_3",
+    "onset",
+    "rotation_1",
+    "rotation_2",
+    "drift",
+    "state",
+)
+BIN_S = 0.01
+LEAD_S, PAUSE_S = 5.0, 10.0
+REPEATS = 8  # flashes of an image before it may change
+OMITTED_SHARE = 0.05
+
+AREAS = ("VISp", "VISl", "VISal", "VISrl", "VISam", "VISpm", "LGd", "CA1")
+AREA_SHARES = (0.2, 0.15, 0.15, 0.1, 0.1, 0.1, 0.1, 0.1)
+MEDIAN_RATE_HZ, RATE_SPREAD = 6.0, 0.7
+GAIN = 0.7
+"""Standard deviation of the latents' part of a unit's log rate."""
+NUM_NUISANCE, NUISANCE_TAU_S, NUISANCE_GAIN = 8, 0.03, 1.2
+REFRACTORY_S = 0.0015
+WHEEL_HZ, CAMERA_HZ = 60.0, 30.0
+RUNNING_CM_S, PUPIL_AREA = 20.0, 2000.0
+BLINKS_HZ, BLINK_S = 0.05, 0.2
+CHUNK_BINS = 20_000
+
+
+def simulate(
+    path: Path,
+    seed: int = 0,
+    minutes: float = 20.0,
+    num_units: int = 200,
+    nuisance: float = 1.0,
+) -> None:
+    """Write a planted session in the layout of a Visual Behavior Neuropixels NWB file.
+
+    Half of `minutes` is an active block of 8 images flashed for 250 ms every 750 ms, half its
+    passive replay. Units are Poisson with log-normal base rates and log rates linear in 8
+    latents, each standardised over the recording: image drive (3), onset transient, a damped
+    3 Hz rotation (2), an Ornstein-Uhlenbeck process of 0.5 s and a slow state. On top lie 8
+    Ornstein-Uhlenbeck dimensions of 30 ms, shared by the units and unpredictable beyond that,
+    which add `nuisance` times 1.2 times the latents' standard deviation to each log rate.
+
+    Parameters
+    ----------
+    path
+        ``OUT.nwb``; ``OUT.latents.npz`` is written beside it: ``latents`` (T, 8) float32,
+        ``names`` (8,), ``time_s`` (T,) when each 10 ms bin opens.
+    seed
+        Root seed; the same arguments write the same bytes.
+    minutes
+        Length of the two blocks together.
+    num_units
+        Number of units, all areas together (about 80 % visual cortex).
+    nuisance
+        Gain G of the shared nuisance; 0 for a clean session.
+
+    Raises
+    ------
+    SessionError
+        `minutes`, `num_units` or `nuisance` is out of range.
+    """
+    path = Path(path)
+    _refuse(path, minutes, num_units, nuisance)
+    plan = _plan(seed, minutes)
+    latents = _latents(seed, plan)
+    units = _units(seed, num_units)
+    spikes, offsets = _spikes(seed, latents, units["rate_hz"], nuisance)
+    metrics = _metrics(seed, offsets, plan.duration_s)
+    behaviour = _behaviour(seed, latents)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        name = f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}"
+        write_planted(file, name, plan, units["area"], metrics, spikes, offsets, behaviour)
+    with whole_file(beside(path)) as partial, partial.open("wb") as archive:
+        np.savez(
+            archive,
+            latents=latents.astype(np.float32),
+            names=np.array(NAMES),
+            time_s=np.arange(len(latents)) * BIN_S,
+        )
+
+
+def _refuse(path: Path, minutes: float, num_units: int, nuisance: float) -> None:
+    least = 2 * REPEATS * STRIDE_S / 60
+    for name, value, holds, must in (
+        ("minutes", minutes, least <= minutes <= 600, f"from {least:g} to 600"),
+        ("units", num_units, 1 <= num_units <= 20_000, "from 1 to 20000"),
+        ("nuisance", nuisance, 0 <= nuisance <= 10, "from 0 to 10"),
+    ):
+        if not holds:
+            raise SessionError(
+                f"{path}: {name} of a planted session must be {must}, but got {value:g}; change it"
+            )
+
+
+def _plan(seed: int, minutes: float) -> Plan:
+    draw = generator(seed, "planted", "plan")
+    num_flashes = int(minutes * 60 / 2 / STRIDE_S)
+    index = np.arange(num_flashes)
+    # Every REPEATS flashes another image is drawn, one in eight times the same: a catch.
+    drawn = draw.integers(len(IMAGES), size=num_flashes // REPEATS + 1)
+    image = drawn[index // REPEATS]
+    is_change = np.concatenate([[False], image[1:] != image[:-1]])
+    may_omit = (index % REPEATS != 0) & (index % REPEATS != REPEATS - 1)
+    chance = OMITTED_SHARE * REPEATS / (REPEATS - 2)
+    omitted = may_omit & (draw.random(num_flashes) < chance)
+    block_s = num_flashes * STRIDE_S
+    start_s = LEAD_S + index * STRIDE_S
+    replay_s = LEAD_S + block_s + PAUSE_S + index * STRIDE_S
+    return Plan(
+        np.concatenate([start_s, replay_s]),
+        np.tile(image, 2),
+        np.tile(is_change, 2),
+        np.tile(omitted, 2),
+        np.repeat([True, False], num_flashes),
+        LEAD_S + PAUSE_S + 2 * block_s + LEAD_S,
+    )
+
+
+def _ornstein_uhlenbeck(draw: np.random.Generator, num_bins: int, num: int, tau_s: float) -> Floats:
+    """Return stationary processes (T, num) of unit variance and correlation time `tau_s`."""
+    decay = np.exp(-BIN_S / tau_s)
+    noise = draw.standard_normal((num_bins, num)) * np.sqrt(1 - decay**2)
+    noise[0] /= np.sqrt(1 - decay**2)
+    return np.asarray(lfilter([1.0], [1.0, -decay], noise, axis=0))
+
+
+def _latents(seed: int, plan: Plan) -> Floats:
+    """Return the standardised latents (T, 8), in the order of `NAMES`."""
+    draw = generator(seed, "planted", "latents")
+    num_bins = round(plan.duration_s / BIN_S)
+    onset_bin = np.round(plan.start_s[~plan.omitted] / BIN_S).astype(int)
+    image = plan.image[~plan.omitted]
+
+    codes = draw.standard_normal((len(IMAGES), 3))
+    codes = (codes - codes.mean(0)) / codes.std(0)
+    held = np.zeros((num_bins, 3))
+    kicks = np.zeros(num_bins)
+    for begin, which in zip(onset_bin + 4, image, strict=True):  # 40 ms to reach cortex
+        held[begin : begin + round(FLASH_S / BIN_S)] = codes[which]
+        kicks[begin] = 1.0
+    smooth = np.exp(-BIN_S / 0.05)
+    drive = lfilter([1 - smooth], [1.0, -smooth], held, axis=0)
+
+    transient = lfilter([1.0], [1.0, -smooth], lfilter([1.0], [1.0, -smooth], kicks))
+    transient = transient / transient.max()
+
+    # A noisy planar rotation at 3 Hz, damped over 0.4 s, kicked by each onset.
+    step = np.exp((-1 / 0.4 + 2j * np.pi * 3.0) * BIN_S)
+    driven = draw.standard_normal((num_bins, 2)) @ [1, 1j] * 0.12 + kicks * 1.0
+    rotation = lfilter([1.0], [1.0, -step], driven)
+
+    drift = _ornstein_uhlenbeck(draw, num_bins, 1, 0.5)[:, 0]
+    passive_from_s = plan.start_s[~plan.active][0] - PAUSE_S / 2
+    level = np.where(np.arange(num_bins) * BIN_S < passive_from_s, 1.0, -1.0)
+    state = level + 0.5 * _ornstein_uhlenbeck(draw, num_bins, 1, 20.0)[:, 0]
+
+    columns = [*drive.T, transient, rotation.real, rotation.imag, drift, state]
+    latents = np.stack(columns, axis=1)
+    return np.asarray((latents - latents.mean(0)) / latents.std(0))
+
+
+def _units(seed: int, num_units: int) -> dict[str, Any]:
+    draw = generator(seed, "planted", "units")
+    rate_hz = MEDIAN_RATE_HZ * np.exp(RATE_SPREAD * draw.standard_normal(num_units))
+    return {
+        "rate_hz": np.clip(rate_hz, 0.3, 40.0),
+        "area": draw.choice(AREAS, size=num_units, p=AREA_SHARES),
+    }
+
+
+def _weights(draw: np.random.Generator, num_inputs: int, num_units: int, std: float) -> Floats:
+    """Return (num_inputs, N) weights whose columns have the norm `std`."""
+    weights = draw.standard_normal((num_inputs, num_units))
+    return np.asarray(std * weights / np.linalg.norm(weights, axis=0))
+
+
+def _spikes(
+    seed: int, latents: Floats, rate_hz: Floats, nuisance: float
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return spike times (S,) in seconds, unit after unit, and their offsets (N + 1,)."""
+    num_bins, num_units = len(latents), len(rate_hz)
+    draw = generator(seed, "planted", "weights")
+    signal = latents @ _weights(draw, latents.shape[1], num_units, 1.0)
+    signal *= GAIN / signal.std(0)
+    shared = _ornstein_uhlenbeck(
+        generator(seed, "planted", "nuisance"), num_bins, NUM_NUISANCE, NUISANCE_TAU_S
+    )
+    noise = shared @ _weights(draw, NUM_NUISANCE, num_units, 1.0)
+    noise *= nuisance * NUISANCE_GAIN * GAIN / noise.std(0)
+    log_rate = signal
+    log_rate += noise
+    # Half the variance off keeps the mean rate at the base rate.
+    log_rate += np.log(rate_hz * BIN_S) - log_rate.var(0) / 2
+
+    spiking = generator(seed, "planted", "spikes")
+    trains: list[list[Floats]] = [[] for _ in range(num_units)]
+    for begin in range(0, num_bins, CHUNK_BINS):
+        expected = np.exp(log_rate[begin : begin + CHUNK_BINS])
+        counts = spiking.poisson(expected)
+        for unit in range(num_units):
+            bins = np.repeat(np.arange(begin, begin + len(counts)), counts[:, unit])
+            trains[unit].append((bins + spiking.random(len(bins))) * BIN_S)
+    spikes = [_refractory(np.sort(np.concatenate(train))) for train in trains]
+    offsets = np.concatenate([[0], np.cumsum([len(train) for train in spikes])])
+    return np.concatenate(spikes), offsets.astype(np.int64)
+
+
+def _refractory(spikes_s: Floats) -> Floats:
+    """Drop every spike closer than `REFRACTORY_S` to the one before it."""
+    return spikes_s[np.diff(spikes_s, prepend=-np.inf) >= REFRACTORY_S]
+
+
+def _metrics(
+    seed: int, offsets: npt.NDArray[np.int64], duration_s: float
+) -> dict[str, npt.NDArray[Any]]:
+    """Return quality metrics (N,) each; about 85 % of units pass the `allen` preset."""
+    draw = generator(seed, "planted", "metrics")
+    num_units = len(offsets) - 1
+    cutoff = np.where(
+        draw.random(num_units) < 0.92,
+        draw.uniform(0.0005, 0.09, num_units),
+        draw.uniform(0.12, 0.5, num_units),
+    )
+    cutoff[draw.random(num_units) < 0.01] = np.nan
+    return {
+        "firing_rate": np.diff(offsets) / duration_s,
+        "isi_violations": np.where(
+            draw.random(num_units) < 0.95,
+            draw.uniform(0, 0.3, num_units),
+            draw.uniform(0.6, 2.0, num_units),
+        ),
+        "amplitude_cutoff": cutoff,
+        "presence_ratio": np.where(
+            draw.random(num_units) < 0.97,
+            draw.uniform(0.95, 1.0, num_units),
+            draw.uniform(0.3, 0.85, num_units),
+        ),
+        "snr": draw.uniform(1.5, 6.0, num_units),
+    }
+
+
+def _behaviour(seed: int, latents: Floats) -> Behaviour:
+    """Return a mouse that runs and opens its pupil with the slow state, and blinks."""
+    draw = generator(seed, "planted", "behaviour")
+    num_bins = len(latents)
+    bin_s = np.arange(num_bins) * BIN_S
+    state = latents[:, NAMES.index("state")]
+    stride = _ornstein_uhlenbeck(draw, num_bins, 1, 2.0)[:, 0]
+    width = _ornstein_uhlenbeck(draw, num_bins, 1, 5.0)[:, 0]
+    wheel_s = np.arange(0, num_bins * BIN_S, 1 / WHEEL_HZ)
+    camera_s = np.arange(0, num_bins * BIN_S, 1 / CAMERA_HZ)
+    speed = RUNNING_CM_S * np.maximum(0, 1 + 0.5 * state + 0.5 * stride)
+    area = PUPIL_AREA * np.exp(0.1 * state + 0.1 * width)
+    blinks_s = np.cumsum(draw.exponential(1 / BLINKS_HZ, size=1 + num_bins // 100))
+    last = np.searchsorted(blinks_s, camera_s, side="right") - 1
+    return Behaviour(
+        wheel_s,
+        np.interp(wheel_s, bin_s, speed),
+        camera_s,
+        np.interp(camera_s, bin_s, area),
+        (last >= 0) & (camera_s - blinks_s[last] < BLINK_S),
+    )

@@ -1,0 +1,1 @@
+"""Files of recordings, each read into the same records."""

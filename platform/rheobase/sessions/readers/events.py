@@ -1,0 +1,280 @@
+"""Presentations and states from the interval tables that a user names."""
+
+# Shape legend: P presentations, K intervals.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError, model_validator
+
+from rheobase.core.errors import SessionError, StudyError, did_you_mean
+from rheobase.core.settings import Settings
+from rheobase.sessions.readers.columns import flags, strings
+from rheobase.sessions.records.session import (
+    ACTIVE,
+    Bools,
+    Floats,
+    Intervals,
+    Ints,
+    Presentations,
+    Strings,
+)
+
+Table = Mapping[str, npt.NDArray[Any]]
+
+
+class EventSettings(Settings):
+    """Which interval tables and columns of an NWB file mean presentation, stimulus and state."""
+
+    table: str = ""
+    """Interval table with a row for each presentation, such as `trials`; empty: none is read."""
+    start: str = "start_time"
+    """Column of the onsets in seconds; a row without one is no presentation."""
+    stop: str = "stop_time"
+    """Column of the ends in seconds."""
+    image: str = ""
+    """Column that names the stimulus; a row without a name is no presentation."""
+    change: str = ""
+    """Column that is true where the stimulus changed; empty: found from `image`."""
+    omitted: str = ""
+    """Column that is true where the stimulus was left out; empty: where `image` is `omitted`."""
+    block: str = ""
+    """Column of the block's number; empty: a stretch of one state is a block."""
+    state: str = ""
+    """Column that names the brain state, of `state_table` or else of `table`."""
+    state_table: str = ""
+    """Interval table with a row for each stretch of one state, such as `epochs`."""
+    states: dict[str, str] = {}
+    """What values of `state` mean, `{ "task" = "active", "replay" = "passive" }`; others keep
+    their name. `active` and `passive` are what the cross-state scores compare."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> EventSettings:
+        if not self.table and not self.state_table:
+            raise ValueError("table or state_table must be named, or the whole of events left out")
+        if self.state_table and not self.state:
+            raise ValueError("state must name a column of state_table")
+        if self.states and not self.state:
+            raise ValueError("state must name the column whose values states translates")
+        return self
+
+
+def parse_events(pairs: list[str]) -> EventSettings | None:
+    """Return the settings written as ``key=value``, ``states.task=active`` among them.
+
+    Raises
+    ------
+    StudyError
+        A key is unknown, or the settings do not fit each other.
+
+    Examples
+    --------
+    >>> parse_events(["table=trials", "state=context", "states.go=active"]).states
+    {'go': 'active'}
+    """
+    if not pairs:
+        return None
+    known = EventSettings.model_fields
+    settings: dict[str, Any] = {"states": {}}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        name, _, state = key.partition(".")
+        if not equals or name not in known or (name == "states") != bool(state):
+            raise StudyError(
+                f"--events {pair}: KEY=VALUE must be given, KEY one of "
+                f"{', '.join(known)} (states.NAME).{did_you_mean(name, known)}"
+            )
+        if state:
+            settings["states"][state] = value
+        else:
+            settings[name] = value
+    try:
+        return EventSettings.model_validate(settings)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise StudyError(f"--events: {reason}") from None
+
+
+def image_changes(image: Strings, omitted: Bools, block: Ints) -> Bools:
+    """Tell where a shown image (P,) differs from the one shown before it in the same block."""
+    changes = np.zeros(len(image), bool)
+    shown = np.flatnonzero(~omitted)
+    changes[shown[1:]] = (image[shown[1:]] != image[shown[:-1]]) & (
+        block[shown[1:]] == block[shown[:-1]]
+    )
+    return changes
+
+
+def read_events(
+    tables: Mapping[str, Table], settings: EventSettings, whole: Intervals, where: str
+) -> tuple[Presentations, Intervals]:
+    """Return the presentations and the stretches of one state that `settings` name.
+
+    Parameters
+    ----------
+    tables
+        Interval tables of the file, by name.
+    settings
+        Which of them mean what.
+    whole
+        The recording as one interval: what may be binned where no state is named.
+    where
+        The file, for errors.
+
+    Raises
+    ------
+    SessionError
+        A table or a column that is not there.
+    """
+    rows = _Rows(tables, settings.table, "table", where) if settings.table else None
+    states = None
+    if settings.state_table:
+        states = _intervals_of(_Rows(tables, settings.state_table, "state_table", where), settings)
+    if rows is None:
+        return Presentations.none(), whole if states is None else _some(states, where)
+    start_s = rows.numbers("start", settings.start)
+    stop_s = rows.numbers("stop", settings.stop)
+    num = len(start_s)
+    image = rows.text("image", settings.image) if settings.image else np.full(num, "")
+    omitted = image == "omitted"
+    if settings.omitted:
+        omitted |= rows.flags("omitted", settings.omitted)
+    named = np.isfinite(start_s)
+    if settings.image:
+        named &= (image != "") | omitted
+    block = np.zeros(num, np.int64)
+    if settings.block:
+        block = np.nan_to_num(rows.numbers("block", settings.block)).astype(np.int64)
+    state = np.full(num, "")
+    if settings.state and states is None:
+        state = rows.states(settings)
+    change = rows.flags("change", settings.change) if settings.change else None
+
+    start_s, stop_s, omitted = start_s[named], stop_s[named], omitted[named]
+    state, block = state[named], block[named]
+    image = np.where(omitted, "omitted", image[named])
+    if states is not None:
+        intervals = states
+    elif settings.state or settings.block:
+        intervals = _stretches(start_s, stop_s, state, block)
+    else:
+        intervals = whole
+    at = _some(intervals, where).index_at(start_s)
+    if not settings.block:
+        block = at
+    is_change = image_changes(image, omitted, block) if change is None else change[named]
+    active = (at >= 0) & (intervals.state[at] == ACTIVE)
+    return Presentations(start_s, stop_s, image, is_change, omitted, block, active), intervals
+
+
+def _some(intervals: Intervals, where: str) -> Intervals:
+    if not len(intervals):
+        raise SessionError(
+            f"{where}: data.events must name at least one presentation or stretch of a state, but "
+            "its tables hold none; name other tables"
+        )
+    backward = ~(intervals.stop_s > intervals.start_s)
+    if backward.any():
+        first = int(np.argmax(backward))
+        raise SessionError(
+            f"{where}: each stretch of a state must stop after it starts, but one goes from "
+            f"{intervals.start_s[first]:g} s to {intervals.stop_s[first]:g} s; repair the table or "
+            "name another"
+        )
+    return intervals
+
+
+class _Rows:
+    """The columns of one table, each asked for by the setting that names it."""
+
+    def __init__(self, tables: Mapping[str, Table], name: str, key: str, where: str) -> None:
+        name = name.rsplit("/", 1)[-1]
+        if name not in tables:
+            raise SessionError(
+                f"{where}: data.events.{key} must name an interval table of the file, but got "
+                f"'{name}'.{did_you_mean(name, tables)} It has {', '.join(tables) or 'none'}"
+            )
+        self._name, self._table, self._where = name, tables[name], where
+
+    def _column(self, key: str, column: str) -> npt.NDArray[Any]:
+        if column not in self._table:
+            raise SessionError(
+                f"{self._where}: data.events.{key} must name a column of '{self._name}', but got "
+                f"'{column}'.{did_you_mean(column, self._table)} It has {', '.join(self._table)}"
+            )
+        return self._table[column]
+
+    def numbers(self, key: str, column: str) -> Floats:
+        values = self._column(key, column)
+        try:
+            return values.astype(np.float64)
+        except ValueError:
+            raise SessionError(
+                f"{self._where}: data.events.{key} must name a column of numbers, but "
+                f"'{self._name}/{column}' holds text such as '{values[0]}'; name another"
+            ) from None
+
+    def text(self, key: str, column: str) -> Strings:
+        return strings(self._column(key, column))
+
+    def flags(self, key: str, column: str) -> Bools:
+        return flags(self._column(key, column))
+
+    def states(self, settings: EventSettings) -> Strings:
+        """Return the states that the settings give the values of their column."""
+        values = self.text("state", settings.state)
+        there = {str(value) for value in values}
+        if settings.states and there.isdisjoint(settings.states):
+            first = next(iter(settings.states))
+            raise SessionError(
+                f"{self._where}: data.events.states must translate values of "
+                f"'{self._name}/{settings.state}', but it has no '{first}'."
+                f"{did_you_mean(first, there)} It has {', '.join(sorted(there)[:9]) or 'none'}"
+            )
+        return np.array([settings.states.get(str(v), str(v)) for v in values], dtype=np.str_)
+
+
+def _intervals_of(rows: _Rows, settings: EventSettings) -> Intervals:
+    """Return a table's stretches in order of time, those that touch in one state joined."""
+    state = rows.states(settings)
+    start_s, stop_s = rows.numbers("start", "start_time"), rows.numbers("stop", "stop_time")
+    joined: list[tuple[float, float, str]] = []
+    for row in np.argsort(start_s, kind="stable"):
+        begin, end, name = float(start_s[row]), float(stop_s[row]), str(state[row])
+        if not name:
+            continue
+        if joined and joined[-1][2] == name and abs(joined[-1][1] - begin) < 1e-6:
+            joined[-1] = (joined[-1][0], end, name)
+        else:
+            joined.append((begin, end, name))
+    return _columns(joined)
+
+
+def _stretches(start_s: Floats, stop_s: Floats, state: Strings, block: Ints) -> Intervals:
+    """Return the runs of presentations of one state and block, each to a stride after its last.
+
+    A stride is the median time from onset to onset; a run never reaches into the next one.
+    """
+    if not len(start_s):
+        return _columns([])
+    border = np.flatnonzero((state[1:] != state[:-1]) | (block[1:] != block[:-1])) + 1
+    found: list[tuple[float, float, str]] = []
+    begins = [0, *border.tolist()]
+    for begin, end in zip(begins, [*begins[1:], len(start_s)], strict=True):
+        last_s = float(np.nanmax(np.append(stop_s[begin:end], start_s[end - 1])))
+        stride_s = float(np.median(np.diff(start_s[begin:end]))) if end - begin > 1 else 0.0
+        next_s = float(start_s[end]) if end < len(start_s) else np.inf
+        tail_s = min(float(start_s[end - 1]) + stride_s, next_s)
+        found.append((float(start_s[begin]), max(last_s, tail_s), str(state[begin])))
+    return _columns(found)
+
+
+def _columns(rows: list[tuple[float, float, str]]) -> Intervals:
+    start_s, stop_s, state = ([row[n] for row in rows] for n in range(3))
+    return Intervals(
+        np.array(start_s, np.float64), np.array(stop_s, np.float64), np.array(state, np.str_)
+    )

@@ -1,0 +1,1 @@
+"""What a recording holds, as frozen records."""

@@ -1,0 +1,60 @@
+"""The true latents that a simulated recording has beside it."""
+
+# Shape legend: L samples, K latents.
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rheobase.core.digest import file_digest
+from rheobase.core.errors import SessionError
+from rheobase.sessions.records.session import Session, TrueLatents
+
+KEYS = ("latents", "names", "time_s")
+
+
+def beside(recording: Path) -> Path:
+    """Return where the latents of a recording lie: ``OUT.latents.npz`` of ``OUT.nwb``."""
+    return recording.with_suffix(".latents.npz")
+
+
+def with_true_latents(session: Session) -> Session:
+    """Return a session with the latents that lie beside its file, if any do.
+
+    The archive holds ``latents`` (L, K), ``names`` (K,) and ``time_s`` (L,), as
+    `rheobase.sessions.planted.simulate.simulate` writes it.
+
+    Raises
+    ------
+    SessionError
+        There is such an archive, but it is damaged or its arrays do not fit each other.
+    """
+    path = beside(Path(session.source))
+    if not path.is_file():
+        return session
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            latents, names, time_s = (archive[key] for key in KEYS)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise SessionError(
+            f"{path}: true latents must be an archive of {', '.join(KEYS)}, but reading it failed: "
+            f"{str(error).splitlines()[0]}; simulate the recording again, or delete the archive"
+        ) from None
+    fits = (
+        latents.ndim == 2 and names.shape == latents.shape[1:] and time_s.shape == (len(latents),)
+    )
+    if not (fits and np.isfinite(latents).all() and (np.diff(time_s) > 0).all()):
+        raise SessionError(
+            f"{path}: latents (samples, K), names (K,) and rising time_s (samples,) must hold, all "
+            f"finite, but their shapes are {latents.shape}, {names.shape} and {time_s.shape}; "
+            "simulate the recording again, or delete the archive"
+        )
+    true = TrueLatents(
+        names.astype(np.str_), time_s.astype(np.float64), latents.astype(np.float32),
+        file_digest(path),
+    )  # fmt: skip
+    return replace(session, true_latents=true)

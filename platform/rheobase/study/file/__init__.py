@@ -1,0 +1,1 @@
+"""The study file: its tables, its search space, its arms and objectives."""

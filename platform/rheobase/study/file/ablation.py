@@ -1,0 +1,68 @@
+"""The arms of an ablation: which overrides each one sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+from typing import Any
+
+from rheobase.core.errors import StudyError
+from rheobase.study.file.spec import BASELINES, CONTROLS, StudySpec
+
+JOIN = "+"
+
+
+def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
+    """Return every arm's overrides of the baseline by dotted path, in the order they run.
+
+    Parameters
+    ----------
+    spec
+        The study; without an [ablation] table it has no arms.
+
+    Returns
+    -------
+    `leave-one-out`: the arms as written. `factorial`: every combination of them, 2^k - 1 beside
+    the baseline, the smaller first. `path`: the first, the first two, and so on. Names of a
+    combination are joined by ``+``. After them the `baselines`, each alone in every design: they
+    are what the others are held against, and no constraint to combine.
+
+    Raises
+    ------
+    StudyError
+        Arms to be combined set one setting to different values, or a name holds a ``+``.
+    """
+    if spec.ablation is None:
+        return {}
+    arms, design = spec.ablation.arms, spec.ablation.design
+    names = list(arms)
+    together: Iterable[tuple[str, ...]]
+    if design == "leave-one-out":
+        together = [(name,) for name in names]
+    elif design == "factorial":
+        together = [chosen for num in range(len(names)) for chosen in combinations(names, num + 1)]
+    else:
+        together = [tuple(names[: num + 1]) for num in range(len(names))]
+    found: dict[str, dict[str, Any]] = {}
+    for chosen in together:
+        overrides: dict[str, Any] = {}
+        for name in chosen:
+            if JOIN in name and design != "leave-one-out":
+                raise StudyError(
+                    f"[ablation.arms.{name}]: names of arms to be combined must not hold "
+                    f"'{JOIN}', which joins them; rename it"
+                )
+            for path, value in arms[name].items():
+                if overrides.setdefault(path, value) != value:
+                    raise StudyError(
+                        f"[ablation.arms.{name}]: arms combined by design = '{design}' must agree "
+                        f"on a setting, but '{path}' is {value!r} here and {overrides[path]!r} "
+                        "in another; use design = 'leave-one-out'"
+                    )
+        found[JOIN.join(chosen)] = overrides
+    return found | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}
+
+
+def controls_of(spec: StudySpec) -> frozenset[str]:
+    """Return the arms that lift no constraint, and so take no part in Holm's correction."""
+    return CONTROLS & set(spec.ablation.baselines) if spec.ablation else frozenset()

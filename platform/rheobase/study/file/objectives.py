@@ -1,0 +1,63 @@
+"""What a search seeks: each objective's direction, and its value in every replicate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Literal
+
+from rheobase.study.records.result import TrialRequest, TrialResult
+
+ObjectiveName = Literal["cca_heldout", "num_neurons", "spikes_per_s", "connections", "rate_error"]
+Direction = Literal["maximize", "minimize"]
+
+DIRECTIONS: Mapping[ObjectiveName, Direction] = {
+    "cca_heldout": "maximize",
+    "num_neurons": "minimize",
+    "spikes_per_s": "minimize",
+    "connections": "minimize",
+    "rate_error": "minimize",
+}
+
+
+def objective_values(
+    request: TrialRequest, result: TrialResult, names: Sequence[ObjectiveName]
+) -> dict[str, list[float]]:
+    """Return the values of objectives, one for each replicate.
+
+    Parameters
+    ----------
+    request
+        The trial.
+    result
+        What it found.
+    names
+        Which objectives.
+
+    Notes
+    -----
+    ``num_neurons``: M. ``spikes_per_s``: the network's spikes a second, M times the mean rate
+    over states on test bins. ``connections``: recurrent weights that are not 0; in records from
+    before they were counted, all M (M - 1) that there can be. ``rate_error``: share of neurons
+    whose rate lies outside the required band, mean over states. A network that does not spike,
+    which is never feasible, sends 0 spikes and has all of its neurons outside the band.
+    """
+    found = result.replicates
+    num_neurons = float(request.student.get("num_neurons", 0))
+    every = num_neurons * (num_neurons - 1)
+    values = {
+        "cca_heldout": [one.cca_heldout for one in found],
+        "num_neurons": [num_neurons for _ in found],
+        "spikes_per_s": [
+            num_neurons * _mean([rate.mean for rate in one.rates.values()]) for one in found
+        ],
+        "connections": [
+            every if one.connections is None else float(one.connections) for one in found
+        ],
+        "rate_error": [1 - _mean([rate.in_band for rate in one.rates.values()]) for one in found],
+    }
+    return {name: values[name] for name in names}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else 0.0

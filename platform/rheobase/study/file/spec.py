@@ -1,0 +1,357 @@
+"""The study file: one TOML, one model, unknown keys refused with the nearest name."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from rheobase.core.errors import StudyError, did_you_mean
+from rheobase.core.settings import Settings
+from rheobase.shards.settings import DataSettings
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
+from rheobase.study.records.result import BASELINE, TOP
+from rheobase.teacher.settings import TeacherSettings
+
+BASELINES: Mapping[str, Mapping[str, Scalar]] = {
+    "untrained": {"student.steps": 0},
+    "no-dale": {"student.dale": False},
+    "no-rate-penalty": {"student.rate_weight": 0.0},
+    "gru": {"student.neuron": "gru"},
+    "linear-readout": {"student.neuron": "linear"},
+    "shuffled-spikes": {"student.input": "shuffled"},
+}
+CONTROLS = frozenset({"untrained", "gru", "linear-readout", "shuffled-spikes"})
+"""Baselines that lift no constraint: what the others are held against, and no hypothesis."""
+
+MEMORY_TAUS = 5
+"""Membrane time constants after which less than 1 % of where a window began is left."""
+
+
+class AblationSettings(Settings):
+    """Which constraints to lift, and how; it needs `arms`, `baselines` or both."""
+
+    design: Literal["leave-one-out", "factorial", "path"] = "leave-one-out"
+    """How `arms` are combined. `leave-one-out`: each alone; `factorial`: every combination;
+    `path`: cumulative."""
+    mode: Literal["held"] = "held"
+    """`held`: every other setting stays as in the baseline."""
+    baselines: tuple[str, ...] = ()
+    """Arms in one word, each alone whatever the design: `untrained` (`steps = 0`), `no-dale`
+    (`dale = false`), `no-rate-penalty` (`rate_weight = 0`), `gru` and `linear-readout` (`neuron` in
+    the network's place), `shuffled-spikes` (`input`)."""
+    arms: dict[str, dict[str, Scalar]] = {}
+    """Overrides of student settings by dotted path, under the arm's name."""
+
+    @model_validator(mode="after")
+    def _names_each_arm_once(self) -> AblationSettings:
+        problems = [
+            f"baselines: unknown word '{word}'.{did_you_mean(word, BASELINES)} "
+            f"It must be one of {', '.join(BASELINES)}."
+            for word in self.baselines
+            if word not in BASELINES
+        ]
+        repeated = [w for w in self.baselines if self.baselines.count(w) > 1 or w in self.arms]
+        if repeated:
+            problems.append(
+                f"baselines: an arm must have a name of its own, but '{repeated[0]}' is there "
+                "twice; rename the arm or leave one out."
+            )
+        if not self.arms and not self.baselines:
+            problems.append("an ablation must have arms, but has neither arms nor baselines.")
+        if problems:
+            raise ValueError(" ; ".join(problems))
+        return self
+
+
+class Require(Settings):
+    """The gate."""
+
+    rate_hz: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] = (5.0, 20.0)
+    """Band of firing rates, for every seed and state."""
+    cca_heldout: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    """Held-out CCA must exceed it, and every null."""
+
+    @model_validator(mode="after")
+    def _band_is_ordered(self) -> Require:
+        low, high = self.rate_hz
+        if not low < high:
+            raise ValueError(f"rate_hz: low < high must hold, but got (low={low}, high={high}).")
+        return self
+
+
+class SeedSettings(Settings):
+    """Root seeds of the replicates."""
+
+    select: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """Seeds of every trial of the search."""
+    report: tuple[int, ...] = (10, 11, 12, 13, 14, 15, 16, 17)
+    """Seeds of the winner and the arms; only their numbers are quoted as results."""
+
+    @model_validator(mode="after")
+    def _are_distinct(self) -> SeedSettings:
+        both = set(self.select) & set(self.report)
+        repeated = len({*self.select}) < len(self.select) or len({*self.report}) < len(self.report)
+        if both or repeated:
+            raise ValueError(
+                "select and report seeds must all differ, or the search would have seen the "
+                f"reported ones; got select={list(self.select)}, report={list(self.report)}."
+            )
+        return self
+
+
+class ResourceSettings(Settings):
+    """What one trial may use."""
+
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    """Logical CPUs of a trial."""
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of a trial; fractions are allowed."""
+    time_budget_s: Annotated[float, Field(ge=0)] = 0.0
+    """No new generation starts after this many seconds; 0 is no limit."""
+    max_concurrent: Annotated[int, Field(ge=0)] = 0
+    """Most workers at once; 0 is as many as there is room for."""
+
+
+class StudySpec(Settings):
+    """A study, resolved: every default filled in."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Folder name of its results."""
+    question: str = ""
+    """What it is to answer, in a sentence."""
+    data: DataSettings
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    search: SearchSettings = SearchSettings()
+    ablation: AblationSettings | None = None
+    require: Require = Require()
+    seeds: SeedSettings = SeedSettings()
+    resources: ResourceSettings = ResourceSettings()
+
+    @model_validator(mode="after")
+    def _paths_name_student_settings(self) -> StudySpec:
+        problems = []
+        for path, axis in self.search.space.items():
+            ends = axis.choices if isinstance(axis, Choice) else (axis.low, axis.high)
+            for value in ends:
+                problems += self._problem(f"search.space.{path}", {path: value})
+            problems += self._hollow(path, axis)
+        if not problems:
+            problems += self._unmet_conditions()
+        arms = self.ablation.arms if self.ablation else {}
+        for arm, overrides in arms.items():
+            if arm == BASELINE:
+                problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
+            if arm.startswith(TOP):
+                problems.append(
+                    f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
+                )
+            problems += self._problem(f"ablation.arms.{arm}", overrides)
+        for word in self.ablation.baselines if self.ablation else ():
+            (path,) = BASELINES[word]
+            same = override_student(self.student, BASELINES[word]) == self.student
+            if same and path not in self.search.space:
+                problems.append(
+                    f"[ablation]: baselines must change the student, but '{word}' is the study's "
+                    f"own: {path} is {_own(self.student, path)!r} already; leave it out."
+                )
+        if self.student.missing_sign:
+            problems.append(f"[student]: {self.student.missing_sign}.")
+        problems += self._forgetful("student", self.student)
+        longest = max(self.teacher.horizons_ms)
+        if longest >= self.data.window_ms:
+            problems.append(
+                "[teacher]: the longest horizon and the present bin must fit a window, "
+                f"but {longest:g} ms >= data.window_ms = {self.data.window_ms:g}."
+            )
+        if self.student.num_neurons < self.teacher.latent_dim:
+            problems.append(
+                "[student]: num_neurons >= teacher.latent_dim must hold for every teacher "
+                f"dimension to have a pair, but {self.student.num_neurons} < "
+                f"{self.teacher.latent_dim}."
+            )
+        most_hz = 1000 / self.data.bin_ms
+        for where, (low, _) in (
+            ("require]: rate_hz", self.require.rate_hz),
+            ("student]: rate_band_hz", self.student.rate_band_hz),
+        ):
+            if low >= most_hz:
+                problems.append(
+                    f"[{where}: a neuron fires once a bin at most, {most_hz:g} Hz with "
+                    f"data.bin_ms = {self.data.bin_ms:g}, so that no rate meets a band from "
+                    f"{low:g} Hz."
+                )
+        if self.data.split.by == "session":
+            problems.append(
+                "[data.split]: by must be auto, block or trial, for a study trains on each "
+                "session, but is session; 'rheobase bin --split-by session' holds whole ones out."
+            )
+        if problems:
+            raise ValueError(" ; ".join(dict.fromkeys(problems)))
+        return self
+
+    def _hollow(self, path: str, axis: Range | Choice) -> list[str]:
+        if isinstance(axis, Choice) or not is_integer(path):
+            return []
+        if math.ceil(axis.low) <= math.floor(axis.high):
+            return []
+        return [
+            f"[search.space.{path}]: an integer must lie in the range, but got "
+            f"(low={axis.low:g}, high={axis.high:g})."
+        ]
+
+    def _unmet_conditions(self) -> list[str]:
+        """Return why a condition can never hold."""
+        problems, table, space = [], self.student.model_dump(), self.search.space
+        for path, axis in space.items():
+            for given, wanted in axis.when.items():
+                where, key = f"search.space.{path}.when", given.removeprefix("student.")
+                if found := self._problem(where, {given: wanted}):
+                    problems += found
+                    continue
+                other = space.get(given)
+                if other is None:
+                    can = table[key] == wanted
+                elif isinstance(other, Choice):
+                    can = wanted in other.choices
+                else:
+                    can = is_integer(given) and other.low <= float(wanted) <= other.high
+                if not can:
+                    problems.append(
+                        f"[{where}]: '{given}' must be able to be {wanted!r}, but the study "
+                        f"{'searches' if other else 'has'} {_shown(other) or repr(table[key])}."
+                    )
+        left = set(space)
+        while ready := {p for p in left if not left & space[p].when.keys()}:
+            left -= ready
+        if left:
+            problems.append(
+                f"[search.space]: conditions must not go round in a circle, but {sorted(left)} do."
+            )
+        return problems
+
+    def _problem(self, where: str, overrides: Mapping[str, Scalar]) -> list[str]:
+        """Return why a student with these settings can never be trained."""
+        try:
+            student = override_student(self.student, overrides)
+        except ValidationError as error:
+            found = []
+            for one in error.errors():
+                path = ".".join(["student", *map(str, one["loc"])])
+                named = "" if where.endswith(path) else f"{path}: "
+                found.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
+            return found
+        except StudyError as error:
+            return [f"[{where}]: {error}"]
+        problems = []
+        counted = overrides.keys() & {"student.num_neurons", "student.excitatory_fraction"}
+        if counted and student.missing_sign:
+            problems.append(f"[{where}]: {student.missing_sign}.")
+        if overrides.keys() & {"student.tau_mem_ms", "student.tau_syn_ms", "student.neuron"}:
+            problems += self._forgetful(where, student)
+        return problems
+
+    def _forgetful(self, where: str, student: StudentSettings) -> list[str]:
+        """Return why windows are too short for a student that begins each of them at rest.
+
+        Its adaptation and readout are slower and left out: windows would have to last seconds.
+        """
+        least_ms = MEMORY_TAUS * (student.tau_mem_ms + student.tau_syn_ms)
+        if student.neuron != "lif" or least_ms <= self.data.window_ms:
+            return []
+        return [
+            f"[{where}]: a window must be {MEMORY_TAUS} time constants of the membrane long, for "
+            "the network to forget that it began at rest, but data.window_ms = "
+            f"{self.data.window_ms:g} < {MEMORY_TAUS} x (tau_mem_ms + tau_syn_ms) = {least_ms:g}; "
+            "use a longer window or smaller time constants."
+        ]
+
+
+def _own(student: StudentSettings, path: str) -> Any:
+    return getattr(student, path.removeprefix("student."))
+
+
+def _shown(axis: Range | Choice | None) -> str:
+    if axis is None:
+        return ""
+    return str(list(axis.choices)) if isinstance(axis, Choice) else f"{axis.low:g}…{axis.high:g}"
+
+
+def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> StudentSettings:
+    """Return student settings with values set by dotted path, e.g. ``student.dale``."""
+    table = base.model_dump()
+    for path, value in overrides.items():
+        room, _, key = path.partition(".")
+        if room != "student" or key not in table:
+            known = [f"student.{name}" for name in table]
+            raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
+        table[key] = round(value) if is_integer(path) and isinstance(value, float) else value
+    return StudentSettings.model_validate(table)
+
+
+def load_study(path: Path) -> StudySpec:
+    """Read a study file; every problem is told in one line.
+
+    Raises
+    ------
+    StudyError
+        The file is missing, is not TOML, has an unknown key or a value out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such study file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not valid TOML: {error}") from None
+    return parse_study(table, str(path))
+
+
+def parse_study(table: Mapping[str, Any], source: str = "study") -> StudySpec:
+    """Return the study that a table describes; `source` is named in errors."""
+    try:
+        return StudySpec.model_validate(table)
+    except ValidationError as error:
+        problems = [_sentence(dict(one)) for one in error.errors()]
+        raise StudyError(f"{source} {' ; '.join(dict.fromkeys(problems))}") from None
+
+
+def dump_study(spec: StudySpec) -> dict[str, Any]:
+    """Return the study as plain JSON values; ``parse_study`` gives the same study back."""
+    return spec.model_dump(mode="json", exclude_none=True)
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    location = [str(part) for part in error["loc"] if part not in ("range", "choice")]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        *tables, key = location
+        hint = did_you_mean(key, _keys_at(tables))
+        return f"[{'.'.join(tables) or 'top level'}]: unknown key '{key}'.{hint}"
+    if error["type"] == "missing":
+        return f"[{'.'.join(location[:-1]) or 'top level'}]: '{location[-1]}' is required."
+    if not location:
+        return message
+    found = error.get("input")
+    is_told = error["type"] == "value_error"
+    shown = f" (found {found!r})" if isinstance(found, Scalar) and not is_told else ""
+    return f"[{'.'.join(location)}]: {message}{shown}"
+
+
+def _keys_at(tables: list[str]) -> list[str]:
+    model: type[BaseModel] = StudySpec
+    for name in tables:
+        if name not in model.model_fields:
+            return []
+        annotation = model.model_fields[name].annotation
+        options = [annotation, *get_args(annotation)]
+        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not models:
+            return []
+        model = models[0]
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""What a study needs before anything runs, and what it refuses."""

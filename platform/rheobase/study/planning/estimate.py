@@ -1,0 +1,378 @@
+"""What a study will need, estimated before anything runs."""
+
+# Shape legend: T bins, N units, M neurons, D latent dimensions, F filters, R replicates, B windows.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rheobase.core.errors import DataError
+from rheobase.shards.binning import make_shard
+from rheobase.shards.counts import CHUNK_BINS
+from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.timeline import Timeline, timeline_of
+from rheobase.shards.windows import window_starts
+from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.spec import StudySpec, dump_study
+from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
+from rheobase.study.planning.sizes import SessionSize, sizes_of
+from rheobase.study.ranking.statistics import least_p
+from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
+
+# Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
+# holds the estimates against it.
+INGEST_S_PER_SPIKE = 130e-9
+"""CPU seconds to read, check, select and bin a spike of the file."""
+INGEST_S_PER_BIN = 1e-6
+"""CPU seconds to label a bin."""
+SIMULATE_S_PER_COUNT = 50e-9
+"""CPU seconds to simulate a bin of 10 ms of a planted unit."""
+STEP_S_PER_SAMPLE = 9e-6
+"""CPU seconds of a teacher's training step for a sample of its batch; most of it is SIGReg's."""
+STEP_COSTS = {"linear": 1.0, "mlp": 1.2, "gru": 2.5, "tcn": 4.0, "transformer": 4.0}
+"""How much dearer a step is with each encoder."""
+FILTER_S_PER_COUNT = 20e-9
+"""CPU seconds of one causal filter for a count."""
+EVALUATE_S_PER_COUNT = 220e-9
+"""CPU seconds of the teacher's report for a count and a horizon."""
+FLOP_PER_S = 60e9
+"""Of the matrix products of packed students on one core."""
+STUDENT_S_PER_BIN = 3e-6
+"""CPU seconds of a student's training step for a bin of its batch, matrix products apart."""
+NEURON_S_PER_BIN = {"lif": 0.0, "izhikevich": 0.11e-6, "gru": 0.17e-6}
+"""What a bin costs more for each neuron."""
+SCORE_S_PER_BIN = 30e-6
+"""CPU seconds to simulate and measure a replicate, untrained twin and nulls included."""
+
+INGEST_BYTES, TORCH_BYTES = 250_000_000, 500_000_000
+"""Resident bytes of a worker before it reads anything, without and with torch."""
+INGEST_BYTES_PER_SPIKE = 24
+"""Peak resident bytes of a worker that bins, for a spike of the file."""
+SIMULATE_BYTES_PER_COUNT = 24
+"""Peak resident bytes of simulating, for a bin of a planted unit: three arrays of float64."""
+LABEL_BYTES = 4 + 1 + 4 + 4 + 4
+"""A bin's offset, split, group, presentation and phase."""
+COVARIATE_BYTES = 4
+"""One covariate of a bin: running, pupil, or a true latent of a simulation."""
+ENTRY_BYTES = 2 + 1
+"""A unit that fired in a bin, and how often."""
+CHUNK_BYTES = 1000
+"""What Arrow adds to a record batch."""
+UNIT_BYTES, PRESENTATION_BYTES = 30, 30
+"""A unit and a presentation as text in a shard's metadata."""
+SAMPLE_BYTES = 500_000
+"""What a trial keeps for the figures, its TensorBoard events and its rows of the ledger."""
+CHECKPOINT_COPIES = 3
+"""Arrays of a network's size in a checkpoint: its weights and Adam's two moments."""
+CHECKPOINT_BYTES = 20_000
+"""What PyTorch adds to a checkpoint."""
+LEDGER_LOG_BYTES = 4_200_000
+"""The ledger's write-ahead log: SQLite takes it in at 1,000 pages of 4 KiB."""
+
+
+@dataclass(frozen=True)
+class SessionEstimate:
+    """What one address of a study comes to; figures are of one of its recordings."""
+
+    address: str
+    num_sessions: int
+    num_units: int
+    num_kept_units: int
+    num_spikes: int
+    num_bins: int
+    train_windows: int
+    test_windows: int
+    shard_bytes: int
+    basis: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a study needs from nothing to its report, all sessions together.
+
+    Attributes
+    ----------
+    sessions
+        One an address.
+    unknown
+        Addresses of which nothing is known before they are read; they are counted nowhere.
+    num_sessions, num_bins, train_windows, test_windows
+        Windows lie side by side within their stretch, as a reader streams them.
+    bytes
+        On disk: `download`, `sessions`, `shards`, `latents`, `run`, the finished run's folder,
+        and `checkpoints`, what trials under way hold beside it at most.
+    cpu_hours
+        Of one core: `ingest`, `teacher`, `student`.
+    memory_bytes
+        Peak of the largest process of each of these phases.
+    cpu_hours_per_session
+        Of the students of one session.
+    """
+
+    sessions: tuple[SessionEstimate, ...]
+    unknown: tuple[str, ...]
+    num_sessions: int
+    num_bins: int
+    train_windows: int
+    test_windows: int
+    bytes: Mapping[str, int]
+    cpu_hours: Mapping[str, float]
+    memory_bytes: Mapping[str, int]
+    cpu_hours_per_session: float
+
+
+def estimate(spec: StudySpec) -> Estimate:
+    """Return what a study needs; no spike is read.
+
+    Raises
+    ------
+    DataError
+        A recording whose shapes are known cannot be binned as the study says, or has too few
+        train bins for its students.
+    """
+    sizes, unknown = sizes_of(spec.data)
+    rows = [_session(size, spec) for size in sizes]
+    pairs = list(zip(sizes, rows, strict=True))
+
+    def total(name: str) -> int:
+        return sum(row.num_sessions * int(getattr(row, name)) for row in rows)
+
+    num_sessions = sum(row.num_sessions for row in rows)
+    student_h = sum(row.num_sessions * _student_hours(row, spec) for row in rows)
+    per_session = student_h / num_sessions if rows else _training_hours(0, spec)
+    return Estimate(
+        tuple(rows),
+        tuple(unknown),
+        num_sessions,
+        total("num_bins"),
+        total("train_windows"),
+        total("test_windows"),
+        {
+            "download": sum(size.num_sessions * size.download_bytes for size in sizes),
+            "sessions": sum(size.num_sessions * size.session_bytes for size in sizes),
+            "shards": total("shard_bytes"),
+            "latents": 4 * spec.teacher.latent_dim * total("num_bins"),
+            "run": sum(row.num_sessions * _weight_bytes(row, spec) for row in rows)
+            + num_trials(spec) * SAMPLE_BYTES,
+            "checkpoints": _checkpoint_bytes(rows, spec),
+        },
+        {
+            "ingest": sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs),
+            "teacher": _teacher_hours(rows, spec),
+            "student": student_h,
+        },
+        _memory(pairs, spec),
+        per_session,
+    )
+
+
+def num_trials(spec: StudySpec) -> int:
+    """Return the trials of the search and of the report stage."""
+    num_confirmed = num_winners(spec) + len(arms_of(spec)) if spec.seeds.report else 0
+    return spec.search.trials + _num_audits(spec) + num_confirmed
+
+
+def num_winners(spec: StudySpec) -> int:
+    """Return how many trials of the search run again on the report seeds."""
+    return min(spec.search.confirm, spec.search.trials)
+
+
+def _num_audits(spec: StudySpec) -> int:
+    return spec.search.stop.audit if spec.search.stop else 0
+
+
+def num_replicates(spec: StudySpec) -> int:
+    """Return the students that are trained on each session."""
+    num_reported = (num_winners(spec) + len(arms_of(spec))) * len(spec.seeds.report)
+    return (spec.search.trials + _num_audits(spec)) * len(spec.seeds.select) + num_reported
+
+
+def plan_table(spec: StudySpec, found: Estimate) -> dict[str, Any]:
+    """Return a study's plan as plain JSON values."""
+    return {
+        "study": spec.name,
+        "question": spec.question,
+        "search_trials": spec.search.trials,
+        "select_seeds": list(spec.seeds.select),
+        "report_seeds": list(spec.seeds.report),
+        "arms": arms_of(spec),
+        "replicates_per_session": num_replicates(spec),
+        "least_p": least_p(len(spec.seeds.report)),
+        **asdict(found),
+        "resolved": dump_study(spec),
+    }
+
+
+def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
+    outline = make_shard(size.outline, spec.data)
+    line = timeline_of(outline)
+    refuse_too_few_bins(spec, size.address, line)
+    num_bins = len(line)
+    # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.
+    expected = size.num_spikes / size.num_units * (spec.data.bin_ms / 1000) / size.duration_s
+    num_filled = num_bins * size.num_kept * -math.expm1(-expected)
+    num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in outline.segments)
+    width = round(spec.data.window_ms / spec.data.bin_ms)
+    return SessionEstimate(
+        size.address,
+        size.num_sessions,
+        size.num_units,
+        size.num_kept,
+        size.num_spikes,
+        num_bins,
+        _num_windows(line, TRAIN, width),
+        _num_windows(line, TEST, width),
+        round(num_filled * ENTRY_BYTES)
+        + num_chunks * CHUNK_BYTES
+        + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(outline.covariate_names))
+        + size.num_kept * UNIT_BYTES
+        + len(outline.image) * PRESENTATION_BYTES,
+        size.basis,
+    )
+
+
+def _num_windows(line: Timeline, split: int, width: int) -> int:
+    try:
+        return len(window_starts(line, split, width, stride_bins=width))
+    except DataError:
+        return 0
+
+
+def _ingest_hours(size: SessionSize, row: SessionEstimate) -> float:
+    simulating_s = size.simulated_counts * SIMULATE_S_PER_COUNT
+    binning_s = size.num_spikes * INGEST_S_PER_SPIKE + row.num_bins * INGEST_S_PER_BIN
+    return (simulating_s + binning_s) / 3600
+
+
+def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
+    teacher = spec.teacher
+    num_sessions = sum(row.num_sessions for row in rows)
+    counts = sum(row.num_sessions * row.num_bins * row.num_kept_units for row in rows)
+    counts *= len(teacher.filters_ms)
+    # Every worker filters every session for its moments and for training, of which it keeps what
+    # it can hold; the latents and the untrained encoder take it three times more.
+    visits = 1 if num_sessions <= TOGETHER else math.ceil(teacher.steps / VISIT_STEPS)
+    filtering = (teacher.workers * (1 + visits) + 3) * FILTER_S_PER_COUNT
+    samples = num_sessions * teacher.steps * teacher.batch_windows
+    steps_s = samples * STEP_S_PER_SAMPLE * STEP_COSTS[teacher.encoder]
+    report = len(teacher.horizons_ms) * EVALUATE_S_PER_COUNT
+    return (steps_s + counts * (filtering + report)) / 3600
+
+
+def _training_hours(num_units: int, spec: StudySpec) -> float:
+    """Return the hours of training all students of one session."""
+    arms, num_seeds = arms_of(spec).values(), len(spec.seeds.report)
+    num_own = num_replicates(spec) - len(arms) * num_seeds
+    of_arms = sum(_training_seconds(num_units, spec, overrides) for overrides in arms)
+    return (num_own * _training_seconds(num_units, spec, {}) + num_seeds * of_arms) / 3600
+
+
+def _training_seconds(num_units: int, spec: StudySpec, overrides: Mapping[str, Any]) -> float:
+    """Return the seconds of training a student of an arm, as large as it may be."""
+
+    def values(setting: str) -> list[Any]:
+        path = f"student.{setting}"
+        return [overrides[path]] if path in overrides else searched(spec, setting)
+
+    neurons: int = max(values("num_neurons"))
+    num_windows: int = max(values("steps")) * max(values("batch_windows"))
+    # Forward and the weights' gradient for the input; for the recurrence the state's too.
+    flop = 4 * num_units * neurons + 6 * neurons**2
+    kinds = [NEURON_S_PER_BIN[kind] for kind in values("neuron") if kind in NEURON_S_PER_BIN]
+    if not kinds:
+        return 0.0  # a linear readout is not trained
+    bins = num_windows * spec.data.window_ms / spec.data.bin_ms
+    return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(kinds))
+
+
+def _student_hours(row: SessionEstimate, spec: StudySpec) -> float:
+    scoring = num_replicates(spec) * row.num_bins * SCORE_S_PER_BIN / 3600
+    return _training_hours(row.num_kept_units, spec) + scoring
+
+
+def _network_bytes(row: SessionEstimate, spec: StudySpec) -> int:
+    """Return the bytes of the largest student's weights on one session, float32."""
+    neurons = max(drawn(spec, "num_neurons"))
+    return 4 * neurons * (row.num_kept_units + neurons + 1)
+
+
+def _weight_bytes(row: SessionEstimate, spec: StudySpec) -> int:
+    return num_replicates(spec) * _network_bytes(row, spec)
+
+
+def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
+    """Return what trials under way hold at most: a checkpoint for each session, till they end.
+
+    As many are under way as are asked for together, for any may have been cut off. Each worker
+    keeps one checkpoint more while it is replaced.
+    """
+    search, num_confirmed = spec.search, num_winners(spec) + len(arms_of(spec))
+    stages = [
+        (min(search.generation, search.trials), len(spec.seeds.select)),
+        (num_confirmed, len(spec.seeds.report)),
+        (_num_audits(spec), len(spec.seeds.select)),
+    ]
+    largest = max((_network_bytes(row, spec) for row in rows), default=0)
+    every = sum(row.num_sessions * _network_bytes(row, spec) for row in rows)
+    num_sessions = sum(row.num_sessions for row in rows)
+    found = [0]
+    for num_trials_together, num_seeds in stages:
+        num_workers = math.ceil(num_trials_together / search.pack)
+        if spec.resources.max_concurrent:
+            num_workers = min(num_workers, spec.resources.max_concurrent)
+        arrays = (
+            CHECKPOINT_COPIES * num_seeds * (num_trials_together * every + num_workers * largest)
+        )
+        num_files = num_trials_together * num_sessions + num_workers
+        found.append(arrays + num_files * CHECKPOINT_BYTES)
+    return max(found) + LEDGER_LOG_BYTES
+
+
+def _memory(
+    pairs: Sequence[tuple[SessionSize, SessionEstimate]], spec: StudySpec
+) -> dict[str, int]:
+    """Return the peak of the largest process of each phase."""
+    if not pairs:
+        return {"ingest": INGEST_BYTES, "teacher": TORCH_BYTES, "student": TORCH_BYTES}
+    rows = [row for _, row in pairs]
+    ingest = max(
+        max(
+            size.num_spikes * INGEST_BYTES_PER_SPIKE,
+            size.simulated_counts * SIMULATE_BYTES_PER_COUNT,
+        )
+        for size, _ in pairs
+    )
+    filters, horizons = len(spec.teacher.filters_ms), len(spec.teacher.horizons_ms)
+    neurons = max(drawn(spec, "num_neurons"))
+    seeds = max(len(spec.seeds.select), len(spec.seeds.report))
+    # A worker of the teacher holds the stretches of a few sessions in half precision, what one of
+    # them is made from, and each session's components.
+    stretches = sorted(
+        (min(row.num_bins, STRETCH_BINS) * row.num_kept_units, row.num_sessions) for row in rows
+    )[::-1]
+    largest = [counts for counts, num in stretches for _ in range(min(num, TOGETHER))][:TOGETHER]
+    training = 2 * (filters + horizons) * sum(largest) + 16 * largest[0]
+    training += sum(
+        4
+        * row.num_sessions
+        * min(MAX_COMPONENTS, filters * row.num_kept_units)
+        * (filters + horizons)
+        * row.num_kept_units
+        for row in rows
+    )
+    # Its report holds one session's counts at a time, in float64, in about five copies.
+    reporting = 40 * filters * max(row.num_bins * row.num_kept_units for row in rows)
+    student = max(
+        row.num_bins
+        # Counts and their smoothed copies; spikes and features, trained and not; float64 copies.
+        * (17 * row.num_kept_units + 2 * (1 + 4) * seeds * neurons + 4 * 8 * neurons)
+        for row in rows
+    )
+    return {
+        "ingest": INGEST_BYTES + ingest,
+        "teacher": TORCH_BYTES + max(training, reporting),
+        "student": TORCH_BYTES + student,
+    }

@@ -1,0 +1,85 @@
+"""Whether a session has enough train bins for every student that a study may draw."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rheobase.core.errors import DataError
+from rheobase.shards.timeline import Timeline
+from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.search_settings import Choice
+from rheobase.study.file.spec import StudySpec
+
+
+def searched(spec: StudySpec, setting: str) -> list[Any]:
+    """Return the study's own value of a setting, and its choices or the ends of its range."""
+    axis = spec.search.space.get(f"student.{setting}")
+    values = [getattr(spec.student, setting)]
+    if isinstance(axis, Choice):
+        values += axis.choices
+    elif axis is not None:
+        values += [math.ceil(axis.low), math.floor(axis.high)]
+    return values
+
+
+def drawn(spec: StudySpec, setting: str) -> list[int]:
+    """Return what the study and its arms may set an integer setting to, ranges by their ends.
+
+    Examples
+    --------
+    >>> from rheobase.study.file.spec import parse_study
+    >>> space = {"student.num_neurons": {"low": 18, "high": 300}}
+    >>> table = {"name": "x", "data": {"sessions": ["a.nwb"]}, "search": {"space": space}}
+    >>> drawn(parse_study(table), "num_neurons")
+    [128, 18, 300]
+    """
+    path = f"student.{setting}"
+    of_arms = [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
+    return [int(value) for value in searched(spec, setting) + of_arms]
+
+
+def refuse_too_few_bins(
+    spec: StudySpec, session: str, timeline: Timeline, warm_up: int = 0
+) -> None:
+    """Refuse a session on which some student of the study could not be fitted.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    session
+        Named in the error.
+    timeline
+        Labels (T,) of its bins.
+    warm_up
+        Bins at the start of a window that are not scored, where that is known.
+
+    Raises
+    ------
+    DataError
+        Its train bins are fewer than num_neurons + latent_dim + 2, where no projection is
+        determined and any CCA is 1; or a batch's scored samples are not more than latent_dim.
+
+    Notes
+    -----
+    The least that can be fitted at all: bins of 10 ms tell almost the same as their neighbours,
+    and good fits take many times as many.
+    """
+    dims, num_train = spec.teacher.latent_dim, int(timeline.train.sum())
+    neurons = max(drawn(spec, "num_neurons"))
+    if num_train < neurons + dims + 2:
+        raise DataError(
+            f"{session}: num_neurons + teacher.latent_dim + 2 train bins at least must be there "
+            f"to fit CCA, but up to {neurons} neurons and {dims} latents take "
+            f"{neurons + dims + 2} and there are {num_train}; use a longer recording, fewer "
+            "neurons or a smaller teacher.latent_dim"
+        )
+    windows = min(drawn(spec, "batch_windows"))
+    scored = round(spec.data.window_ms / timeline.bin_ms) - warm_up
+    if windows * scored <= dims:
+        raise DataError(
+            f"{session}: a batch must score more bins than teacher.latent_dim = {dims}, but "
+            f"student.batch_windows = {windows} windows of {spec.data.window_ms:g} ms have "
+            f"{windows * scored} after their warm-up; use more or longer windows"
+        )

@@ -1,0 +1,1 @@
+"""What trials leave behind: their frozen records, the ledger, who hears of them."""

@@ -1,0 +1,1 @@
+"""What runs next: the schedule, the space, what samplers see and propose."""

@@ -1,0 +1,305 @@
+"""What a study runs next, decided by its records alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rheobase.core.digest import digest
+from rheobase.shards.latents import Latents
+from rheobase.shards.shard import Shard
+from rheobase.student.settings import StudentSettings, population_key
+from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.spec import StudySpec, override_student
+from rheobase.study.ranking.confirm import top_trials
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.listener import Listener
+from rheobase.study.records.result import (
+    BASELINE,
+    ENDED,
+    Rung,
+    Stage,
+    TrialRecord,
+    TrialRequest,
+    TrialResult,
+    TrialStopped,
+)
+from rheobase.study.search.pruning import rungs_of, to_audit
+from rheobase.study.search.sampler import propose
+from rheobase.study.search.space import Space
+from rheobase.study.search.warm_start import Fork
+from rheobase.study.trial.population import Outcome
+from rheobase.study.trial.run import run_population
+
+MAX_ATTEMPTS = 16  # draws of a generation before a space is taken to be exhausted
+STAGES: Mapping[Stage, str] = {"select": "search", "report": "report", "audit": "audit"}
+
+
+def next_requests(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    inputs_digest: str,
+    elapsed_s: float = 0.0,
+    earlier: Sequence[TrialRecord] = (),
+) -> list[TrialRequest]:
+    """Return the trials to run now, all of which may run at once; none when the study is done.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    records
+        Every trial of its ledger, by number.
+    inputs_digest
+        Digest of what a trial's numbers depend on beside its own settings and seeds.
+    elapsed_s
+        Seconds the study has run; past `resources.time_budget_s` neither a generation nor the
+        audit begins.
+    earlier
+        Trials of another run that the sampler is told.
+
+    Returns
+    -------
+    Trials that were asked for and have not ended, if any. Else the search's next generation,
+    which begins with the study's own settings as number 0. Else the report stage: the winner
+    (the study's own settings where no trial is feasible), further trials to be confirmed, and
+    every arm of the ablation. Else the audit: some of the stopped trials, to their end.
+
+    Notes
+    -----
+    A pure function: a study that was interrupted goes on as if it never had been.
+    """
+    unfinished = [r.request for r in records if r.status not in ENDED]
+    if unfinished:
+        return unfinished
+    has_searched = any(record.request.stage != "select" for record in records)
+    budget_s = spec.resources.time_budget_s
+    is_late = bool(records) and 0 < budget_s <= elapsed_s
+    if not has_searched and not is_late:
+        generation = _next_generation(spec, records, inputs_digest, earlier)
+        if generation:
+            return generation
+    report = _report_stage(spec, records, inputs_digest)
+    return report or ([] if is_late else _audit_stage(spec, records, inputs_digest))
+
+
+def packs(spec: StudySpec, requests: Sequence[TrialRequest]) -> list[list[TrialRequest]]:
+    """Return requests in groups that may train as one population, `search.pack` at most in each."""
+    by_key: dict[str, list[TrialRequest]] = defaultdict(list)
+    for request in requests:
+        by_key[population_key(StudentSettings.model_validate(request.student))].append(request)
+    size = spec.search.pack
+    return [
+        alike[first : first + size]
+        for alike in by_key.values()
+        for first in range(0, len(alike), size)
+    ]
+
+
+def _request(
+    spec: StudySpec,
+    stage: Stage,
+    arm: str,
+    params: Mapping[str, Any],
+    student: StudentSettings,
+    inputs_digest: str,
+    number: int,
+    rungs: tuple[Rung, ...] = (),
+) -> TrialRequest:
+    table = student.model_dump(mode="json")
+    seeds = spec.seeds.report if stage == "report" else spec.seeds.select
+    decides = {
+        "student": table,
+        "seeds": seeds,
+        "stage": stage,
+        "arm": arm,
+        "inputs": inputs_digest,
+    }
+    return TrialRequest(
+        trial_id=digest(decides),
+        number=number,
+        stage=stage,
+        arm=arm,
+        params=dict(params),
+        student=table,
+        seeds=seeds,
+        rungs=rungs,
+    )
+
+
+def _next_generation(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    inputs_digest: str,
+    earlier: Sequence[TrialRecord],
+) -> list[TrialRequest]:
+    known = {record.request.trial_id for record in records}
+    num = min(spec.search.generation, spec.search.trials - len(records))
+    found: list[TrialRequest] = []
+
+    def ask(params: Mapping[str, Any]) -> None:
+        number = len(records) + len(found)
+        student = override_student(spec.student, params)
+        rungs = rungs_of(spec, records, student)
+        asked = _request(spec, "select", BASELINE, params, student, inputs_digest, number, rungs)
+        if asked.trial_id not in known and len(found) < num:
+            known.add(asked.trial_id)
+            found.append(asked)
+
+    if not records:
+        ask(Space(spec).own())
+    for attempt in range(MAX_ATTEMPTS):
+        if len(found) >= num:
+            break
+        for params in propose(spec, records, num - len(found), attempt, earlier):
+            ask(params)
+    return found
+
+
+def _report_stage(
+    spec: StudySpec, records: Sequence[TrialRecord], inputs_digest: str
+) -> list[TrialRequest]:
+    if not spec.seeds.report:
+        return []
+    by_id = {record.request.trial_id: record.request for record in records}
+    top = top_trials(rank_study(spec, records), spec.search.confirm)
+    winners = {arm: by_id[trial_id] for arm, trial_id in top.items()}
+    params = winners[BASELINE].params if winners else Space(spec).own()
+    student = spec.student
+    if winners:
+        student = StudentSettings.model_validate(winners[BASELINE].student)
+    asked = {BASELINE: (params, student)}
+    for arm, winner in winners.items():
+        asked[arm] = (winner.params, StudentSettings.model_validate(winner.student))
+    for arm, overrides in arms_of(spec).items():
+        asked[arm] = ({**params, **overrides}, override_student(student, overrides))
+    return _new(spec, records, "report", inputs_digest, asked)
+
+
+def _audit_stage(
+    spec: StudySpec, records: Sequence[TrialRecord], inputs_digest: str
+) -> list[TrialRequest]:
+    asked = {}
+    for record in to_audit(spec, records):
+        student = StudentSettings.model_validate(record.request.student)
+        asked[record.request.trial_id] = (record.request.params, student)
+    return _new(spec, records, "audit", inputs_digest, asked)
+
+
+def _new(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    stage: Stage,
+    inputs_digest: str,
+    asked: Mapping[str, tuple[Mapping[str, Any], StudentSettings]],
+) -> list[TrialRequest]:
+    """Return the requests of a stage that the study has not made yet, by arm."""
+    known = {record.request.trial_id for record in records}
+    found: list[TrialRequest] = []
+    for arm, (params, student) in asked.items():
+        number = len(records) + len(found)
+        request = _request(spec, stage, arm, params, student, inputs_digest, number)
+        if request.trial_id not in known:
+            found.append(request)
+    return found
+
+
+class Bookkeeper:
+    """Writes what happens to trials into the ledger, then tells the listener."""
+
+    def __init__(self, ledger: Ledger, listener: Listener, fork: Fork | None = None) -> None:
+        self.ledger = ledger
+        self.listener = listener
+        self._fork = fork
+        self._stage: Stage | None = None
+
+    def planned(self, requests: Sequence[TrialRequest]) -> list[TrialRequest]:
+        """Take in trials that are about to run, all of one stage; return those left to run.
+
+        The others have ended before, in the run that this one was forked from.
+        """
+        for request in requests:
+            self.ledger.add(request)
+        if requests[0].stage != self._stage:
+            self._stage = requests[0].stage
+            self.listener.stage(STAGES[self._stage], f"{len(requests[0].seeds)} seeds a trial")
+        return [request for request in requests if not self._is_taken_over(request)]
+
+    def _is_taken_over(self, request: TrialRequest) -> bool:
+        ended = self._fork.take(request) if self._fork else None
+        if ended is None:
+            return False
+        self.ledger.adopt(request.trial_id, ended)
+        self.listener.trial_started(request)
+        for step, values in ended.progress:
+            self.listener.trial_progress(request.trial_id, step, values)
+        self.listener.trial_ended(self.ledger.record(request.trial_id))
+        return True
+
+    def started(self, request: TrialRequest) -> None:
+        """Take in that a trial runs."""
+        self.ledger.start(request.trial_id)
+        self.listener.trial_started(request)
+
+    def progressed(self, trial_id: str, step: int, values: Mapping[str, float]) -> None:
+        """Take in scalars of a training step."""
+        self.ledger.progress(trial_id, step, values)
+        self.listener.trial_progress(trial_id, step, values)
+
+    def ended(self, trial_id: str, outcome: Outcome) -> None:
+        """Take in what a trial found, where it was stopped, or why it failed."""
+        if isinstance(outcome, TrialResult):
+            self.ledger.complete(outcome)
+        elif isinstance(outcome, TrialStopped):
+            self.ledger.prune(trial_id, outcome.reason)
+        else:
+            self.ledger.fail(trial_id, outcome)
+        self.listener.trial_ended(self.ledger.record(trial_id))
+
+
+def run_here(
+    spec: StudySpec,
+    run: Path,
+    shards: Sequence[Shard],
+    latents: Latents,
+    inputs_digest: str,
+    bookkeeper: Bookkeeper,
+    elapsed_s: Callable[[], float] = lambda: 0.0,
+    earlier: Sequence[TrialRecord] = (),
+) -> None:
+    """Run what is left of a study in this process, one population after another.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    run
+        Folder of the run; trials keep their files in ``trials/<trial_id>`` below it.
+    shards
+        Binned sessions.
+    latents
+        The teacher's latents of each.
+    inputs_digest
+        As `next_requests` takes it.
+    bookkeeper
+        Of the run's ledger.
+    elapsed_s
+        Says how long the study has run.
+    earlier
+        As `next_requests` takes it.
+
+    Notes
+    -----
+    The numbers are those of the same study under Ray: this is its oracle.
+    """
+    ledger = bookkeeper.ledger
+    while requests := next_requests(spec, ledger.records(), inputs_digest, elapsed_s(), earlier):
+        for pack in packs(spec, bookkeeper.planned(requests)):
+            for request in pack:
+                bookkeeper.started(request)
+            found = run_population(pack, spec, shards, latents, run, bookkeeper.progressed)
+            for request in pack:
+                bookkeeper.ended(request.trial_id, found[request.trial_id])

@@ -1,0 +1,1 @@
+"""A trial: students trained together, measured, run again, exported."""

@@ -1,0 +1,114 @@
+"""What a trial's networks did, written out for other tools."""
+
+# Shape legend: T bins, M neurons, D teacher dimensions.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from rheobase.core.artifacts import whole_file
+from rheobase.core.errors import ArtifactError
+from rheobase.shards.latents import Latents
+from rheobase.shards.shard import GAP, TEST, TRAIN, Shard
+from rheobase.shards.timeline import stacked_counts, timeline_of
+from rheobase.student.inputs import counts_for
+from rheobase.student.network import Replicate, Students, simulate_session
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.records.result import TrialRequest
+from rheobase.study.trial.run import STUDENTS
+
+SPLITS = {TRAIN: "train", TEST: "test", GAP: "gap"}
+
+
+def export_trial(
+    request: TrialRequest,
+    spec: StudySpec,
+    shards: Sequence[Shard],
+    latents: Latents,
+    run: Path,
+    out: Path,
+) -> list[Path]:
+    """Write one ``seed-<s>.npz`` for each seed of a trial that is complete.
+
+    Parameters
+    ----------
+    request
+        The trial.
+    spec
+        Its study, named in errors.
+    shards, latents
+        Its sessions, and the teacher's latents of each.
+    run
+        Folder of the run that holds its weights.
+    out
+        Folder to write; each session has a network of its own, so that where there are several
+        sessions each has a folder of its name in it.
+
+    Returns
+    -------
+    The files. Each holds ``features`` (T, M) float32, the filtered spikes that CCA sees;
+    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
+    (T,) int; ``split`` (T,) train, test or gap; ``state`` (T,) str; ``bin_ms``; ``dale_sign``
+    (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
+
+    Raises
+    ------
+    ArtifactError
+        The run does not hold the networks' weights.
+    """
+    # As in the trial: sums over threads would differ in the last bit.
+    torch.set_num_threads(1)
+    settings = StudentSettings.model_validate(request.student)
+    stored = run / "trials" / request.trial_id / STUDENTS
+    written = []
+    for shard in sorted(shards, key=lambda shard: shard.session_id):
+        session = shard.session_id
+        timeline = timeline_of(shard)
+        students = _stored_students(spec.name, stored, session)
+        replicates = [Replicate(seed, settings) for seed in request.seeds]
+        counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
+        spikes, features = simulate_session(students, counts, timeline, replicates)
+        for index, seed in enumerate(request.seeds):
+            path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
+            with whole_file(path) as partial, partial.open("wb") as file:
+                np.savez_compressed(
+                    file,
+                    features=features[index],
+                    **({} if spikes is None else {"spikes": spikes[index]}),
+                    latents=latents.by_session[session],
+                    groups=timeline.group,
+                    split=np.array([SPLITS[int(label)] for label in timeline.split]),
+                    state=timeline.state,
+                    bin_ms=np.array(timeline.bin_ms),
+                    dale_sign=students.signs[index].numpy().astype(np.int8),
+                    recurrent_weights=students.recurrent[index].numpy().T,
+                )
+            written.append(path)
+    return written
+
+
+def _stored_students(study: str, path: Path, session: str) -> Students:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            names = [field.name for field in fields(Students)]
+            stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
+            # The seeds of a trial share their signs, which are stored once.
+            stored["signs"] = stored["signs"].expand(len(stored["bias"]), -1)
+            return Students(**stored)
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{study}: only a complete trial can be exported, but there is no {path}; "
+            "'rheobase rank' lists which are complete"
+        ) from None
+    except (BadZipFile, KeyError, ValueError, OSError) as error:
+        raise ArtifactError(
+            f"{study}: {path} is damaged, or of other sessions ({error}); run the study again in "
+            "a new folder"
+        ) from None

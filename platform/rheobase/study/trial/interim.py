@@ -1,0 +1,155 @@
+"""Held-out CCA and feasibility of networks in training, on a small fixed part of a session."""
+
+# Shape legend: T bins, R replicates, W windows, K scored bins of a window, M neurons.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rheobase.core.seeds import generator
+from rheobase.measures.cca import fit_cca, score_cca
+from rheobase.measures.firing import firing_rates, violations
+from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.windows import window_starts
+from rheobase.student.dale import dale_violations
+from rheobase.student.fit import NUM_REPORTS, Training, TrainingData
+from rheobase.student.inputs import Windows
+from rheobase.student.network import activity_of, features_of
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.spec import StudySpec
+
+# Of the bins that training simulates, those that all reports together may: a bin of training
+# costs about three, for its backward pass.
+BINS_SHARE = 0.09
+TRAIN_SHARE = 2 / 3  # of the windows: to fit takes more samples than to score
+# Inside the grid of `measures.cca`, of which the final measure chooses by folds of train: here that
+# would cost three times all else.
+SHRINKAGE = 1e-2
+LEAST_PER_FEATURE = 4  # train bins for every feature and latent, however short the training
+
+
+class Stretches(NamedTuple):
+    """Windows (W,) of `num_bins`, of which the first `warm_up` bins are not scored."""
+
+    starts: npt.NDArray[np.int64]
+    num_bins: int
+    warm_up: int
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Scored bins (W, K)."""
+        scored = np.arange(self.warm_up, self.num_bins)
+        return np.asarray(self.starts[:, None] + scored, np.int64)
+
+
+class InterimMeasure:
+    """What reports measure on one session: the same bins for all trials of a study.
+
+    Parameters
+    ----------
+    data
+        The session.
+    spec
+        Its study, whose split's seed names the draw.
+    settings
+        Of the students: how long they train says how many bins a report may take.
+
+    Raises
+    ------
+    DataError
+        Train or test has no stretch to simulate.
+    """
+
+    def __init__(self, data: TrainingData, spec: StudySpec, settings: StudentSettings) -> None:
+        self._data = data
+        self._band_hz = spec.require.rate_hz
+        trained = settings.num_steps * settings.batch_windows * data.num_bins
+        budget = BINS_SHARE * trained / NUM_REPORTS
+        least = LEAST_PER_FEATURE * (settings.num_neurons + data.latents.shape[1])
+        seed = spec.data.split.seed
+        self._train = _drawn(data, TRAIN, max(TRAIN_SHARE * budget, least), seed)
+        self._test = _drawn(data, TEST, max((1 - TRAIN_SHARE) * budget, least / 2), seed)
+
+    def heldout(self, training: Training) -> list[tuple[float, dict[str, float]]]:
+        """Return each network's held-out CCA and signed violation of each feasibility line.
+
+        As `measures.cca` and `measures.firing` define them, on fewer bins, at a fixed shrinkage
+        and from windows that start at rest: close to the final measure, not equal to it.
+
+        Raises
+        ------
+        DataError
+            The part is too small, or a latent does not vary in it.
+        """
+        timeline, latents = self._data.timeline, self._data.latents
+        x_train, _ = self._simulated(training, self._train)
+        x_test, spikes = self._simulated(training, self._test)
+        train, test = self._train.rows.ravel(), self._test.rows.ravel()
+        recurrent = training.students.recurrent
+        wrong = dale_violations(recurrent, training.students.signs).tolist()
+        connections = recurrent.count_nonzero(dim=(1, 2)).tolist()
+        found = []
+        for index in range(len(training.replicates)):
+            fit = fit_cca(x_train[index], latents[train], SHRINKAGE)
+            cca = float(score_cca(fit, x_test[index], latents[test]).mean())
+            is_spiking = training.replicates[index].settings.is_spiking
+            rates = {
+                str(state) or "all": firing_rates(
+                    spikes[index][timeline.state[test] == state], timeline.bin_ms
+                )
+                for state in np.unique(timeline.state[test] if is_spiking else [])
+            }
+            sizes = int(wrong[index]), int(connections[index])
+            found.append((cca, violations(rates, self._band_hz, *sizes, True)))
+        return found
+
+    def _simulated(
+        self, training: Training, stretches: Stretches
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return features and spikes (R, W x K, M) of the scored bins."""
+        replicates, students = training.replicates, training.students
+        starts, num_bins, warm_up = stretches
+        bin_ms = self._data.timeline.bin_ms
+        features: list[npt.NDArray[np.float32]] = []
+        spikes: list[npt.NDArray[np.float32]] = []
+        # As many windows at once as in a step, whose memory is known to fit.
+        at_once = replicates[0].settings.batch_windows
+        with torch.no_grad():
+            for first in range(0, len(starts), at_once):
+                some = np.tile(starts[first : first + at_once], (len(replicates), 1))
+                windows = Windows(self._data.sparse, some, num_bins)
+                active = activity_of(students, windows, replicates, bin_ms)
+                smooth, _ = features_of(active, replicates, bin_ms, warm_up)
+                for kept, values in ((features, smooth), (spikes, active[:, warm_up:])):
+                    kept.append(values.transpose(1, 2).cpu().numpy())
+        width = len(replicates), -1, features[0].shape[-1]
+        joined = [np.concatenate(part, axis=1).reshape(width) for part in (features, spikes)]
+        return joined[0], joined[1]
+
+
+def worst(violations_of_seeds: Sequence[dict[str, float]]) -> float:
+    """Return the sum of positive violations, of each line the worst seed's, as a rank's is."""
+    lines = violations_of_seeds[0]
+    return sum(max(0.0, *(one[line] for one in violations_of_seeds)) for line in lines)
+
+
+def _drawn(data: TrainingData, split: int, least_bins: float, seed: int) -> Stretches:
+    """Draw windows side by side, states in turn, until `least_bins` bins are scored."""
+    timeline = data.timeline
+    num_bins = min(data.num_bins, max(1, *map(len, timeline.runs(split))))
+    warm_up = data.warm_up(num_bins)
+    starts = window_starts(timeline, split, num_bins, stride_bins=num_bins)
+    draw = generator(seed, "probe", data.session, split)
+    starts = draw.permutation(starts)
+    turn = np.zeros(len(starts), np.int64)
+    for state in np.unique(timeline.state[starts]):
+        here = timeline.state[starts] == state
+        turn[here] = np.arange(here.sum())
+    num_windows = int(np.ceil(least_bins / (num_bins - warm_up)))
+    chosen = starts[np.argsort(turn, kind="stable")][:num_windows]
+    return Stretches(np.sort(chosen), num_bins, warm_up)

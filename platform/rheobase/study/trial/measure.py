@@ -1,0 +1,349 @@
+"""What a trained network is measured by on one session, as the science page defines it."""
+
+# Shape legend: T bins, R replicates, N units, M neurons, D teacher dimensions.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rheobase.core.errors import DataError, RheobaseError
+from rheobase.core.seeds import generator
+from rheobase.measures.cca import (
+    HeldoutCCA,
+    best_shrinkage,
+    heldout_of,
+    within_and_cross_state,
+)
+from rheobase.measures.firing import (
+    cv_isi,
+    ei_current_balance,
+    ei_weight_balance,
+    firing_rates,
+    rate_summary,
+    violations,
+)
+from rheobase.measures.moments import CrossMoments, Parts
+from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
+from rheobase.measures.procrustes import procrustes_of
+from rheobase.measures.tasks import Codes, Row, probe, tasks_of
+from rheobase.shards.shard import TEST, Shard
+from rheobase.shards.timeline import Timeline
+from rheobase.student.dale import dale_violations
+from rheobase.student.fit import Training, TrainingData
+from rheobase.student.inputs import counts_for
+from rheobase.student.network import Replicate, initial_students, simulate_session
+from rheobase.student.readout import smoothed_counts
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
+from rheobase.study.trial.sample import write_sample
+
+NUM_NULL_DRAWS = 100
+TEACHER = "teacher"
+SEEN_IN_TRAINING = {
+    "surrogate",
+    "surrogate_slope",
+    "rate_weight",
+    "rate_band_hz",
+    "distill",
+    "distill_shrinkage",
+    "regularity_weight",
+    "cv_isi_band",
+    "steps",
+    "batch_windows",
+    "learning_rate",
+}
+"""Settings that decide nothing of a network before its first step; any other may."""
+
+
+class TrialFailed(RheobaseError):
+    """A trial that cannot give numbers; the study goes on without it."""
+
+
+class Heldout(NamedTuple):
+    """Moments of each of a session's parts, of all train and all test bins, and what they say."""
+
+    parts: list[CrossMoments]
+    train: CrossMoments
+    test: CrossMoments
+    held: HeldoutCCA
+
+
+@dataclass
+class SessionScorer:
+    """What all students of a session are measured against, drawn and computed once.
+
+    The null draws are the same for every seed and trial of a study: nulls differ by the student
+    alone. `notes` says why any is missing.
+    """
+
+    data: TrainingData
+    spec: StudySpec
+    shard: Shard
+    notes: list[str] = field(default_factory=list)
+    shift: NullRows | None = field(init=False)
+    clock: NullRows | None = field(init=False)
+    _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    _linear: dict[float, float] = field(default_factory=dict)
+    _untrained: dict[tuple[int, str], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shift = self._rows(shift_rows, "shift")
+        self.clock = self._rows(clock_rows, "clock")
+
+    def _rows(self, draw: Callable[..., NullRows], name: str) -> NullRows | None:
+        try:
+            random = generator(self.spec.data.split.seed, "null", name, self.data.session)
+            return draw(self.data.timeline, random, NUM_NULL_DRAWS)
+        except DataError as error:
+            self.notes.append(f"null_{name}: {error}")
+            return None
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Train and test bins, cut by fold, by state and by what the clock null takes."""
+        valid = None if self.clock is None else self.clock.valid
+        return Parts(self.data.latents, self.data.timeline, valid)
+
+    @cached_property
+    def shift_teachers(self) -> NullTeachers | None:
+        """Those of the shift null."""
+        return self._teachers(self.shift)
+
+    @cached_property
+    def clock_teachers(self) -> NullTeachers | None:
+        """Those of the clock null."""
+        return self._teachers(self.clock)
+
+    def _teachers(self, rows: NullRows | None) -> NullTeachers | None:
+        if rows is None:
+            return None
+        return NullTeachers(self.data.latents, self.data.timeline, rows)
+
+    def heldout(self, x: npt.NDArray[Any]) -> Heldout:
+        """Fit features (T, M) on train, at the shrinkage chosen there, and score them on test."""
+        parts = self.parts
+        found = parts.moments(x)
+        folds = [
+            parts.pooled(found, parts.fold == fold, even_constant=True)
+            for fold in range(int(parts.fold.max()) + 1)
+        ]
+        train, test = (parts.pooled(found, chosen) for chosen in (parts.train, ~parts.train))
+        return Heldout(found, train, test, heldout_of(train, test, best_shrinkage(folds)))
+
+    def nulls(
+        self, features: npt.NDArray[np.float32], found: Sequence[Heldout]
+    ) -> dict[str, list[Null | None]]:
+        """Return both nulls of every network's features (R, T, M), under the result's names."""
+        parts = self.parts
+        by_name: dict[str, list[Null | None]] = {}
+        for name, teachers, valid in (
+            ("null_shift", self.shift_teachers, np.ones_like(parts.valid)),
+            ("null_clock", self.clock_teachers, parts.valid),
+        ):
+            if teachers is None:
+                by_name[name] = [None] * len(found)
+                continue
+            students = [
+                Measured(
+                    x,
+                    parts.pooled(one.parts, parts.train & valid),
+                    parts.pooled(one.parts, ~parts.train & valid),
+                    one.held.fit.shrinkage,
+                )
+                for x, one in zip(features, found, strict=True)
+            ]
+            by_name[name] = [
+                Null(
+                    mean=float(draws.mean()),
+                    q95=float(np.quantile(draws, 0.95)),
+                    num_draws=len(draws),
+                )
+                for draws in teachers.cca(students)
+            ]
+        return by_name
+
+    @cached_property
+    def _decoded(self) -> dict[str, Row]:
+        """What the teacher decodes, by probe."""
+        notes: list[str] = []
+        rows = self._probed({TEACHER: self.data.latents}, notes)
+        self.notes += [f"decoding of {note}" for note in notes]
+        return {row["target"]: row for row in rows if row[TEACHER] is not None}
+
+    def _probed(self, codes: Codes, notes: list[str]) -> list[Row]:
+        tasks = list(tasks_of(self.shard, codes, self.data.timeline, notes))
+        return [probe(task, notes) for task in tasks]
+
+    def decoding(self, features: npt.NDArray[np.float32]) -> list[dict[str, Decoding]]:
+        """Return what every network's features (R, T, M) decode beside the teacher, by probe."""
+        teacher = self._decoded
+        codes = {str(index): x for index, x in enumerate(features)}
+        rows = self._probed(codes, [])
+        return [
+            {
+                row["target"]: Decoding(
+                    student=row[code],
+                    teacher=teacher[row["target"]][TEACHER],
+                    chance=row["chance"],
+                    num_scored=row["num_scored"],
+                )
+                for row in rows
+                if row["target"] in teacher
+            }
+            for code in codes
+        ]
+
+    def untrained(self, replicates: Sequence[Replicate]) -> list[float]:
+        """Return the held-out CCA of each network before training.
+
+        Networks that differ in what training alone sees are the same network until then.
+        """
+        data = self.data
+        keys = [
+            (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
+            for seed, settings in replicates
+        ]
+        if new := [index for index, key in enumerate(keys) if key not in self._untrained]:
+            pack = [replicates[index] for index in new]
+            counts = self.counts_for(pack[0])
+            fresh = initial_students(pack, counts, data.timeline, data.session)
+            _, features = simulate_session(fresh, counts, data.timeline, pack)
+            for index, x in zip(new, features, strict=True):
+                self._untrained[keys[index]] = self.heldout(x).held.mean
+        return [self._untrained[key] for key in keys]
+
+    def counts_for(self, replicate: Replicate) -> npt.NDArray[np.uint8]:
+        """Return the counts (T, N) that a network is fed."""
+        kind = replicate.settings.input
+        if kind not in self._counts:
+            data, seed = self.data, self.spec.data.split.seed
+            self._counts[kind] = counts_for(kind, data.counts, data.session, seed)
+        return self._counts[kind]
+
+    def linear_readout(self, tau_ms: float) -> float:
+        """Return the held-out CCA of the input counts through the readout's filter."""
+        if tau_ms not in self._linear:
+            smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
+            self._linear[tau_ms] = self.heldout(smooth).held.mean
+        return self._linear[tau_ms]
+
+
+def measure_students(
+    training: Training, scorer: SessionScorer, sample: Path | None = None
+) -> tuple[list[ReplicateResult], list[str]]:
+    """Measure the networks of one trial on one session.
+
+    Parameters
+    ----------
+    training
+        The trained networks, all of the same settings.
+    scorer
+        Of their session.
+    sample
+        Where to keep what the report's figures show of the first network.
+
+    Returns
+    -------
+    The measures of each network, and why any is missing.
+
+    Raises
+    ------
+    TrialFailed
+        A number is not finite.
+    """
+    data, spec = scorer.data, scorer.spec
+    timeline, target, session = data.timeline, data.latents, data.session
+    students, replicates = training.students, training.replicates
+    counts = scorer.counts_for(replicates[0])
+    spikes, features = simulate_session(students, counts, timeline, replicates)
+    linear = scorer.linear_readout(replicates[0].settings.tau_readout_ms)
+    for (seed, _), x in zip(replicates, features, strict=True):
+        if not np.isfinite(x).all():
+            raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
+    heldouts = [scorer.heldout(x) for x in features]
+    untrained = scorer.untrained(replicates)
+    nulls = scorer.nulls(features, heldouts)
+    decoding = scorer.decoding(features)
+    wrong = dale_violations(students.recurrent, students.signs).tolist()
+    notes = list(scorer.notes)
+    found = []
+    for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
+        signs = students.signs[index].cpu().numpy()
+        held = heldout.held
+        shrinkage = held.fit.shrinkage
+        within, cross, missing = within_and_cross_state(scorer.parts, heldout.parts, shrinkage)
+        notes += missing
+        recurrent = students.recurrent[index].detach().cpu().numpy().T
+        fired = None if spikes is None else spikes[index][timeline.test]
+        found.append(
+            ReplicateResult(
+                seed=seed,
+                session=session,
+                cca_heldout=held.mean,
+                cca_pairs=tuple(held.pairs.tolist()),
+                shrinkage=shrinkage,
+                untrained=untrained[index],
+                linear_readout=linear,
+                procrustes=procrustes_of(heldout.train, heldout.test),
+                **{name: of_each[index] for name, of_each in nulls.items()},
+                cca_within=within,
+                cca_cross_state=cross,
+                decoding=decoding[index],
+                **_firing(fired, recurrent, signs, wrong[index], timeline, spec.require.rate_hz),
+            )
+        )
+    if sample is not None:
+        signs = students.signs[0].cpu().numpy()
+        fired = None if spikes is None else spikes[0]
+        write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
+    return found, notes
+
+
+def _firing(
+    spikes: npt.NDArray[np.uint8] | None,
+    recurrent: npt.NDArray[np.float32],
+    signs: npt.NDArray[np.float32],
+    wrong: int,
+    timeline: Timeline,
+    band_hz: tuple[float, float],
+) -> dict[str, Any]:
+    """Return what the result holds of the spikes (test bins, M) and weights of one network.
+
+    `wrong` of its weights break Dale's principle. One that does not spike has neither rates nor
+    neurons that excite or inhibit.
+    """
+    connections = int(np.count_nonzero(recurrent))
+    if spikes is None:
+        return {
+            "rates": {},
+            "dale_violations": 0,
+            "connections": connections,
+            "ei_weight_balance": None,
+            "ei_current_balance": None,
+            "violations": violations({}, band_hz, 0, connections, True),
+        }
+    test, runs = timeline.test, timeline.runs(TEST)
+    rates = {
+        str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
+        for state in np.unique(timeline.state[test])
+    }
+    everywhere = firing_rates(spikes, timeline.bin_ms)
+    return {
+        "rates": {
+            state: RateSummary(**rate_summary(rate, band_hz)._asdict())
+            for state, rate in rates.items()
+        },
+        "dale_violations": wrong,
+        "connections": connections,
+        "ei_weight_balance": ei_weight_balance(recurrent, signs),
+        "ei_current_balance": ei_current_balance(recurrent, signs, everywhere),
+        "cv_isi": cv_isi(spikes, np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])),
+        "violations": violations(rates, band_hz, wrong, connections, True),
+    }

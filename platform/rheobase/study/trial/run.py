@@ -1,0 +1,210 @@
+"""Trials: train populations of replicates, then measure them on held-out bins."""
+
+# Shape legend: R replicates.
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits
+
+from rheobase.core.artifacts import whole_file
+from rheobase.core.host import host_class
+from rheobase.shards.latents import Latents
+from rheobase.shards.shard import Shard
+from rheobase.shards.timeline import stacked_counts, timeline_of
+from rheobase.student.fit import TrainingData
+from rheobase.student.memory import MEMORY_BYTES, keep_freed_memory
+from rheobase.student.settings import StudentSettings, population_key
+from rheobase.study.file.spec import StudySpec
+from rheobase.study.records.result import TrialRequest, TrialResult, TrialStopped
+from rheobase.study.trial.measure import SessionScorer, TrialFailed, measure_students
+from rheobase.study.trial.population import (
+    OnPopulationProgress,
+    Outcome,
+    RunningTrial,
+    SessionTraining,
+    going_on,
+    trial_clock,
+)
+
+STUDENTS = "students.npz"
+SAMPLE = "sample.npz"
+OnProgress = Callable[[int, Mapping[str, float]], None]
+
+
+# BLAS sums in another order for another number of threads.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def run_population(
+    requests: Sequence[TrialRequest],
+    spec: StudySpec,
+    shards: Sequence[Shard],
+    latents: Latents,
+    run: Path,
+    on_progress: OnPopulationProgress | None = None,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+) -> dict[str, Outcome]:
+    """Train several trials as one population, and measure each.
+
+    Parameters
+    ----------
+    requests
+        The trials. Those of one `population_key` train packed, the others after them.
+    spec
+        The study.
+    shards
+        Binned sessions.
+    latents
+        The teacher's latents of each.
+    run
+        Folder of the run: a trial keeps its files in ``trials/<trial_id>`` below it.
+    on_progress
+        Called with the trial's id, its training step over all sessions, and mean values:
+        the training's own, and `cca_heldout` and `violation` on a small part of the session.
+    memory_bytes
+        What the packed networks of a step may take; more than fit it train in turn.
+
+    Returns
+    -------
+    The outcome of each trial by its id: its measures; where it was stopped early; or, in one
+    line, why it failed.
+
+    Notes
+    -----
+    A trial's numbers depend neither on the trials beside it nor on `memory_bytes`. A trial that
+    fails or stops leaves, and the others go on. One that was interrupted goes on from the
+    checkpoint in its folder, with whichever trials it is packed this time.
+    """
+    folders = {request.trial_id: run / "trials" / request.trial_id for request in requests}
+    return _outcomes(requests, folders, spec, shards, latents, on_progress, memory_bytes)
+
+
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def run_trial(
+    request: TrialRequest,
+    spec: StudySpec,
+    shards: Sequence[Shard],
+    latents: Latents,
+    folder: Path,
+    on_progress: OnProgress | None = None,
+) -> TrialResult | TrialStopped:
+    """Train and measure every replicate of one trial: a population of one.
+
+    Parameters
+    ----------
+    request
+        The configuration and its seeds.
+    spec, shards, latents
+        As `run_population` takes them.
+    folder
+        Where weights, the figures' sample and the checkpoint are kept.
+    on_progress
+        Called with the training step over all sessions, and mean values.
+
+    Returns
+    -------
+    The measures of each (seed, session), the same wherever the trial runs, or where it stopped.
+
+    Raises
+    ------
+    TrialFailed
+        It cannot give numbers.
+    """
+
+    def report(_: str, step: int, values: Mapping[str, float]) -> None:
+        if on_progress:
+            on_progress(step, values)
+
+    trial_id = request.trial_id
+    folders = {trial_id: folder}
+    heard = report if on_progress else None
+    outcome = _outcomes([request], folders, spec, shards, latents, heard, MEMORY_BYTES)[trial_id]
+    if isinstance(outcome, str):
+        raise TrialFailed(outcome)
+    return outcome
+
+
+def _outcomes(
+    requests: Sequence[TrialRequest],
+    folders: Mapping[str, Path],
+    spec: StudySpec,
+    shards: Sequence[Shard],
+    latents: Latents,
+    on_progress: OnPopulationProgress | None,
+    memory_bytes: int,
+) -> dict[str, Outcome]:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    populations: dict[str, list[RunningTrial]] = defaultdict(list)
+    trials = []
+    for request in requests:
+        settings = StudentSettings.model_validate(request.student)
+        trial = RunningTrial(request, settings, folders[request.trial_id])
+        trials.append(trial)
+        populations[population_key(settings)].append(trial)
+    for index, shard in enumerate(_by_id(shards)):
+        data = _training_data(shard, spec, latents)
+        for population in populations.values():
+            fed = data.fed(population[0].settings.input, spec.data.split.seed)
+            SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
+    for shard in _by_id(shards):
+        if left := going_on(trials):
+            scorer = SessionScorer(_training_data(shard, spec, latents), spec, shard)
+            for trial in left:
+                with trial_clock(trial):
+                    _measure(trial, scorer)
+    for trial in going_on(trials):
+        with trial_clock(trial):
+            _write_students(trial)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    host = {**host_class(), "device": device, "threads": torch.get_num_threads()}
+    for trial in trials:
+        trial.forget()
+        if trial.outcome is None:
+            trial.outcome = TrialResult(
+                trial_id=trial.request.trial_id,
+                replicates=tuple(trial.found),
+                notes=tuple(dict.fromkeys(trial.notes)),
+                wall_s=trial.wall_s,
+                host=host,
+            )
+    return {trial.request.trial_id: trial.outcome for trial in trials if trial.outcome}
+
+
+def _by_id(shards: Iterable[Shard]) -> list[Shard]:
+    return sorted(shards, key=lambda shard: shard.session_id)
+
+
+def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
+    return TrainingData(
+        shard.session_id,
+        stacked_counts(shard),
+        np.array(latents.by_session[shard.session_id]),
+        timeline_of(shard),
+        spec.data.window_ms,
+    )
+
+
+def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
+    session = scorer.data.session
+    sample = None if trial.found else trial.folder / SAMPLE
+    found, notes = measure_students(trial.trained[session], scorer, sample)
+    trial.found += found
+    trial.notes += notes
+
+
+def _write_students(trial: RunningTrial) -> None:
+    weights: dict[str, npt.NDArray[Any]] = {}
+    for session, training in trial.trained.items():
+        arrays = training.students.arrays()
+        arrays["signs"] = arrays["signs"][0]  # the seeds of a trial share them
+        weights |= {f"{session}/{name}": array for name, array in arrays.items()}
+    with whole_file(trial.folder / STUDENTS) as partial, partial.open("wb") as file:
+        np.savez(file, seeds=np.array(trial.request.seeds), **weights)  # type: ignore[arg-type]

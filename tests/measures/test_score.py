@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+
+from rheobase.core.errors import DataError
+from rheobase.measures.score import score_arrays
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Store a teacher, an invertible map of it with noise, and 40 groups of 50 samples."""
+    draw = np.random.default_rng(0)
+    y = draw.standard_normal((2000, 3))
+    x = y @ draw.standard_normal((3, 5)) + 0.01 * draw.standard_normal((2000, 5))
+    paths = [tmp_path / name for name in ("a.npy", "b.npy", "g.npy")]
+    for path, array in zip(paths, (x, y, np.arange(2000) // 50), strict=True):
+        np.save(path, array)
+    return paths
+
+
+def test_a_linear_map_scores_one_and_its_null_nothing(stored):
+    found = score_arrays(*stored)
+    assert found["cca_heldout"] > 0.99
+    assert abs(found["null_shift_mean"]) < 0.05
+    assert 0 < found["null_shift_q95"] < 0.2
+    assert found["procrustes"] < 0.99
+    assert (found["num_groups"], found["num_test_groups"], found["num_test"]) == (40, 8, 400)
+    assert found["null_clock_q95"] is None
+    assert found["notes"][0].startswith("null_clock")
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_split_others(stored):
+    assert score_arrays(*stored, seed=1) == score_arrays(*stored, seed=1)
+    assert score_arrays(*stored, seed=1)["cca_pairs"] != score_arrays(*stored)["cca_pairs"]
+
+
+def test_groups_are_held_out_whole(stored):
+    # One value for each group: were a group split, its test samples would be known from train.
+    draw = np.random.default_rng(1)
+    group = np.load(stored[2])
+    np.save(stored[0], np.eye(40)[group] + 0.01 * draw.standard_normal((2000, 40)))
+    np.save(stored[1], draw.standard_normal((40, 2))[group])
+    assert score_arrays(*stored)["cca_heldout"] < 0.5
+
+
+def test_a_group_of_most_samples_has_no_shift_null_and_a_reason(stored):
+    np.save(stored[2], np.repeat(["a", "b", "c"], [1100, 450, 450]))
+    found = score_arrays(*stored, test=0.3)
+    assert found["null_shift_q95"] is None
+    assert any(note.startswith("null_shift") for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("index", "array", "said"),
+    [
+        (0, np.zeros((10, 2)), "as many samples"),
+        (0, np.zeros(2000), r"\(samples, dimensions\)"),
+        (1, np.full((2000, 2), "a"), "real numbers"),
+        (1, np.full((2000, 2), np.nan), "finite"),
+        (1, np.zeros((2000, 2)), "must vary"),
+        (2, np.zeros((2000, 1)), r"\(samples,\)"),
+        (2, np.arange(2000) % 2, "at least 3 groups"),
+    ],
+)
+def test_what_cannot_be_scored_is_told_in_one_line(stored, index, array, said):
+    np.save(stored[index], array)
+    with pytest.raises(DataError, match=said) as caught:
+        score_arrays(*stored)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_a_text_file_and_a_share_of_two_are_refused(stored, tmp_path):
+    text = tmp_path / "text.npy"
+    text.write_text("1 2 3")
+    for a, test, said in (
+        (tmp_path / "none.npy", 0.2, "no such file"),
+        (text, 0.2, "must be a .npy"),
+        (stored[0], 2.0, "0 < test < 1"),
+    ):
+        with pytest.raises(DataError, match=said):
+            score_arrays(a, *stored[1:], test=test)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from rheobase.core.errors import ArtifactError
+from rheobase.measures.cca import heldout_cca
+from rheobase.measures.firing import ei_weight_balance
+from rheobase.shards.counts import SparseCounts
+from rheobase.shards.latents import Latents
+from rheobase.shards.shard import Segment, Shard
+from rheobase.shards.timeline import timeline_of
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.spec import parse_study
+from rheobase.study.records.result import TrialRequest
+from rheobase.study.trial.export import export_trial
+from rheobase.study.trial.run import run_trial
+
+SPEC = parse_study(
+    {
+        "name": "t",
+        "data": {"sessions": ["s"]},
+        "teacher": {"latent_dim": 2},
+        "student": {"num_neurons": 8},
+    }
+)
+
+
+def shard_of(session, seed):
+    draw = np.random.default_rng(seed)
+    index = np.arange(3000)
+    none = np.full(3000, -1, np.int32)
+    segments = [
+        Segment(
+            SparseCounts.of_dense(draw.poisson(0.2, (3000, 6)).astype(np.uint8)),
+            30.0 * number,
+            state,
+            np.where(index % 500 < 350, 0, np.where(index % 500 < 400, -1, 1)).astype(np.int8),
+            (index // 500 + 6 * number).astype(np.int32),
+            none,
+            none,
+        )
+        for number, state in enumerate(("active", "passive"))
+    ]
+    unit, label = np.arange(6), np.full(6, "VISp")
+    no = np.zeros(0, bool)
+    return Shard(session, "d", "continuous", 10.0, unit, label, tuple(segments), label[:0], no, no)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Run a small trial on two sessions."""
+    run = tmp_path_factory.mktemp("run")
+    settings = StudentSettings(num_neurons=8, steps=4, batch_windows=2)
+    table = settings.model_dump(mode="json")
+    request = TrialRequest(
+        trial_id="t", number=0, stage="select", params={}, student=table, seeds=(3, 1)
+    )
+    shards = [shard_of("s2", 2), shard_of("s1", 1)]
+    draw = np.random.default_rng(0)
+    latents = {s: draw.standard_normal((6000, 2)).astype(np.float32) for s in ("s1", "s2")}
+    result = run_trial(request, SPEC, shards, Latents("d", latents), run / "trials" / "t")
+    return request, shards, Latents("d", latents), run, result
+
+
+def test_exported_features_give_the_trials_numbers_again(done, tmp_path):
+    request, shards, latents, run, result = done
+    files = export_trial(request, SPEC, shards, latents, run, tmp_path)
+    names = [f"{session}/seed-{seed}.npz" for session in ("s1", "s2") for seed in (3, 1)]
+    assert [str(path.relative_to(tmp_path)) for path in files] == names
+    for path, found in zip(files, result.replicates, strict=True):
+        assert (found.session, f"seed-{found.seed}") == (path.parent.name, path.stem)
+        shard = next(s for s in shards if s.session_id == found.session)
+        timeline = timeline_of(shard)
+        with np.load(path) as kept:
+            x, y = kept["features"].astype(np.float64), kept["latents"]
+            np.testing.assert_array_equal(kept["groups"], timeline.group)
+            np.testing.assert_array_equal(kept["split"] == "test", timeline.test)
+            np.testing.assert_array_equal(kept["split"] == "train", timeline.train)
+            np.testing.assert_array_equal(kept["state"], timeline.state)
+            held = heldout_cca(x, y, timeline)
+            assert held.mean == pytest.approx(found.cca_heldout, abs=1e-12)
+            assert kept["bin_ms"] == 10.0
+            assert kept["spikes"].dtype == np.uint8
+            assert kept["spikes"].shape == x.shape == (6000, 8)
+            weights, signs = kept["recurrent_weights"], kept["dale_sign"]
+            # [post, pre]: the column of a neuron has its sign.
+            assert (weights * signs >= 0).all()
+            assert ei_weight_balance(weights, signs) == found.ei_weight_balance
+
+
+def test_the_files_of_one_session_lie_in_the_folder_itself(done, tmp_path):
+    request, shards, latents, run, _ = done
+    files = export_trial(request, SPEC, shards[:1], latents, run, tmp_path)
+    assert files == [tmp_path / "seed-3.npz", tmp_path / "seed-1.npz"]
+
+
+def test_a_trial_without_networks_or_of_other_sessions_is_named(done, tmp_path):
+    request, shards, latents, run, _ = done
+    with pytest.raises(ArtifactError, match="only a complete trial can be exported"):
+        export_trial(request, SPEC, shards, latents, tmp_path, tmp_path)
+    with pytest.raises(ArtifactError, match="of other sessions"):
+        export_trial(request, SPEC, [shard_of("s3", 3)], latents, run, tmp_path)
+    folder = tmp_path / "trials" / "t"
+    folder.mkdir(parents=True)
+    (folder / "students.npz").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        export_trial(request, SPEC, shards, latents, tmp_path, tmp_path)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from rheobase.sessions.load import load_session
+from rheobase.shards.binning import make_shard
+from rheobase.shards.covariates import true_latents_of
+from rheobase.shards.timeline import stacked_counts, timeline_of
+from rheobase.student.fit import TrainingData
+from rheobase.student.network import Replicate, simulate_session
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.spec import parse_study
+from rheobase.study.trial import measure
+from rheobase.study.trial.measure import SessionScorer
+
+ADDRESS = "synthetic:planted?seed=0&minutes=4&units=20&nuisance=0"
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    """Of a teacher that knows the true latents of a planted session."""
+    spec = parse_study({"name": "t", "data": {"sessions": [ADDRESS]}})
+    shard = make_shard(load_session(ADDRESS), spec.data)
+    _, true = true_latents_of(shard)
+    latents = np.asarray(true, np.float32)
+    data = TrainingData(
+        shard.session_id, stacked_counts(shard), latents, timeline_of(shard), spec.data.window_ms
+    )
+    return SessionScorer(data, spec, shard)
+
+
+def test_a_code_that_is_the_teacher_decodes_what_the_teacher_does(scorer):
+    (found,) = scorer.decoding(scorer.data.latents[None])
+    assert set(found) == {"image", "change", "omission", "state", "running", "pupil"}
+    for one in found.values():
+        assert one.student == one.teacher
+    assert found["image"].teacher > 0.8
+    assert (
+        found["image"].chance == 1 / 6
+    )  # of eight images two are not shown both to fit and to score
+    assert found["running"].chance is None
+
+
+def test_a_code_of_noise_decodes_nothing_whatever_is_decoded_beside_it(scorer):
+    shape = scorer.data.latents.shape
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    both = scorer.decoding(np.stack([noise, scorer.data.latents]))
+    assert [both[0]] == scorer.decoding(noise[None])
+    assert abs(both[0]["image"].student) < 0.35
+    assert both[1]["image"].student == both[1]["image"].teacher > 0.8
+
+
+def test_networks_that_differ_in_training_alone_are_measured_untrained_once(scorer, monkeypatch):
+    simulated = []
+
+    def counted(students, counts, timeline, replicates):
+        simulated.append(len(replicates))
+        return simulate_session(students, counts, timeline, replicates)
+
+    monkeypatch.setattr(measure, "simulate_session", counted)
+    plain = StudentSettings(num_neurons=8)
+    other = plain.model_copy(update={"rate_weight": 0.5, "surrogate_slope": 3.0, "steps": 7})
+    slow = plain.model_copy(update={"tau_mem_ms": 40.0})
+    first = scorer.untrained([Replicate(0, plain), Replicate(1, plain)])
+    assert scorer.untrained([Replicate(1, other), Replicate(0, other)]) == first[::-1]
+    mixed = scorer.untrained([Replicate(0, slow), Replicate(0, plain)])
+    assert mixed[1] == first[0] != mixed[0]
+    assert simulated == [2, 1]
+    alone = SessionScorer(scorer.data, scorer.spec, scorer.shard)
+    assert alone.untrained([Replicate(0, slow)]) == mixed[:1]
