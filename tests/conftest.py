@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rheobase.core.artifacts import whole_folder, write_json
+from rheobase.core.artifacts import write_json
+from rheobase.core.folders import whole_folder
 from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from rheobase.core.artifacts import whole_folder
 from rheobase.core.digest import digest
+from rheobase.core.folders import whole_folder
 from rheobase.distributed.cluster import ray_session
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import write_latents

@@ -56,7 +56,7 @@ def validate(
     from rheobase.sessions.quality.checks import check_session, tally_of
     from rheobase.sessions.quality.file_hashes import check_file, read_hashes
     from rheobase.sessions.quality.profile import profile
-    from rheobase.sessions.readers.events import parse_events
+    from rheobase.sessions.readers.event_settings import parse_events
 
     meaning = parse_events(events or [])
     hashes = read_hashes(manifest) if manifest else None
@@ -133,7 +133,7 @@ def bin_command(
     """
     from rheobase.core.storage import Location, located
     from rheobase.sessions.load import resolve_sessions
-    from rheobase.sessions.readers.events import parse_events
+    from rheobase.sessions.readers.event_settings import parse_events
     from rheobase.shards.store import read_shard
 
     table = {

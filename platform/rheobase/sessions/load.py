@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from rheobase.core.artifacts import home, is_published, whole_folder
+from rheobase.core.artifacts import home
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.core.folders import is_published, whole_folder
 from rheobase.sessions.planted.simulate import simulate
 from rheobase.sessions.readers.allen import ALLEN, expand, read_allen
-from rheobase.sessions.readers.events import EventSettings
+from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.sessions.readers.npz import read_npz
 from rheobase.sessions.readers.nwb import read_nwb
 from rheobase.sessions.records.session import Session, TrialSession

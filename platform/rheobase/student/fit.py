@@ -22,7 +22,7 @@ from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_
 from rheobase.student.distill import carried_by
-from rheobase.student.inputs import InputKind, SparseCounts, Windows, counts_for
+from rheobase.student.inputs import SparseCounts, Windows, counts_for
 from rheobase.student.network import (
     Replicate,
     Students,
@@ -32,6 +32,7 @@ from rheobase.student.network import (
     of_each,
 )
 from rheobase.student.rates import irregularity_penalty, rate_penalty
+from rheobase.student.settings import InputKind
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data
 NUM_REPORTS = 8

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from rheobase.student.inputs import Windows
 from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
-from rheobase.student.surrogates import SURROGATES, Surrogate, spike
+from rheobase.student.settings import Surrogate
+from rheobase.student.surrogates import SURROGATES, spike
 
 
 class Cells(NamedTuple):
