@@ -7,7 +7,6 @@ import pytest
 
 from rheobase.core.artifacts import write_json
 from rheobase.core.folders import whole_folder
-from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import read_latents, write_latents
@@ -22,10 +21,6 @@ from rheobase.study.records.result import (
     TrialRequest,
     TrialResult,
 )
-from rheobase.study.search.schedule import Bookkeeper, run_here
-from rheobase.teacher.encode import encode
-from rheobase.teacher.evaluate import evaluate
-from rheobase.teacher.fit import fit_teacher
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,6 +146,13 @@ def small_run(tmp_path_factory) -> Path:
 
 
 def _small_run(root: Path) -> Path:
+    # Here, so that tests which train nothing run where torch is not installed.
+    from rheobase.report.tensorboard import TensorBoardLog
+    from rheobase.study.search.schedule import Bookkeeper, run_here
+    from rheobase.teacher.encode import encode
+    from rheobase.teacher.evaluate import evaluate
+    from rheobase.teacher.fit import fit_teacher
+
     address = "synthetic:planted?seed=0&minutes=2&units=20&nuisance=0"
     spec = parse_study(
         {
