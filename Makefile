@@ -9,7 +9,8 @@ ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 PYTHON_3_11 ?= $(PYTHON)
 PYTHONS ?= 3.12 3.13
 BENCH := .venv-bench
-FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file tests/study/records tests/study/ranking -m "not cluster"
+# Those that need neither torch nor Ray.
+FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
 .PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons lint types imports bench-data bench-search bench-student bench-commands clean
@@ -56,10 +57,10 @@ dev: $(VENV)/.dev ## add the test tools to .venv
 test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
 	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
 
-# Without torch and Ray: what `pip install .` gives, and so a few minutes for each Python.
+# Without torch and Ray, which are gigabytes: the extra nwb alone.
 .venv-%/.dev: requirements.lock requirements-dev.lock pyproject.toml
 	python$* -m venv .venv-$*
-	.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -c requirements.lock -c requirements-dev.lock -e . pytest pytest-timeout hypothesis scikit-learn
+	.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -c requirements.lock -c requirements-dev.lock -e ".[nwb]" pytest pytest-timeout hypothesis scikit-learn
 	touch $@
 
 test-pythons: $(PYTHONS:%=.venv-%/.dev) ## run the fast tests on other Pythons, those of PYTHONS
