@@ -8,10 +8,10 @@ from rheobase.measures.cca import (
     choose_shrinkage,
     heldout_cca,
     heldout_of,
-    within_and_cross_state,
 )
 from rheobase.measures.moments import Parts
 from rheobase.measures.procrustes import procrustes_of
+from rheobase.measures.transfer import within_and_cross_state
 from rheobase.shards.timeline import Timeline
 
 

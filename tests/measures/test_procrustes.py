@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from rheobase.measures.cca import heldout_cca, within_and_cross_state
+from rheobase.measures.cca import heldout_cca
 from rheobase.measures.firing import ei_current_balance, ei_weight_balance
 from rheobase.measures.moments import Parts
 from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.measures.transfer import within_and_cross_state
 from rheobase.shards.timeline import Timeline
 
 

@@ -14,7 +14,7 @@ from rheobase.study.ranking.statistics import (
     interquartile_mean,
     probability_of_improvement,
     sign_flip_p,
-    student_interval,
+    t_interval,
 )
 
 ARMS = {"no-dale": {"student.dale": False}, "no-rate": {"student.rate_weight": 0.0}}
@@ -47,11 +47,11 @@ def records(trial_of, replicate_of):
     ]
 
 
-def test_the_student_interval_is_scipys(random):
+def test_the_t_interval_is_scipys(random):
     values = random.standard_normal(8)
     expected = t.interval(0.95, 7, values.mean(), values.std(ddof=1) / np.sqrt(8))
-    assert student_interval(values) == pytest.approx(expected)
-    assert student_interval([1.0]) is None
+    assert t_interval(values) == pytest.approx(expected)
+    assert t_interval([1.0]) is None
 
 
 @pytest.mark.parametrize(("num_seeds", "num_sessions"), [(3, 1), (8, 1), (8, 3), (1, 8)])
@@ -62,7 +62,7 @@ def test_the_interval_covers_the_truth_in_93_to_97_percent_of_1000_studies(num_s
     offsets = 0.1 * (np.arange(num_sessions) - (num_sessions - 1) / 2) * (num_seeds > 1)
     studies = (arm - to + offsets[:, None]).reshape(1000, -1)
     strata = np.repeat([f"s{n}" for n in range(num_sessions)], num_seeds)
-    intervals = [student_interval(differences, strata) for differences in studies]
+    intervals = [t_interval(differences, strata) for differences in studies]
     assert 0.93 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 0.97
 
 
