@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rheobase.core.errors import DataError
-from rheobase.measures.nulls import NullTeachers, clock_rows, null_cca
+from rheobase.measures.nulls import NullTeachers, clock_rows, null_cca, shift_rows
 from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
@@ -86,3 +88,38 @@ def test_a_teacher_needs_three_bins_of_test(random):
         NullTeachers(y, line, null)
     line.split[test[2]] = 1
     assert len(null_cca(y, y, line, null, 0.1)) == 5
+
+
+def trials_of(num_trials, length):
+    return replace(
+        line_of([[length]] * num_trials),
+        kind="trials",
+        split=np.repeat(np.arange(num_trials) % 2, length).astype(np.int8),
+    )
+
+
+def test_of_trials_both_nulls_permute_whole_trials_and_every_bin_is_valid(random):
+    line = trials_of(6, 5)
+    for draw in (shift_rows, clock_rows):
+        null = draw(line, random, 20)
+        assert null.valid.dtype == bool
+        assert null.valid.all()
+        for rows in null.rows:
+            np.testing.assert_array_equal(rows % 5, np.arange(30) % 5)
+            assert (line.segment[rows] != line.segment).all()
+
+
+def test_two_trials_are_swapped_and_one_cannot_be(random):
+    (rows,) = shift_rows(trials_of(2, 4), random, 1).rows
+    assert rows.tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    with pytest.raises(DataError, match="at least 2 trials"):
+        shift_rows(trials_of(1, 4), random, 1)
+
+
+def test_shifts_reach_from_ten_seconds_to_ten_seconds_before_the_end(random):
+    line = line_of([[]], before=2003)
+    moved = {int(rows[0]) for rows in shift_rows(line, random, 200).rows}
+    assert moved == {1000, 1001, 1002, 1003}
+    with pytest.raises(DataError, match="at least 20 s must hold"):
+        shift_rows(line_of([[]], before=1999), random, 5)
+    assert int(shift_rows(line_of([[]], before=2000), random, 1).rows[0][0]) == 1000
