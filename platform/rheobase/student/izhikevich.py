@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rheobase.student.inputs import Windows
 from rheobase.student.kernels import (
     CHARGE,
     LEAST_MV,
@@ -17,6 +19,8 @@ from rheobase.student.kernels import (
     izhikevich_backward,
     izhikevich_forward,
 )
+from rheobase.student.lif import currents_of
+from rheobase.student.students import Replicate, Students, of_each
 from rheobase.student.surrogates import SURROGATES, Surrogate, spike
 
 # (a, b, c, d) of Izhikevich 2003: regular spiking if excitatory, fast spiking if inhibitory.
@@ -25,6 +29,31 @@ INHIBITORY = 0.1, 0.2, -65.0, 2.0
 CURRENT = 10.0  # of the model's units, for a current that brings an LIF neuron to its threshold
 STEP_MS = 1.0
 ARRIVED = 1e-6  # the peak counts as a spike
+
+
+def izhikevich_activity(
+    students: Students, windows: Windows, replicates: Sequence[Replicate], bin_ms: float
+) -> Tensor:
+    """Return spike counts (R, T, B, M) of networks, as `izhikevich_spikes` gives them.
+
+    Parameters
+    ----------
+    students, replicates
+        R networks and their settings.
+    windows
+        Counts of B windows of T bins for each network.
+    bin_ms
+        Width of a bin.
+    """
+    counts = windows.dense(students.input_weights.device)
+    return izhikevich_spikes(
+        currents_of(counts, students.input_weights, students.bias),
+        students.recurrent,
+        students.signs,
+        bin_ms,
+        replicates[0].settings.surrogate,
+        of_each(replicates, "surrogate_slope"),
+    )
 
 
 def izhikevich_spikes(

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +15,13 @@ from torch import Tensor
 
 from rheobase.student.inputs import Windows
 from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
+from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate, Students, of_each, weights_of
 from rheobase.student.surrogates import SURROGATES, Surrogate, spike
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
     """What makes the neurons of R networks, all float64 but `beta`.
 
     Attributes
@@ -43,6 +48,55 @@ class Cells(NamedTuple):
     refractory: Tensor
     surrogate: Surrogate
     slope: Tensor
+
+
+def lif_trainable(students: Students, settings: StudentSettings) -> tuple[Tensor, ...]:
+    """Return what an optimiser may change: the weights, and time constants if they are learned."""
+    weights = weights_of(students)
+    return (*weights, students.log_tau) if settings.learn_tau else weights
+
+
+def lif_activity(
+    students: Students, windows: Windows, replicates: Sequence[Replicate], bin_ms: float
+) -> Tensor:
+    """Return the spikes (R, T, B, M) of networks of LIF neurons, as `lif_spikes` gives them.
+
+    Parameters
+    ----------
+    students, replicates
+        R networks and their settings.
+    windows
+        Counts of B windows of T bins for each network.
+    bin_ms
+        Width of a bin.
+    """
+    cells = _cells(students, replicates, bin_ms)
+    return lif_spikes(windows, students.input_weights, students.bias, students.recurrent, cells)
+
+
+def _cells(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:
+    settings = replicates[0].settings
+    if settings.learn_tau:
+        beta = torch.exp(-bin_ms / students.log_tau.exp())
+    else:
+        decays = [membrane_decay(bin_ms, own.tau_mem_ms) for _, own in replicates]
+        beta = torch.tensor(decays).to(students.bias)[:, None].expand(students.bias.shape)
+    alpha, rho = (
+        torch.tensor([membrane_decay(bin_ms, getattr(own, tau)) for _, own in replicates]).double()
+        for tau in ("tau_syn_ms", "tau_adapt_ms")
+    )
+    # A period that ends inside a bin ends with it.
+    refractory = torch.tensor([math.ceil(own.refractory_ms / bin_ms - 1) for _, own in replicates])
+    return Cells(
+        beta=beta,
+        threshold=of_each(replicates, "threshold"),
+        alpha=alpha,
+        adaptation=of_each(replicates, "adaptation") * of_each(replicates, "threshold"),
+        rho=rho,
+        refractory=refractory.clamp(min=0),
+        surrogate=settings.surrogate,
+        slope=of_each(replicates, "surrogate_slope"),
+    )
 
 
 def lif_spikes(
@@ -88,8 +142,9 @@ def lif_spikes(
     >>> from rheobase.student.inputs import SparseCounts
     >>> silence = SparseCounts.of(np.zeros((50, 1), np.uint8))
     >>> none = torch.zeros(1)
-    >>> cells = Cells(torch.full((1, 2), 0.5), torch.ones(1).double(), none.double(),
-    ...               none.double(), none.double(), none.long(), "atan", torch.ones(1).double())
+    >>> cells = Cells(beta=torch.full((1, 2), 0.5), threshold=torch.ones(1).double(),
+    ...               alpha=none.double(), adaptation=none.double(), rho=none.double(),
+    ...               refractory=none.long(), surrogate="atan", slope=torch.ones(1).double())
     >>> spikes = lif_spikes(Windows(silence, np.zeros((1, 1), np.int64), 50),
     ...                     torch.zeros(1, 1, 2), torch.tensor([[0.49, 0.51]]),
     ...                     torch.zeros(1, 2, 2), cells)
