@@ -34,8 +34,9 @@ from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.inputs import counts_for
-from rheobase.student.network import Replicate, initial_students, simulate_session
+from rheobase.student.network import initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.trial.sample import write_sample
