@@ -26,18 +26,27 @@ def _planted():
         split[border - 50 : border + 50] = GAP
     none = np.full(bins, -1, np.int32)
     segment = Segment(
-        SparseCounts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
-        0.0,
-        "",
-        split,
-        block.astype(np.int32),
-        none,
-        none,
+        counts=SparseCounts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
+        start_s=0.0,
+        state="",
+        split=split,
+        group=block.astype(np.int32),
+        presentation=none,
+        phase=none,
     )
     no = np.zeros(0, bool)
     area = np.full(units, "VISp")
     shard = Shard(
-        "s", "d", "continuous", 10.0, np.arange(units), area, (segment,), np.zeros(0, "U1"), no, no
+        session_id="s",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(units),
+        area=area,
+        segments=(segment,),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
     )
     return shard, latents.astype(np.float32)
 

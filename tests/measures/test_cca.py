@@ -28,7 +28,17 @@ def line_of(num_bins):
     split = np.where(index < 0.7 * num_bins, 0, 1).astype(np.int8)
     group = (index // 100).astype(np.int32)
     state = np.full(num_bins, "")
-    return Timeline("continuous", 10.0, index / 100, zeros, split, group, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=zeros,
+        split=split,
+        group=group,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 def test_any_invertible_map_has_correlation_one(draw):

@@ -27,7 +27,17 @@ def line_of(num, group=7, states=("",)):
     number = (index // group).astype(np.int32)
     split = np.where(number % 4 == 3, 1, 0).astype(np.int8)
     state = np.array(states)[index * len(states) // num]
-    return Timeline("continuous", 10.0, index / 4, zeros, split, number, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 4,
+        segment=zeros,
+        split=split,
+        group=number,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 def test_a_planted_linear_code_is_decoded_perfectly(draw):

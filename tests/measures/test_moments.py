@@ -22,7 +22,17 @@ def line():
     state = np.where((index // 500) % 2 == 0, "active", "passive")
     split = np.where(index % 500 >= 480, -1, index % 500 >= 350).astype(np.int8)
     group = (index // 50).astype(np.int32)
-    return Timeline("continuous", 10.0, index / 100, zeros, split, group, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=zeros,
+        split=split,
+        group=group,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 def session(seed, num_features):

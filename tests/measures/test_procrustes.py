@@ -17,7 +17,17 @@ def line():
     state = np.where(index < 2000, "active", "passive")
     split = (index % 500 >= 350).astype(np.int8)
     group = (index // 50).astype(np.int32)
-    return Timeline("continuous", 10.0, index / 100, zeros, split, group, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=zeros,
+        split=split,
+        group=group,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

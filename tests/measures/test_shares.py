@@ -21,7 +21,15 @@ def flashes():
     zeros = np.zeros(len(index), np.int32)
     state = np.full(len(index), "")
     return Timeline(
-        "continuous", 10.0, index / 100, zeros, split, index // 500, state, shown, phase
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=zeros,
+        split=split,
+        group=index // 500,
+        state=state,
+        presentation=shown,
+        phase=phase,
     )
 
 

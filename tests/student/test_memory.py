@@ -57,8 +57,9 @@ def peak_kb():
 
 torch.set_num_threads(1)
 draw, zeros = np.random.default_rng(0), np.zeros(3000, np.int32)
-line = Timeline("continuous", 10.0, np.arange(3000) / 100, zeros, np.zeros(3000, np.int8), zeros,
-                np.full(3000, ""), zeros, zeros)
+line = Timeline(kind="continuous", bin_ms=10.0, time_s=np.arange(3000) / 100, segment=zeros,
+                split=np.zeros(3000, np.int8), group=zeros, state=np.full(3000, ""),
+                presentation=zeros, phase=zeros)
 counts = draw.poisson(0.1, (3000, {units})).astype(np.uint8)
 data = TrainingData("s", counts, draw.standard_normal((3000, 8)).astype(np.float32), line, 1000.0)
 settings = StudentSettings(num_neurons={neurons}, batch_windows=16, neuron="{neuron}")

@@ -21,14 +21,16 @@ def planted():
     at = [np.repeat(np.arange(18_000), np.minimum(c, 9)) for c in counts.T]
     spikes = [(bins + draw.uniform(0.05, 0.95, len(bins))) / 100 for bins in at]
     session = Session(
-        "s",
-        "s.nwb",
-        "d",
-        Units(np.arange(30), np.full(30, "VISp"), np.full(30, "probeA")),
-        np.concatenate(spikes),
-        np.cumsum([0, *map(len, spikes)]),
-        Intervals(np.array([0.0, 90]), np.array([90.0, 180]), np.array(["active", "passive"])),
-        Presentations.none(),
+        session_id="s",
+        source="s.nwb",
+        data_digest="d",
+        units=Units(np.arange(30), np.full(30, "VISp"), np.full(30, "probeA")),
+        spike_times_s=np.concatenate(spikes),
+        spike_offsets=np.cumsum([0, *map(len, spikes)]),
+        intervals=Intervals(
+            np.array([0.0, 90]), np.array([90.0, 180]), np.array(["active", "passive"])
+        ),
+        presentations=Presentations.none(),
     )
     student = {"num_neurons": 24, "steps": 60, "batch_windows": 8}
     spec = parse_study(

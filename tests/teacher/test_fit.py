@@ -27,13 +27,29 @@ def shard_of(counts):
     zeros = np.zeros(len(counts), np.int32)
     split = np.where(np.arange(len(counts)) < 3000, 0, 1).astype(np.int8)
     group = (np.arange(len(counts)) // 100).astype(np.int32)
-    segment = Segment(SparseCounts.of_dense(counts), 0.0, "", split, group, zeros - 1, zeros - 1)
+    segment = Segment(
+        counts=SparseCounts.of_dense(counts),
+        start_s=0.0,
+        state="",
+        split=split,
+        group=group,
+        presentation=zeros - 1,
+        phase=zeros - 1,
+    )
     no = np.zeros(0, bool)
     units = counts.shape[1]
     return Shard(
-        "s.1", "d", "continuous", 10.0, np.arange(units), np.full(units, "VISp"), (segment,),
-        np.zeros(0, "U1"), no, no,
-    )  # fmt: skip
+        session_id="s.1",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(units),
+        area=np.full(units, "VISp"),
+        segments=(segment,),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
+    )
 
 
 @pytest.fixture(scope="module")

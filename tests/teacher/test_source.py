@@ -23,13 +23,31 @@ def shard():
         none = np.full(length, -1, np.int32)
         counts = SparseCounts.of_dense(draw.poisson(0.2, (length, UNITS)).astype(np.uint8))
         split = (group % 5 == 4).astype(np.int8)
-        segments.append(Segment(counts, 0.0, "", split, group, none, none))
+        segments.append(
+            Segment(
+                counts=counts,
+                start_s=0.0,
+                state="",
+                split=split,
+                group=group,
+                presentation=none,
+                phase=none,
+            )
+        )
         first += length
     no, area = np.zeros(0, bool), np.full(UNITS, "VISp")
     return Shard(
-        "s", "d", "continuous", 10.0, np.arange(UNITS), area, tuple(segments),
-        np.zeros(0, "U1"), no, no,
-    )  # fmt: skip
+        session_id="s",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(UNITS),
+        area=area,
+        segments=tuple(segments),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
+    )
 
 
 def source_of(shard, **changes):

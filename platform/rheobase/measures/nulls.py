@@ -18,11 +18,11 @@ from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
 Rows = npt.NDArray[np.int64]
-FLASH_PERIOD_S = 0.75  # Allen Visual Behavior: 250 ms image, 500 ms grey
 MIN_SHIFT_S = 10.0
 MOST_VALUES = 4_000_000  # of teachers in one product: 32 MB
 LEAST_BINS = 3
-LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the flash period
+LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the stimulus's period
+LEAST_PHASE = 0.2  # of the period, where that is less
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +55,14 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
     Returns
     -------
-    Rows for which the latents are rolled by at least 10 s either way and, where there are
-    presentations, never to within 0.1 s of a multiple of the flash period. Trial-binned data
-    has its trials permuted instead, no trial staying in place.
+    Rows for which the latents are rolled by at least 10 s either way and, where presentations
+    have a period, never to within 0.1 s of a multiple of it, nor to within a fifth of it where
+    that is less. Trial-binned data has its trials permuted instead, no trial staying in place.
 
     Raises
     ------
     DataError
-        A segment is too short to be shifted.
+        A segment is too short to be shifted, or every shift is in phase somewhere.
     """
     if timeline.kind == "trials":
         return _permuted_trials(timeline, random, num_draws)
@@ -70,17 +70,23 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     segments = _segments(timeline)
     shortest = min(len(segment) for segment in segments)
     shifts = np.arange(round(MIN_SHIFT_S / bin_s), shortest - round(MIN_SHIFT_S / bin_s) + 1)
-    if (timeline.presentation != NONE).any():
-        off = (shifts * bin_s) % FLASH_PERIOD_S
-        # Rolled around the end of a segment the shift is the complement, also kept off phase.
-        back = np.concatenate([[(len(s) - shifts) * bin_s % FLASH_PERIOD_S] for s in segments])
-        near = np.minimum(np.vstack([off, back]), FLASH_PERIOD_S - np.vstack([off, back]))
-        shifts = shifts[(near >= LEAST_PHASE_S).all(axis=0)]
     if len(shifts) == 0:
         raise DataError(
             f"segments of at least {2 * MIN_SHIFT_S:g} s must hold to shift the teacher, but the "
             f"shortest lasts {shortest * bin_s:g} s"
         )
+    if (period_s := timeline.period_s) is not None:
+        off = (shifts * bin_s) % period_s
+        # Rolled around the end of a segment the shift is the complement, also kept off phase.
+        back = np.concatenate([[(len(s) - shifts) * bin_s % period_s] for s in segments])
+        near = np.minimum(np.vstack([off, back]), period_s - np.vstack([off, back]))
+        least_s = min(LEAST_PHASE_S, LEAST_PHASE * period_s)
+        shifts = shifts[(near >= least_s).all(axis=0)]
+        if len(shifts) == 0:
+            raise DataError(
+                f"a shift of the teacher must stay {least_s:g} s off the stimulus's period of "
+                f"{period_s:g} s in every segment, but of those that fit none does"
+            )
     drawn = random.choice(shifts, num_draws)
     rows = tuple(np.concatenate([np.roll(s, -shift) for s in segments]) for shift in drawn)
     return NullRows(rows, np.ones(len(timeline), bool))

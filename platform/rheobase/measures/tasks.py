@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rheobase.core.errors import DataError
 from rheobase.measures.decode import decode
 from rheobase.measures.probes import ridge_r2
+from rheobase.sessions.visual_behavior import FLASH_S
 from rheobase.shards.covariates import covariates_of
 from rheobase.shards.shard import TEST, TRAIN, Shard
 from rheobase.shards.timeline import Timeline
@@ -23,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 Codes = Mapping[str, npt.NDArray[np.floating[Any]]]
 Row = dict[str, Any]
 
-WINDOW_MS = 250.0
+WINDOW_MS = 1000 * FLASH_S
 """From a presentation's onset: an image of Visual Behavior lasts as long, and an omission would."""
 ACCURACY, R2 = "accuracy above chance", "R²"
 

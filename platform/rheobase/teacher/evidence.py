@@ -163,7 +163,8 @@ def spectra(codes: Codes, line: Timeline) -> Row:
     -------
     ``eigenvalues`` by code: shares of the variance on test, falling. ``frequency_hz`` and
     ``power`` by code: Welch's estimate over stretches of the recording, the mean over
-    dimensions, as shares of the variance a Hz. All units' counts are left out.
+    dimensions, as shares of the variance a Hz. ``onset_hz`` of presentations, None where they have
+    no period. All units' counts are left out.
     """
     small = {name: x for name, x in codes.items() if name != COUNTS}
     lengths = np.bincount(line.segment)
@@ -186,4 +187,5 @@ def spectra(codes: Codes, line: Timeline) -> Row:
         "eigenvalues": eigenvalues,
         "frequency_hz": [round(float(v), 4) for v in frequency_hz],
         "power": power,
+        "onset_hz": None if line.period_s is None else round(1 / line.period_s, 4),
     }

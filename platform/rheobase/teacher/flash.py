@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.artifacts import whole_file
+from rheobase.sessions.visual_behavior import STRIDE_S
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
 
 Array = npt.NDArray[np.generic]
-LONGEST_MS = 750.0
-"""A flash and the grey after it in Visual Behavior; longer times since onset are left out."""
+LONGEST_MS = 1000 * STRIDE_S
+"""Longest time since an onset where presentations have no period; else one period is."""
 
 
 def write_flash(
@@ -43,7 +44,8 @@ def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Ar
     """
     line = timeline_of(shard)
     here = line.test & (line.phase >= 0)
-    here &= line.phase * line.bin_ms < LONGEST_MS
+    longest_ms = LONGEST_MS if line.period_s is None else 1000 * line.period_s
+    here &= line.phase * line.bin_ms < longest_ms
     if not here.any():
         return {}
     phase = line.phase[here]

@@ -33,7 +33,17 @@ def line(num_train, num_test=50):
     split = np.where(np.arange(num_train + num_test) < num_train, TRAIN, 1).astype(np.int8)
     zeros = np.zeros(len(split), np.int32)
     names = np.full(len(split), "")
-    return Timeline("continuous", 10.0, zeros / 100, zeros, split, zeros, names, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=zeros / 100,
+        segment=zeros,
+        split=split,
+        group=zeros,
+        state=names,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 SPACE = {"student.num_neurons": {"low": 8, "high": 100}}

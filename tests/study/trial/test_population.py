@@ -31,14 +31,16 @@ def session_of(name, draw):
     spikes = [(bins + draw.uniform(0.05, 0.95, len(bins))) / 100 for bins in at]
     half, end = NUM_BINS / 200, NUM_BINS / 100
     session = Session(
-        name,
-        f"{name}.nwb",
-        "d",
-        Units(np.arange(15), np.full(15, "VISp"), np.full(15, "probeA")),
-        np.concatenate(spikes),
-        np.cumsum([0, *map(len, spikes)]),
-        Intervals(np.array([0.0, half]), np.array([half, end]), np.array(["active", "passive"])),
-        Presentations.none(),
+        session_id=name,
+        source=f"{name}.nwb",
+        data_digest="d",
+        units=Units(np.arange(15), np.full(15, "VISp"), np.full(15, "probeA")),
+        spike_times_s=np.concatenate(spikes),
+        spike_offsets=np.cumsum([0, *map(len, spikes)]),
+        intervals=Intervals(
+            np.array([0.0, half]), np.array([half, end]), np.array(["active", "passive"])
+        ),
+        presentations=Presentations.none(),
     )
     return session, latents.astype(np.float32)
 

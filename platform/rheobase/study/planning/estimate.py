@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rheobase.core.errors import DataError
+from rheobase.sessions.records.session_size import SessionSize
 from rheobase.shards.binning import make_shard
 from rheobase.shards.counts import CHUNK_BINS
 from rheobase.shards.shard import TEST, TRAIN
@@ -19,7 +20,7 @@ from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
-from rheobase.study.planning.sizes import SessionSize, sizes_of
+from rheobase.study.planning.sizes import sizes_of
 from rheobase.study.ranking.statistics import least_p
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
@@ -207,14 +208,14 @@ def plan_table(spec: StudySpec, needs: Estimate) -> dict[str, Any]:
 
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
-    outline = make_shard(size.outline, spec.data)
-    line = timeline_of(outline)
+    silent = make_shard(size.silent, spec.data)
+    line = timeline_of(silent)
     refuse_too_few_bins(spec, size.address, line)
     num_bins = len(line)
     # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.
     expected = size.num_spikes / size.num_units * (spec.data.bin_ms / 1000) / size.duration_s
     num_filled = num_bins * size.num_kept * -math.expm1(-expected)
-    num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in outline.segments)
+    num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in silent.segments)
     width = round(spec.data.window_ms / spec.data.bin_ms)
     return SessionEstimate(
         size.address,
@@ -227,9 +228,9 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
         _num_windows(line, TEST, width),
         round(num_filled * ENTRY_BYTES)
         + num_chunks * CHUNK_BYTES
-        + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(outline.covariate_names))
+        + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(silent.covariate_names))
         + size.num_kept * UNIT_BYTES
-        + len(outline.image) * PRESENTATION_BYTES,
+        + len(silent.image) * PRESENTATION_BYTES,
         size.basis,
     )
 
