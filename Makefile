@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ALLEN := .venv-allen
 ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 BENCH := .venv-bench
+TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
 .PHONY: help interpreter setup exporter study dev test lint types imports bench-data bench-search bench-student clean
@@ -47,8 +48,8 @@ study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; 
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 
-test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
-	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
+test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by side
+	RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
-from rheobase.shards.binning import bin_starts, count_spikes, counts_of_units, make_shard, with_gaps
+from rheobase.shards.binning import bin_starts, bins_of, counts_of_units, make_shard, with_gaps
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import GAP, TEST, TRAIN
 from rheobase.shards.store import read_shard, write_shard
@@ -33,6 +33,10 @@ def recording(num_units=3, minutes=2.0, seed=0):
 
 
 SETTINGS = DataSettings(sessions=("s.nwb",))
+
+
+def count_spikes(spikes_s, edges_s):
+    return np.bincount(bins_of(spikes_s, edges_s), minlength=len(edges_s) - 1)
 
 
 @given(st.lists(st.floats(-1, 40, allow_nan=False), max_size=50), st.sampled_from([1, 7, 10, 25]))
