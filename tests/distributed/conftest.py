@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from listeners import Silent
 from rheobase.core.artifacts import whole_folder
 from rheobase.core.digest import digest
 from rheobase.distributed.ingest import ingest
@@ -19,7 +20,6 @@ from rheobase.shards.store import read_shard, write_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, run_here
 
 

@@ -16,12 +16,12 @@ import sys
 import threading
 from pathlib import Path
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, run_here
 
 WRITES = {"execute", "executemany", "fsync", "replace", "unlink", "chmod", "write", "close"}

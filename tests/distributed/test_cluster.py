@@ -118,10 +118,8 @@ def test_what_a_killed_driver_left_goes_with_the_next_session_and_a_living_one_s
     no_ray, root
 ):
     environment = {**os.environ, "PYTHONPATH": str(root / "platform")}
-    words, pipes = (
-        [sys.executable, "-c", HOLDS],
-        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
-    )
+    words = [sys.executable, "-c", HOLDS]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (
         subprocess.Popen(words, **pipes, text=True, env=environment) as killed,
         subprocess.Popen(words, **pipes, text=True, env=environment) as living,

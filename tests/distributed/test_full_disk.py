@@ -36,7 +36,7 @@ def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
         cwd=tmp_path,
         env={
             **os.environ,
-            "PYTHONPATH": str(root / "platform"),
+            "PYTHONPATH": f"{root / 'platform'}:{root / 'tests'}",
             "RHEOBASE_HOME": str(tmp_path / "home"),
             "DISK": str(disk),
             "LEFT": str(left_kib),

@@ -1,12 +1,12 @@
 import pytest
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import load_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, run_here
 
 

@@ -36,7 +36,7 @@ def process(root, tmp_path, stored, spec, how, *run):
     write_json(tmp_path / "study.json", dump_study(spec))
     with subprocess.Popen(
         [sys.executable, KILLABLE, how, tmp_path / "study.json", shard, latents, *run],
-        env={**os.environ, "PYTHONPATH": str(root / "platform")},
+        env={**os.environ, "PYTHONPATH": f"{root / 'platform'}:{root / 'tests'}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

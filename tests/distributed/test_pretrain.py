@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.core.errors import DataError
 from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
-from rheobase.study.records.listener import Silent
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.fit import fit_teacher, start_teacher

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import ArtifactError, StudyError
@@ -11,7 +12,6 @@ from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

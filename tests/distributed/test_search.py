@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import StudyError
 from rheobase.distributed.search import Inputs, search
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
     from rheobase.distributed.cluster import ray_session
     from rheobase.distributed.search import Inputs, search
     from rheobase.study.records.ledger import Ledger
-    from rheobase.study.records.listener import Silent
+    from listeners import Silent
     from rheobase.study.search.schedule import Bookkeeper
     from rheobase.study.file.spec import StudySpec
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json, write_json
 from rheobase.core.errors import DataError
 from rheobase.distributed.cluster import SESSION
@@ -16,7 +17,6 @@ from rheobase.distributed.pretrain import pretrain, training_folder
 from rheobase.distributed.train import train_teacher
 from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.study.file.spec import dump_study, load_study, parse_study
-from rheobase.study.records.listener import Silent
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
