@@ -7,6 +7,7 @@ ALLEN := .venv-allen
 ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 BENCH := .venv-bench
 SAMPLE := 2000
+TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
 .PHONY: help interpreter setup exporter study dev test mutants lint types imports bench-data bench-search bench-student clean
@@ -52,8 +53,8 @@ study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; 
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 
-test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
-	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
+test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by side
+	RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
 mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
 	$(BIN)/python tests/mutants.py --sample $(SAMPLE)

@@ -38,7 +38,7 @@ from snntorch import surrogate
 from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based import surrogate as jelly_surrogate
 
-from rheobase.student.inputs import Windows, session_of
+from rheobase.student.inputs import SparseCounts, Windows
 from rheobase.student.memory import keep_freed_memory
 from rheobase.student.network import activity_of
 from rheobase.student.settings import StudentSettings
@@ -88,7 +88,9 @@ def packed(networks: Students, counts: torch.Tensor) -> torch.Tensor:
 @cache
 def sparse(counts: torch.Tensor) -> Windows:
     """Return the counts as a session's are held while students train; made once, as theirs are."""
-    return Windows(*session_of(counts.numpy()), BINS)
+    session = SparseCounts.of(counts.numpy().astype(np.uint8).reshape(-1, UNITS))
+    starts = np.arange(len(counts) * WINDOWS).reshape(len(counts), WINDOWS) * BINS
+    return Windows(session, starts, BINS)
 
 
 def currents_of(

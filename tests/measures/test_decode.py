@@ -11,7 +11,7 @@ from rheobase.core.errors import DataError
 from rheobase.measures import decode as module
 from rheobase.measures.decode import decode
 from rheobase.measures.probes import folds, ridge_r2
-from rheobase.measures.transfer import across_states, pairs_of_states
+from rheobase.measures.transfer import pairs_of_states
 from rheobase.shards.timeline import Timeline
 
 
@@ -159,6 +159,11 @@ def test_whatever_the_pair_of_states_no_tested_group_is_fitted(group, num_states
         assert not set(line.group[pair.train]) & set(line.group[pair.test])
         assert set(line.state[pair.train]) == {pair.fitted}
         assert set(line.state[pair.test]) == {pair.tested}
+
+
+def across_states(score, line):
+    """Return the score of every ordered pair of states."""
+    return {(p.fitted, p.tested): score(p.train, p.test) for p in pairs_of_states(line)}
 
 
 def test_a_code_that_holds_transfers_and_one_that_flips_does_not(draw):

@@ -10,7 +10,7 @@ import torch
 from snntorch import surrogate
 
 from rheobase.student.gru import gru_states
-from rheobase.student.inputs import SparseCounts, Windows, counts_for, session_of
+from rheobase.student.inputs import SparseCounts, Windows, counts_for
 from rheobase.student.izhikevich import CURRENT, izhikevich_spikes, looped_izhikevich
 from rheobase.student.lif import Cells, currents_of, lif_spikes, looped_lif, smoothed
 from rheobase.student.surrogates import SURROGATES, surrogate_gradient
@@ -49,7 +49,10 @@ def networks(replicates, windows, bins, units, neurons, dtype, seed=0):
         0.3 * torch.rand(replicates, neurons, generator=draw, dtype=dtype),
         torch.randn(replicates, neurons, neurons, generator=draw, dtype=dtype) / neurons**0.5 / 2,
     )
-    return Windows(*session_of(counts), bins), weights
+    # Windows laid end to end as one session.
+    session = SparseCounts.of(counts.astype(np.uint8).reshape(-1, units))
+    starts = np.arange(replicates * windows).reshape(replicates, windows) * bins
+    return Windows(session, starts, bins), weights
 
 
 def gradients(spikes, weights, upstream):

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ from rheobase.measures.moments import CrossMoments, Parts
 from rheobase.shards.timeline import Timeline
 
 Bools = npt.NDArray[np.bool_]
-Score = TypeVar("Score")
 
 
 class Pair(NamedTuple):
@@ -78,31 +77,6 @@ def pairs_of_states(timeline: Timeline) -> list[Pair]:
         for fitted in names
         for tested in names
     ]
-
-
-def across_states(
-    score: Callable[[Bools, Bools], Score], timeline: Timeline
-) -> dict[tuple[str, str], Score]:
-    """Return the score of every ordered pair of states (fitted, tested).
-
-    Parameters
-    ----------
-    score
-        Of train (B,) and test (B,) samples; `rheobase.measures.decode.decode` or
-        `rheobase.measures.probes.ridge_r2` with everything else given.
-    timeline
-        Labels (B,).
-
-    Returns
-    -------
-    By the names of the two.
-
-    Raises
-    ------
-    DataError
-        As `pairs_of_states`, or from the score.
-    """
-    return {(p.fitted, p.tested): score(p.train, p.test) for p in pairs_of_states(timeline)}
 
 
 def within_and_cross_state(

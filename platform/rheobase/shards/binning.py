@@ -47,30 +47,26 @@ def bin_starts(start_s: float, num_bins: int, bin_ms: float) -> Floats:
     return start_s + np.arange(num_bins + 1) * bin_ms / 1000
 
 
-def count_spikes(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
-    """Count spikes in half-open bins [edge, next edge); a spike on an edge is the bin's it opens.
+def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int32]:
+    """Return the half-open bin [edge, next edge) of each spike that lies in one, rising.
 
     Parameters
     ----------
     spikes_s
         Spike times in seconds, in any order.
     edges_s
-        (T + 1,) evenly spaced edges in seconds, as `bin_starts` gives them.
+        (T + 1,) evenly spaced edges in seconds, as `bin_starts` gives them. A spike on an edge is
+        the bin's that it opens.
 
     Returns
     -------
-    (T,) counts. Spikes before the first edge, or on or after the last, are not counted.
+    Bins below T. Spikes before the first edge, or on or after the last, are in none.
 
     Examples
     --------
-    >>> count_spikes(np.array([0.0, 0.0099, 0.01, 0.35]), bin_starts(0.0, 2, 10.0))
-    array([2, 1])
+    >>> bins_of(np.array([0.0, 0.0099, 0.01, 0.35]), bin_starts(0.0, 2, 10.0))
+    array([0, 0, 1], dtype=int32)
     """
-    return np.bincount(bins_of(spikes_s, edges_s), minlength=len(edges_s) - 1)
-
-
-def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int32]:
-    """Return the bin of each spike that lies in one, as `count_spikes` counts them, rising."""
     num_bins = len(edges_s) - 1
     ordered = spikes_s if (spikes_s[1:] >= spikes_s[:-1]).all() else np.sort(spikes_s)
     begin, end = np.searchsorted(ordered, edges_s[[0, -1]], side="left")

@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.planning.estimate import estimate
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, run_here
 
 

@@ -3,6 +3,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import DataError
 from rheobase.distributed import run
 from rheobase.sessions.load import load_session
@@ -13,7 +14,6 @@ from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.study.file.spec import parse_study
 from rheobase.study.planning.estimate import estimate
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins
-from rheobase.study.records.listener import Silent
 
 PLANTED = "synthetic:planted?seed=0&minutes=1&units=8"
 

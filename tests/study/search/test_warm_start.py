@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.records.result import Rung, TrialResult
 from rheobase.study.search.schedule import Bookkeeper, next_requests
 from rheobase.study.search.warm_start import Fork, refuse_what_is_no_run, warm_start

@@ -1,11 +1,11 @@
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import StudyError
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, run_here
 from rheobase.study.trial.replay import replay_trial
 
