@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,10 @@ from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.run import run_study
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Silent
+from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -50,8 +48,7 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     assert ear.stages == ["ingest", "pretrain", "search", "report"]
     assert read_json(run / "study.json") == dump_study(study)
     inputs = read_json(run / "inputs.json")
-    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
-    latents = read_latents(Path(inputs["latents"]))
+    shards, latents = RunFolder(run).read_data()
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
         found = replicates(ledger)
         assert next_requests(study, ledger.records(), digest(inputs["digests"])) == []

@@ -186,4 +186,5 @@ def test_every_write_that_returned_survives_kill_9(tmp_path):
         assert [r.status for r in records[: told + 1]] == ["failed"] * (told + 1)
         assert all(r.progress for r in records[: told + 1])
         assert len(records) <= told + 2
+    with Ledger(tmp_path / "l") as ledger:
         ledger.add(request(len(records)))

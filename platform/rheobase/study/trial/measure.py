@@ -42,7 +42,7 @@ from rheobase.student.network import Replicate, initial_students, simulate_sessi
 from rheobase.student.readout import smoothed_counts
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
-from rheobase.study.trial.sample import write_sample
+from rheobase.study.sample import write_sample
 
 NUM_NULL_DRAWS = 100
 TEACHER = "teacher"
