@@ -11,9 +11,11 @@ PYTHONS ?= 3.12 3.13
 BENCH := .venv-bench
 # Those that need neither torch nor Ray.
 FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py
+SAMPLE := 2000
+TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons lint types imports bench-data bench-search bench-student bench-commands clean
+.PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -45,6 +47,10 @@ $(ALLEN)/.dev: $(ALLEN)/.setup platform/allen_export/requirements-dev.lock
 	$(ALLEN_PIP) install -r platform/allen_export/requirements-dev.lock
 	touch $@
 
+$(VENV)/.mutants: $(VENV)/.dev requirements-mutants.lock
+	$(PIP) install -r requirements-mutants.lock
+	touch $@
+
 setup: $(VENV)/.setup ## build .venv from exact pins
 
 exporter: $(ALLEN)/.setup ## build .venv-allen, in which the AllenSDK reads sessions
@@ -54,8 +60,11 @@ study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; 
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 
-test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
-	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
+test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by side
+	RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_PROCESSES) --dist worksteal
+
+mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
+	$(BIN)/python tests/mutants.py --sample $(SAMPLE)
 
 # Without torch and Ray, which are gigabytes: the extra nwb alone.
 .venv-%/.dev: requirements.lock requirements-dev.lock pyproject.toml
@@ -104,4 +113,4 @@ bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train not
 	@cat benchmarks/commands.md
 
 clean: ## remove environments and caches, keep runs/
-	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-3.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
+	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

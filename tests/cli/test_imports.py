@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-TRAINING = {"torch", "ray", "optuna", "sklearn", "numba", "snntorch", "tensorboard"}
+TRAINING = {"torch", "ray", "optuna", "sklearn", "numba", "tensorboard"}
 HEAVY = TRAINING | {"matplotlib", "pandas", "scipy", "numpy", "pyarrow", "h5py", "pynwb", "fsspec"}
 # The first word is a package that seems not to be installed, or "-".
 PROGRAM = """

@@ -10,8 +10,8 @@ from rheobase.core.errors import RheobaseError
 
 EXTRAS = {
     "train": {
-        "cmaes", "numba", "optuna", "pandas", "ray", "sklearn", "snntorch", "tensorboard",
-        "tensorboardX", "threadpoolctl", "torch",
+        "cmaes", "numba", "optuna", "pandas", "ray", "sklearn", "tensorboard", "tensorboardX",
+        "threadpoolctl", "torch",
     },
     "nwb": {"hdmf", "pynwb"},
 }  # fmt: skip

@@ -23,7 +23,7 @@ def doctor(as_json: Json = False) -> None:
     """
     from rheobase.sessions.readers.allen import exporter_python
 
-    names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
+    names = ("ray", "torch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
     problems = []
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):

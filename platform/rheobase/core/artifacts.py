@@ -18,6 +18,8 @@ PARTIALS = ".*.*"
 """Names of the files that `whole_file` has not finished, or never will: its process was killed."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says of a folder in which this user may not write."""
 
 
 @contextmanager

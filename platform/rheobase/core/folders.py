@@ -10,6 +10,7 @@ from typing import Any
 from pyarrow.fs import FileType, LocalFileSystem, copy_files
 
 from rheobase.core.artifacts import MANIFEST, sync, write_json
+from rheobase.core.digest import file_digest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, child, filesystem_of, is_url
 from rheobase.core.temporary import temporary_folder
@@ -19,7 +20,10 @@ from rheobase.core.temporary import temporary_folder
 def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """Yield a temporary folder; on success add `manifest.json` and publish it as `folder`.
 
-    On this machine it is synced and renamed into place. To a URL its files are copied, the
+    `files` is added to the manifest: size and digest of every file, by its path in the folder.
+    What is added to the folder later is not in it, and nobody checks that (`check_published`).
+
+    On this machine the folder is synced and renamed into place. To a URL its files are copied, the
     manifest last: a folder without one is not there (`is_published`). If another process
     published the same folder first, its copy is kept: a folder is named by the digest of
     what made it, so both hold the same. What killed processes left half written beside `folder`
@@ -33,11 +37,22 @@ def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path
         partial = temporary / "partial"
         partial.mkdir()
         yield partial
-        write_json(partial / MANIFEST, manifest)
+        write_json(partial / MANIFEST, {**manifest, "files": _listed(partial)})
         if isinstance(folder, str):
             _upload(partial, folder)
         else:
             _publish(partial, folder)
+
+
+def _listed(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "digest": file_digest(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _publish(partial: Path, folder: Path) -> None:

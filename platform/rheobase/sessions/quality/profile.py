@@ -29,7 +29,7 @@ def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> dic
     """
     units = session.units
     continuous = isinstance(session, Session)
-    found: dict[str, Any] = {
+    table: dict[str, Any] = {
         "session": session.session_id,
         "num_units": len(units),
         "num_spikes": session.num_spikes,
@@ -45,7 +45,7 @@ def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> dic
     for preset in PRESETS:
         dropping = judge_units(session, preset)
         keeping = judge_units(session, preset, nan_metrics="keep")
-        found["presets"][preset] = {
+        table["presets"][preset] = {
             "num_kept": int(dropping.kept.sum()),
             "dropped": dict(dropping.dropped),
             "applied": [
@@ -57,9 +57,9 @@ def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> dic
             "num_kept_with_nan": keeping.num_nan_kept,
         }
     if isinstance(session, TrialSession):
-        return found | {"num_trials": len(session.trial_start_s), "labels": list(session.labels)}
+        return table | {"num_trials": len(session.trial_start_s), "labels": list(session.labels)}
     intervals, shown = session.intervals, session.presentations
-    return found | {
+    return table | {
         "intervals": [
             {"state": str(state), "start_s": float(start_s), "stop_s": float(stop_s)}
             for start_s, stop_s, state in zip(
@@ -79,8 +79,8 @@ def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> dic
 
 
 def _counted(names: Strings) -> dict[str, int]:
-    found, counts = np.unique(names, return_counts=True)
-    return {str(name): int(num) for name, num in zip(found, counts, strict=True)}
+    distinct, counts = np.unique(names, return_counts=True)
+    return {str(name): int(num) for name, num in zip(distinct, counts, strict=True)}
 
 
 def isi_histograms(session: Session) -> tuple[dict[str, Ints], Floats]:
