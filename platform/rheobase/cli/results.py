@@ -15,6 +15,7 @@ from rheobase.cli.options import Json, RunFolder
 from rheobase.cli.terminal import print_json
 from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.ranking.ranking import Ranking
 from rheobase.study.records.result import TrialRecord
 
 
@@ -27,7 +28,7 @@ def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
         return spec, tuple(ledger.records())
 
 
-def ranking_of(run_folder: Path) -> dict[str, Any]:
+def ranking_of(run_folder: Path) -> Ranking:
     """Return the ranking of a stored run."""
     from rheobase.study.ranking.rank import rank_study
 
@@ -58,7 +59,7 @@ def rank(run_folder: RunFolder, as_json: Json = False) -> None:
     ranking = ranking_of(run_folder)
     write_tables(ranking, run_folder)
     if as_json:
-        print_json(ranking)
+        print_json(ranking.model_dump(mode="json"))
     else:
         Console().print(ranking_table(ranking))
 

@@ -216,7 +216,7 @@ def run(
         write_tables(ranking, folder)
         page = write_report(folder)
     if as_json:
-        print_json({"run": str(folder), "best": ranking["best"], "report": str(page)})
+        print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
     Console().print(ranking_table(ranking))
     log.print(f"report: {page}", markup=False, soft_wrap=True)

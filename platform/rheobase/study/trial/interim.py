@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -130,12 +129,6 @@ class InterimMeasure:
         width = len(replicates), -1, features[0].shape[-1]
         joined = [np.concatenate(part, axis=1).reshape(width) for part in (features, spikes)]
         return joined[0], joined[1]
-
-
-def worst(violations_of_seeds: Sequence[dict[str, float]]) -> float:
-    """Return the sum of positive violations, of each line the worst seed's, as a rank's is."""
-    lines = violations_of_seeds[0]
-    return sum(max(0.0, *(one[line] for one in violations_of_seeds)) for line in lines)
 
 
 def _drawn(data: TrainingData, split: int, least_bins: float, seed: int) -> Stretches:

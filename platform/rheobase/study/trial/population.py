@@ -17,6 +17,7 @@ import torch
 
 from rheobase.core.artifacts import PARTIALS, whole_file
 from rheobase.core.errors import DataError, RheobaseError
+from rheobase.measures.firing import total_violation, worst_violations
 from rheobase.student.fit import (
     Training,
     TrainingData,
@@ -37,7 +38,7 @@ from rheobase.study.records.result import (
     TrialStopped,
     score,
 )
-from rheobase.study.trial.interim import InterimMeasure, worst
+from rheobase.study.trial.interim import InterimMeasure
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SHARE = 0.05  # of a training's time, at most, that writing its checkpoints may take
@@ -226,7 +227,8 @@ class SessionTraining:
             reports[trial_id] = {name: fmean(one[name] for one in each) for name in each[0]}
             if heldout[trial_id]:
                 ccas, violations = zip(*heldout[trial_id], strict=True)
-                reports[trial_id] |= {"cca_heldout": fmean(ccas), "violation": worst(violations)}
+                violation = total_violation(worst_violations(violations))
+                reports[trial_id] |= {"cca_heldout": fmean(ccas), "violation": violation}
         return reports
 
     def _report(self, trial: RunningTrial, step: int, values: Mapping[str, float]) -> None:
