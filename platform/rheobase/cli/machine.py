@@ -37,7 +37,7 @@ def doctor(as_json: Json = False) -> None:
         exporter = str(exporter_python())
     except RheobaseError as error:  # needed for allen-vbn: addresses alone
         exporter = f"none: {error}"
-    found = {
+    checked = {
         "rheobase": __version__,
         "python": sys.version.split()[0],
         **{name: version(name) for name in names},
@@ -47,8 +47,8 @@ def doctor(as_json: Json = False) -> None:
         "problems": problems,
     }
     if as_json:
-        print_json(found)
+        print_json(checked)
     else:
-        for key, value in found.items():
+        for key, value in checked.items():
             typer.echo(f"{key:12} {value}")
     raise typer.Exit(1 if problems else 0)

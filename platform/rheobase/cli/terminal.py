@@ -87,9 +87,9 @@ class Terminal:
         request = record.request
         line = f"  {request.stage} {request.number:>3} {request.arm:<12} {record.status}"
         if record.result is not None:
-            found = record.result.replicates
-            cca = sum(r.cca_heldout for r in found) / len(found)
-            untrained = sum(r.untrained for r in found) / len(found)
+            replicates = record.result.replicates
+            cca = sum(r.cca_heldout for r in replicates) / len(replicates)
+            untrained = sum(r.untrained for r in replicates) / len(replicates)
             line += f"  cca {cca:.3f} (untrained {untrained:.3f})  {record.result.wall_s:.0f} s"
         log.print(line + (f"  {record.error}" if record.error else ""), markup=False)
         for other in self._others:

@@ -23,8 +23,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in table.items():
         inner = value if isinstance(value, Mapping) else None
-        found |= _flat(inner, f"{path}{key}.") if inner else {f"{path}{key}": value}
-    return found
+        flat |= _flat(inner, f"{path}{key}.") if inner else {f"{path}{key}": value}
+    return flat

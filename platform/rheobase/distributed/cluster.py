@@ -157,14 +157,14 @@ def _processes_of(folder: Path) -> list[int]:
     alone.
     """
     entry = f"{SESSION}={folder}".encode()
-    found = []
+    processes = []
     for process in Path("/proc").glob("[0-9]*"):  # none on macOS, where they are waited for
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's
             title = (process / "cmdline").read_bytes()
             is_ray = title.startswith(b"ray::") or WORKER in title
             if is_ray and entry in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
-    return found
+                processes.append(int(process.name))
+    return processes
 
 
 def _loopback() -> str:

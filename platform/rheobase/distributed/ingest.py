@@ -94,11 +94,11 @@ def bin_sessions(
     sources: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
         sources[row["session"]].append(row["address"])
-    for session, found in sources.items():
-        if len(found) > 1:
+    for session, named in sources.items():
+        if len(named) > 1:
             raise SessionError(
                 f"[data] sessions: each session must be named once, but {session} is in "
-                f"{', '.join(sorted(found))}; leave one out"
+                f"{', '.join(sorted(named))}; leave one out"
             )
     return {
         row["session"]: located(row["location"])

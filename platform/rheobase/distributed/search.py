@@ -163,7 +163,7 @@ def _run_pack(
     requests = [TrialRequest.model_validate_json(text) for text in config["requests"]]
     tell("started")
     try:
-        found = run_population(
+        outcomes = run_population(
             requests,
             spec,
             [read_shard(path) for path in shards],
@@ -175,7 +175,7 @@ def _run_pack(
         # Trying again, as Tune would, makes no room.
         tell("halted", str(error))
         return
-    tell("ended", {trial_id: _packed(outcome) for trial_id, outcome in found.items()})
+    tell("ended", {trial_id: _packed(outcome) for trial_id, outcome in outcomes.items()})
 
 
 def _packed(outcome: Outcome) -> list[Any]:
@@ -282,9 +282,9 @@ class Generations(Searcher):
         if result is not None and result["kind"] == "halted":
             raise OSError(json.loads(result["content"]))
         if not error and result is not None:
-            found = json.loads(result["content"])
+            outcomes = json.loads(result["content"])
             for request in pack:
-                self._bookkeeper.ended(request.trial_id, _unpacked(found[request.trial_id]))
+                self._bookkeeper.ended(request.trial_id, _unpacked(outcomes[request.trial_id]))
         elif len(pack) > 1:
             self._waiting.extend([request] for request in pack)
         else:

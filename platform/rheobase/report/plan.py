@@ -15,7 +15,7 @@ from rheobase.study.ranking.statistics import least_p
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def plan_view(spec: StudySpec, found: Estimate) -> Group:
+def plan_view(spec: StudySpec, needs: Estimate) -> Group:
     """Return what will run and what it needs, for a terminal of 80 columns."""
     arms, num_pairs = arms_of(spec), len(spec.seeds.report)
     lines = [
@@ -31,11 +31,11 @@ def plan_view(spec: StudySpec, found: Estimate) -> Group:
             least += f"; {adjusted:.2g} after Holm over {num_asked} arms"
         lines.append(least)
     lines.append(
-        f"{found.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
-        f"{duration(found.cpu_hours_per_session)} of CPU a session"
+        f"{needs.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
+        f"{duration(needs.cpu_hours_per_session)} of CPU a session"
     )
-    unknown = [f"not counted, nothing is known before it is read: {one}" for one in found.unknown]
-    parts: list[Table | Text] = [_sessions(found), Text(), _needs(found)] if found.sessions else []
+    unknown = [f"not counted, nothing is known before it is read: {one}" for one in needs.unknown]
+    parts: list[Table | Text] = [_sessions(needs), Text(), _needs(needs)] if needs.sessions else []
     return Group(*map(Text, lines), Text(), *parts, *(Text(one, style="dim") for one in unknown))
 
 
@@ -46,9 +46,9 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _sessions(found: Estimate) -> Table:
+def _sessions(needs: Estimate) -> Table:
     table = _table("one recording of", "units", "good", "spikes", "bins", "windows", "shard")
-    for row in found.sessions:
+    for row in needs.sessions:
         table.add_row(
             f"{row.num_sessions} x {row.address} ({row.basis})",
             str(row.num_units),
@@ -61,15 +61,15 @@ def _sessions(found: Estimate) -> Table:
     return table
 
 
-def _needs(found: Estimate) -> Table:
+def _needs(needs: Estimate) -> Table:
     table = _table("all of them", "estimate", "")
-    for name, num in found.bytes.items():
+    for name, num in needs.bytes.items():
         table.add_row(f"disk, {name}", size(num), "")
-    for name, hours in found.cpu_hours.items():
-        memory = f"{size(found.memory_bytes[name])} in a process"
+    for name, hours in needs.cpu_hours.items():
+        memory = f"{size(needs.memory_bytes[name])} in a process"
         table.add_row(f"{name}, CPU and memory", duration(hours), memory)
     table.add_row(
-        "windows", f"{found.train_windows + found.test_windows:,}", f"{found.test_windows:,} test"
+        "windows", f"{needs.train_windows + needs.test_windows:,}", f"{needs.test_windows:,} test"
     )
     return table
 

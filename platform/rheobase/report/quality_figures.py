@@ -267,7 +267,7 @@ def over_trials(session: TrialSession) -> Mapping[str, str]:
         image = _map(axes, session.units, rates, rates.mean(axis=1), (0, rates.shape[1]))
         figure.colorbar(image, cax=figure.add_subplot(grid[0, 1]), label="spikes/s")
         axes.set_xlabel("trial")
-        found = {"over_time": _address(figure)}
+        figures = {"over_time": _address(figure)}
         figure = Figure(figsize=(5, 3), layout="constrained")
         _rate_histogram(figure.add_subplot(1, 1, 1), rates.mean(axis=1))
-        return found | {"rates": _address(figure)}
+        return figures | {"rates": _address(figure)}

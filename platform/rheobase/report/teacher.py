@@ -147,7 +147,7 @@ def _against_pca(name: str, rows: Sequence[Row]) -> Iterator[str]:
             scores[row["target"]].append((row["teacher"], row["pca"]))
     if not scores:
         return
-    means = {target: np.mean(found, axis=0) for target, found in scores.items()}
+    means = {target: np.mean(of_sessions, axis=0) for target, of_sessions in scores.items()}
     gains = {target: mean[0] - mean[1] for target, mean in means.items() if mean.max() > TOLD}
     neither = [target for target in means if target not in gains]
     parts = []
@@ -183,10 +183,10 @@ def _tier(report: Row) -> str:
 
 def _flash(folder: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:
     path = folder / "flash.npz"
-    found: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    by_session: dict[str, dict[str, npt.NDArray[Any]]] = {}
     if path.exists():
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
                 session, _, name = key.partition("/")
-                found.setdefault(session, {})[name] = archive[key]
-    return found
+                by_session.setdefault(session, {})[name] = archive[key]
+    return by_session

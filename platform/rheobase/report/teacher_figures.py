@@ -75,19 +75,19 @@ def scores(
         return svg_of(figure)
 
 
-def spectra(found: Row) -> str:
+def spectra(spectrum: Row) -> str:
     """Draw the codes' variance over dimensions, and over frequencies."""
     with mpl.rc_context(STYLE):
         figure, (left, right) = new_figure(9.6, 3.3, 2)
-        for code, values in found["eigenvalues"].items():
+        for code, values in spectrum["eigenvalues"].items():
             left.plot(np.arange(1, len(values) + 1), values, marker=".", lw=1.2,
                       color=COLOURS[code], label=words(code))  # fmt: skip
         left.set_ylim(bottom=0)
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.set_xlabel("principal dimension")
         left.set_ylabel("share of the variance on test")
-        frequency_hz = np.array(found["frequency_hz"])[1:]
-        for code, power in found["power"].items():
+        frequency_hz = np.array(spectrum["frequency_hz"])[1:]
+        for code, power in spectrum["power"].items():
             right.plot(frequency_hz, power[1:], color=COLOURS[code], lw=1.2, label=words(code))
         for harmonic in (1, 2, 3):
             if frequency_hz[0] <= FLASH_HZ and FLASH_HZ * harmonic <= frequency_hz[-1]:

@@ -43,7 +43,7 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
         together = [chosen for num in range(len(names)) for chosen in combinations(names, num + 1)]
     else:
         together = [tuple(names[: num + 1]) for num in range(len(names))]
-    found: dict[str, dict[str, Any]] = {}
+    combined: dict[str, dict[str, Any]] = {}
     for chosen in together:
         overrides: dict[str, Any] = {}
         for name in chosen:
@@ -59,8 +59,8 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
                         f"on a setting, but '{path}' is {value!r} here and {overrides[path]!r} "
                         "in another; use design = 'leave-one-out'"
                     )
-        found[JOIN.join(chosen)] = overrides
-    return found | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}
+        combined[JOIN.join(chosen)] = overrides
+    return combined | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}
 
 
 def controls_of(spec: StudySpec) -> frozenset[str]:

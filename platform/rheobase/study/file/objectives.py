@@ -42,19 +42,21 @@ def objective_values(
     whose rate lies outside the required band, mean over states. A network that does not spike,
     which is never feasible, sends 0 spikes and has all of its neurons outside the band.
     """
-    found = result.replicates
+    replicates = result.replicates
     num_neurons = float(request.student.get("num_neurons", 0))
     every = num_neurons * (num_neurons - 1)
     values = {
-        "cca_heldout": [one.cca_heldout for one in found],
-        "num_neurons": [num_neurons for _ in found],
+        "cca_heldout": [one.cca_heldout for one in replicates],
+        "num_neurons": [num_neurons for _ in replicates],
         "spikes_per_s": [
-            num_neurons * _mean([rate.mean for rate in one.rates.values()]) for one in found
+            num_neurons * _mean([rate.mean for rate in one.rates.values()]) for one in replicates
         ],
         "connections": [
-            every if one.connections is None else float(one.connections) for one in found
+            every if one.connections is None else float(one.connections) for one in replicates
         ],
-        "rate_error": [1 - _mean([rate.in_band for rate in one.rates.values()]) for one in found],
+        "rate_error": [
+            1 - _mean([rate.in_band for rate in one.rates.values()]) for one in replicates
+        ],
     }
     return {name: values[name] for name in names}
 

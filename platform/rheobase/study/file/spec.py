@@ -212,8 +212,8 @@ class StudySpec(Settings):
         for path, axis in space.items():
             for given, wanted in axis.when.items():
                 where, key = f"search.space.{path}.when", given.removeprefix("student.")
-                if found := self._problem(where, {given: wanted}):
-                    problems += found
+                if unmet := self._problem(where, {given: wanted}):
+                    problems += unmet
                     continue
                 other = space.get(given)
                 if other is None:
@@ -241,12 +241,12 @@ class StudySpec(Settings):
         try:
             student = override_student(self.student, overrides)
         except ValidationError as error:
-            found = []
+            refused = []
             for one in error.errors():
                 path = ".".join(["student", *map(str, one["loc"])])
                 named = "" if where.endswith(path) else f"{path}: "
-                found.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
-            return found
+                refused.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
+            return refused
         except StudyError as error:
             return [f"[{where}]: {error}"]
         problems = []
@@ -337,9 +337,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"[{'.'.join(location[:-1]) or 'top level'}]: '{location[-1]}' is required."
     if not location:
         return message
-    found = error.get("input")
+    given = error.get("input")
     is_told = error["type"] == "value_error"
-    shown = f" (found {found!r})" if isinstance(found, Scalar) and not is_told else ""
+    shown = f" (found {given!r})" if isinstance(given, Scalar) and not is_told else ""
     return f"[{'.'.join(location)}]: {message}{shown}"
 
 

@@ -190,7 +190,7 @@ def num_replicates(spec: StudySpec) -> int:
     return (spec.search.trials + _num_audits(spec)) * len(spec.seeds.select) + num_reported
 
 
-def plan_table(spec: StudySpec, found: Estimate) -> dict[str, Any]:
+def plan_table(spec: StudySpec, needs: Estimate) -> dict[str, Any]:
     """Return a study's plan as plain JSON values."""
     return {
         "study": spec.name,
@@ -201,7 +201,7 @@ def plan_table(spec: StudySpec, found: Estimate) -> dict[str, Any]:
         "arms": arms_of(spec),
         "replicates_per_session": num_replicates(spec),
         "least_p": least_p(len(spec.seeds.report)),
-        **asdict(found),
+        **asdict(needs),
         "resolved": dump_study(spec),
     }
 
@@ -318,7 +318,7 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
     largest = max((_network_bytes(row, spec) for row in rows), default=0)
     every = sum(row.num_sessions * _network_bytes(row, spec) for row in rows)
     num_sessions = sum(row.num_sessions for row in rows)
-    found = [0]
+    of_stages = [0]
     for num_trials_together, num_seeds in stages:
         num_workers = math.ceil(num_trials_together / search.pack)
         if spec.resources.max_concurrent:
@@ -327,8 +327,8 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
             CHECKPOINT_COPIES * num_seeds * (num_trials_together * every + num_workers * largest)
         )
         num_files = num_trials_together * num_sessions + num_workers
-        found.append(arrays + num_files * CHECKPOINT_BYTES)
-    return max(found) + LEDGER_LOG_BYTES
+        of_stages.append(arrays + num_files * CHECKPOINT_BYTES)
+    return max(of_stages) + LEDGER_LOG_BYTES
 
 
 def _memory(

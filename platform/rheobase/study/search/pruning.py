@@ -39,22 +39,22 @@ def rungs_of(
     stop, num_sessions = spec.search.stop, num_sessions_of(records)
     if stop is None or num_sessions is None:
         return ()
-    found: dict[int, Rung] = {}
+    rungs: dict[int, Rung] = {}
     for share in sorted(stop.rungs):
         step = _rung_step(share, student.steps, num_sessions)
         reached = scores_at(stop, records, share, num_sessions)
         if len(reached) < stop.min_trials or step >= num_sessions * student.steps:
             continue
         least = float(np.quantile(reached, 1 - 1 / stop.reduction))
-        found[step] = Rung(step=step, least_score=least, counts_violation=_counts(stop, share))
-    return tuple(found.values())
+        rungs[step] = Rung(step=step, least_score=least, counts_violation=_counts(stop, share))
+    return tuple(rungs.values())
 
 
 def scores_at(
     stop: StopSettings, records: Sequence[TrialRecord], share: float, num_sessions: int
 ) -> list[float]:
     """Return `score` of each trial of the search that reported at a share of its training."""
-    found = []
+    scores = []
     for record in records:
         if record.request.stage != "select" or record.status not in ("complete", "pruned"):
             continue
@@ -62,8 +62,8 @@ def scores_at(
         values = dict(record.progress).get(step, {})
         if "cca_heldout" in values:
             violation = values.get("violation", 0.0)
-            found.append(score(values["cca_heldout"], violation, _counts(stop, share)))
-    return found
+            scores.append(score(values["cca_heldout"], violation, _counts(stop, share)))
+    return scores
 
 
 def to_audit(spec: StudySpec, records: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -161,17 +161,17 @@ def _with_worst_line(observations: Sequence[Observation]) -> list[Observation]:
     for a dozen lines costs more than many a trial.
     """
     broken = {line for one in observations for line, value in one.constraints.items() if value > 0}
-    found = []
+    merged = []
     for one in observations:
         values = [value for line, value in one.constraints.items() if line in broken]
-        found.append(replace(one, constraints={"worst": max(values)} if values else {}))
-    return found
+        merged.append(replace(one, constraints={"worst": max(values)} if values else {}))
+    return merged
 
 
 def _frozen(
     observations: Sequence[Observation], space: Space, sampler: BaseSampler
 ) -> list[FrozenTrial]:
-    found, num_complete = [], 0
+    trials, num_complete = [], 0
     for one in observations:
         marks = {}
         if one.values is not None and isinstance(sampler, NSGAIISampler):
@@ -180,7 +180,7 @@ def _frozen(
             marks[sampler._get_generation_key()] = num_complete // sampler.population_size
         num_complete += one.values is not None
         state = TrialState.PRUNED if one.intermediate else TrialState.FAIL
-        found.append(
+        trials.append(
             create_trial(
                 params=one.params,
                 distributions=space.active(one.params),
@@ -191,4 +191,4 @@ def _frozen(
                 system_attrs=marks,
             )
         )
-    return found
+    return trials

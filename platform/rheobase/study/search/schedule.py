@@ -138,25 +138,25 @@ def _next_generation(
 ) -> list[TrialRequest]:
     known = {record.request.trial_id for record in records}
     num = min(spec.search.generation, spec.search.trials - len(records))
-    found: list[TrialRequest] = []
+    requests: list[TrialRequest] = []
 
     def ask(params: Mapping[str, Any]) -> None:
-        number = len(records) + len(found)
+        number = len(records) + len(requests)
         student = override_student(spec.student, params)
         rungs = rungs_of(spec, records, student)
-        asked = _request(spec, "select", BASELINE, params, student, inputs_digest, number, rungs)
-        if asked.trial_id not in known and len(found) < num:
-            known.add(asked.trial_id)
-            found.append(asked)
+        request = _request(spec, "select", BASELINE, params, student, inputs_digest, number, rungs)
+        if request.trial_id not in known and len(requests) < num:
+            known.add(request.trial_id)
+            requests.append(request)
 
     if not records:
         ask(Space(spec).own())
     for attempt in range(MAX_ATTEMPTS):
-        if len(found) >= num:
+        if len(requests) >= num:
             break
-        for params in propose(spec, records, num - len(found), attempt, earlier):
+        for params in propose(spec, records, num - len(requests), attempt, earlier):
             ask(params)
-    return found
+    return requests
 
 
 def _report_stage(
@@ -171,22 +171,22 @@ def _report_stage(
     student = spec.student
     if winners:
         student = StudentSettings.model_validate(winners[BASELINE].student)
-    asked = {BASELINE: (params, student)}
+    of_arms = {BASELINE: (params, student)}
     for arm, winner in winners.items():
-        asked[arm] = (winner.params, StudentSettings.model_validate(winner.student))
+        of_arms[arm] = (winner.params, StudentSettings.model_validate(winner.student))
     for arm, overrides in arms_of(spec).items():
-        asked[arm] = ({**params, **overrides}, override_student(student, overrides))
-    return _new(spec, records, "report", inputs_digest, asked)
+        of_arms[arm] = ({**params, **overrides}, override_student(student, overrides))
+    return _new(spec, records, "report", inputs_digest, of_arms)
 
 
 def _audit_stage(
     spec: StudySpec, records: Sequence[TrialRecord], inputs_digest: str
 ) -> list[TrialRequest]:
-    asked = {}
+    stopped = {}
     for record in to_audit(spec, records):
         student = StudentSettings.model_validate(record.request.student)
-        asked[record.request.trial_id] = (record.request.params, student)
-    return _new(spec, records, "audit", inputs_digest, asked)
+        stopped[record.request.trial_id] = (record.request.params, student)
+    return _new(spec, records, "audit", inputs_digest, stopped)
 
 
 def _new(
@@ -194,17 +194,17 @@ def _new(
     records: Sequence[TrialRecord],
     stage: Stage,
     inputs_digest: str,
-    asked: Mapping[str, tuple[Mapping[str, Any], StudentSettings]],
+    by_arm: Mapping[str, tuple[Mapping[str, Any], StudentSettings]],
 ) -> list[TrialRequest]:
     """Return the requests of a stage that the study has not made yet, by arm."""
     known = {record.request.trial_id for record in records}
-    found: list[TrialRequest] = []
-    for arm, (params, student) in asked.items():
-        number = len(records) + len(found)
+    requests: list[TrialRequest] = []
+    for arm, (params, student) in by_arm.items():
+        number = len(records) + len(requests)
         request = _request(spec, stage, arm, params, student, inputs_digest, number)
         if request.trial_id not in known:
-            found.append(request)
-    return found
+            requests.append(request)
+    return requests
 
 
 class Bookkeeper:
@@ -300,6 +300,6 @@ def run_here(
         for pack in packs(spec, bookkeeper.planned(requests)):
             for request in pack:
                 bookkeeper.started(request)
-            found = run_population(pack, spec, shards, latents, run, bookkeeper.progressed)
+            outcomes = run_population(pack, spec, shards, latents, run, bookkeeper.progressed)
             for request in pack:
-                bookkeeper.ended(request.trial_id, found[request.trial_id])
+                bookkeeper.ended(request.trial_id, outcomes[request.trial_id])

@@ -56,14 +56,16 @@ class Space:
     def inside(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the searched ones among settings; None where they could not be proposed."""
         missing = object()
-        found = self.drawn(lambda path, _: params.get(path, missing))
-        if missing in found.values():
+        searched = self.drawn(lambda path, _: params.get(path, missing))
+        if missing in searched.values():
             return None
         try:
-            create_trial(state=TrialState.FAIL, params=found, distributions=self.active(found))
+            create_trial(
+                state=TrialState.FAIL, params=searched, distributions=self.active(searched)
+            )
         except (ValueError, TypeError):  # a value that its distribution does not hold
             return None
-        return found
+        return searched
 
     def active(self, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
         """Return the distributions of settings that have been drawn."""

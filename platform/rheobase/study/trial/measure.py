@@ -129,16 +129,16 @@ class SessionScorer:
     def heldout(self, x: npt.NDArray[Any]) -> Heldout:
         """Fit features (T, M) on train, at the shrinkage chosen there, and score them on test."""
         parts = self.parts
-        found = parts.moments(x)
+        moments = parts.moments(x)
         folds = [
-            parts.pooled(found, parts.fold == fold, even_constant=True)
+            parts.pooled(moments, parts.fold == fold, even_constant=True)
             for fold in range(int(parts.fold.max()) + 1)
         ]
-        train, test = (parts.pooled(found, chosen) for chosen in (parts.train, ~parts.train))
-        return Heldout(found, train, test, heldout_of(train, test, best_shrinkage(folds)))
+        train, test = (parts.pooled(moments, chosen) for chosen in (parts.train, ~parts.train))
+        return Heldout(moments, train, test, heldout_of(train, test, best_shrinkage(folds)))
 
     def nulls(
-        self, features: npt.NDArray[np.float32], found: Sequence[Heldout]
+        self, features: npt.NDArray[np.float32], heldouts: Sequence[Heldout]
     ) -> dict[str, list[Null | None]]:
         """Return both nulls of every network's features (R, T, M), under the result's names."""
         parts = self.parts
@@ -148,7 +148,7 @@ class SessionScorer:
             ("null_clock", self.clock_teachers, parts.valid),
         ):
             if teachers is None:
-                by_name[name] = [None] * len(found)
+                by_name[name] = [None] * len(heldouts)
                 continue
             students = [
                 Measured(
@@ -157,7 +157,7 @@ class SessionScorer:
                     parts.pooled(one.parts, ~parts.train & valid),
                     one.held.fit.shrinkage,
                 )
-                for x, one in zip(features, found, strict=True)
+                for x, one in zip(features, heldouts, strict=True)
             ]
             by_name[name] = [
                 Null(
@@ -273,7 +273,7 @@ def measure_students(
     decoding = scorer.decoding(features)
     wrong = dale_violations(students.recurrent, students.signs).tolist()
     notes = list(scorer.notes)
-    found = []
+    results = []
     for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
         signs = students.signs[index].cpu().numpy()
         held = heldout.held
@@ -282,7 +282,7 @@ def measure_students(
         notes += missing
         recurrent = students.recurrent[index].detach().cpu().numpy().T
         fired = None if spikes is None else spikes[index][timeline.test]
-        found.append(
+        results.append(
             ReplicateResult(
                 seed=seed,
                 session=session,
@@ -303,7 +303,7 @@ def measure_students(
         signs = students.signs[0].cpu().numpy()
         fired = None if spikes is None else spikes[0]
         write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
-    return found, notes
+    return results, notes
 
 
 def _firing(

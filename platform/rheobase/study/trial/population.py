@@ -55,7 +55,7 @@ class RunningTrial:
     folder: Path
     outcome: Outcome | None = None
     trained: dict[str, Training] = field(default_factory=dict)
-    found: list[ReplicateResult] = field(default_factory=list)
+    results: list[ReplicateResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wall_s: float = 0.0
 

@@ -170,7 +170,7 @@ def _outcomes(
         if trial.outcome is None:
             trial.outcome = TrialResult(
                 trial_id=trial.request.trial_id,
-                replicates=tuple(trial.found),
+                replicates=tuple(trial.results),
                 notes=tuple(dict.fromkeys(trial.notes)),
                 wall_s=trial.wall_s,
                 host=host,
@@ -194,9 +194,9 @@ def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingD
 
 def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
     session = scorer.data.session
-    sample = None if trial.found else trial.folder / SAMPLE
-    found, notes = measure_students(trial.trained[session], scorer, sample)
-    trial.found += found
+    sample = None if trial.results else trial.folder / SAMPLE
+    results, notes = measure_students(trial.trained[session], scorer, sample)
+    trial.results += results
     trial.notes += notes
 
 
