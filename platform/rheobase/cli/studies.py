@@ -26,12 +26,12 @@ def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
     from rheobase.report.plan import plan_view
-    from rheobase.study.planning.estimate import estimate, plan_table
+    from rheobase.study.planning.estimate import estimate, plan_of
 
     spec = given_study(study, sessions)
     found = estimate(spec)
     if as_json:
-        print_json(plan_table(spec, found))
+        print_json(plan_of(spec, found).model_dump(mode="json"))
     else:
         Console().print(plan_view(spec, found))
 

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 
-class CrossMoments(NamedTuple):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossMoments:
     """Number of samples, means (M,), (D,), and sums of products about them.
 
     `xy` and `yy` may be of several teachers, (..., M, D) and (..., D, D).
@@ -38,7 +40,9 @@ def moments_of(x: Array, y: Array) -> CrossMoments:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     x, y = x - mean_x, y - mean_y
-    return CrossMoments(len(x), mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
+    return CrossMoments(
+        num=len(x), mean_x=mean_x, mean_y=mean_y, xx=x.T @ x, xy=x.T @ y, yy=y.T @ y
+    )
 
 
 def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
@@ -51,7 +55,7 @@ def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
     xx, xy, yy = off_x.T @ off_x, off_x.T @ off_y, off_y.T @ off_y
     for part in parts:
         xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
-    return CrossMoments(num, mean_x, mean_y, xx, xy, yy)
+    return CrossMoments(num=num, mean_x=mean_x, mean_y=mean_y, xx=xx, xy=xy, yy=yy)
 
 
 class Parts:

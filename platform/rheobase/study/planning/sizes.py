@@ -59,7 +59,7 @@ PLANTED_PASSING = 0.92 * 0.99 * 0.95 * 0.97
 """Share of planted units that pass the `allen` preset, by the metrics that are drawn for them."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SessionSize:
     """What is known of a recording, or of several alike, before it is read.
 
@@ -187,16 +187,16 @@ def _allen(addresses: Sequence[str], data: DataSettings) -> SessionSize:
     stretches = [(0.0, ALLEN_BLOCK_S, ACTIVE), (passive_s, ALLEN_DURATION_S, PASSIVE)]
     num_presentations = round(2 * ALLEN_BLOCK_S / STRIDE_S)
     return SessionSize(
-        ", ".join(addresses),
-        num_sessions,
-        _outline("allen", addresses[0], stretches, num_presentations),
-        ALLEN_UNITS,
-        kept,
-        ALLEN_SPIKES,
-        ALLEN_DURATION_S,
-        ALLEN_NWB_BYTES,
-        8 * ALLEN_SPIKES,
-        "typical of the release, at most",
+        address=", ".join(addresses),
+        num_sessions=num_sessions,
+        outline=_outline("allen", addresses[0], stretches, num_presentations),
+        num_units=ALLEN_UNITS,
+        num_kept=kept,
+        num_spikes=ALLEN_SPIKES,
+        duration_s=ALLEN_DURATION_S,
+        download_bytes=ALLEN_NWB_BYTES,
+        session_bytes=8 * ALLEN_SPIKES,
+        basis="typical of the release, at most",
     )
 
 
@@ -231,17 +231,17 @@ def _planted(address: str, data: DataSettings) -> SessionSize:
     # Spike times of 8 bytes; true latents, 8 of 4 bytes and the bin's time of 8.
     num_bytes = 8 * num_spikes + round(duration_s / BIN_S) * (8 * 4 + 8)
     return SessionSize(
-        address,
-        1,
-        outline,
-        num_units,
-        max(1, round(num_units * in_area * passing)),
-        num_spikes,
-        duration_s,
-        0,
-        num_bytes,
-        "the address",
-        round(duration_s / BIN_S) * num_units,
+        address=address,
+        num_sessions=1,
+        outline=outline,
+        num_units=num_units,
+        num_kept=max(1, round(num_units * in_area * passing)),
+        num_spikes=num_spikes,
+        duration_s=duration_s,
+        download_bytes=0,
+        session_bytes=num_bytes,
+        basis="the address",
+        simulated_counts=round(duration_s / BIN_S) * num_units,
     )
 
 
@@ -266,9 +266,9 @@ def _nwb(path: Path) -> SessionSize:
         stretches = [(0.0, length_s, "")]
         basis += f", its length from {rate_hz:.1f} Hz a unit"
     return SessionSize(
-        str(path),
-        1,
-        _outline(
+        address=str(path),
+        num_sessions=1,
+        outline=_outline(
             name,
             str(path),
             stretches,
@@ -276,13 +276,13 @@ def _nwb(path: Path) -> SessionSize:
             [signal for signal in SIGNALS if has[signal]],
             NAMES if beside(path).is_file() else (),
         ),
-        num_units,
-        num_units,
-        num_spikes,
-        stretches[-1][1],
-        0,
-        0,
-        basis,
+        num_units=num_units,
+        num_kept=num_units,
+        num_spikes=num_spikes,
+        duration_s=stretches[-1][1],
+        download_bytes=0,
+        session_bytes=0,
+        basis=basis,
     )
 
 
@@ -308,37 +308,37 @@ def _npz(path: Path) -> SessionSize:
             rate_hz = ALLEN_SPIKES / ALLEN_UNITS / ALLEN_DURATION_S
             num_spikes = round(rate_hz * duration_s * num_units)
             return SessionSize(
-                str(path),
-                1,
-                outline,
-                num_units,
-                num_units,
-                num_spikes,
-                duration_s,
-                0,
-                0,
-                f"{basis}, spikes from {rate_hz:.1f} Hz a unit",
+                address=str(path),
+                num_sessions=1,
+                outline=outline,
+                num_units=num_units,
+                num_kept=num_units,
+                num_spikes=num_spikes,
+                duration_s=duration_s,
+                download_bytes=0,
+                session_bytes=0,
+                basis=f"{basis}, spikes from {rate_hz:.1f} Hz a unit",
             )
         num_units = shapes["unit_index"][0] - 1
         num_presentations = shapes.get("presentation_start_s", (0,))[0]
         duration_s = float(archive["duration_s"])
     return SessionSize(
-        str(path),
-        1,
-        _outline(
+        address=str(path),
+        num_sessions=1,
+        outline=_outline(
             path.stem,
             str(path),
             [(0.0, duration_s, "")],
             num_presentations,
             [signal for signal in SIGNALS if signal in shapes],
         ),
-        num_units,
-        num_units,
-        shapes["spike_times_s"][0],
-        duration_s,
-        0,
-        0,
-        basis,
+        num_units=num_units,
+        num_kept=num_units,
+        num_spikes=shapes["spike_times_s"][0],
+        duration_s=duration_s,
+        download_bytes=0,
+        session_bytes=0,
+        basis=basis,
     )
 
 

@@ -46,7 +46,7 @@ OnPopulationProgress = Callable[[str, int, Mapping[str, float]], None]
 Outcome = TrialResult | TrialStopped | str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RunningTrial:
     """A trial on its way."""
 
