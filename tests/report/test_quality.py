@@ -95,9 +95,8 @@ def test_recordings_of_one_name_have_pages_of_their_own(session, tmp_path):
 
 def test_the_index_leads_to_every_page(session, tmp_path):
     path, found, _ = page_of(session, tmp_path)
-    index = write_quality_index(
-        [found.model_copy(update={"page": path.name})], tmp_path
-    ).read_text()
+    found = found.model_copy(update={"page": path.name})
+    index = write_quality_index([found], tmp_path).read_text()
     assert f'href="{path.name}"' in index
 
 
