@@ -137,14 +137,14 @@ def session_of(trains: list[np.ndarray[Any, Any]], duration_s: float) -> Session
     num = len(trains)
     blank = np.full(num, "")
     return Session(
-        "benchmark",
-        "benchmark",
-        "",
-        Units(np.arange(num), blank, blank),
-        np.concatenate(trains),
-        np.cumsum([0, *(len(train) for train in trains)]),
-        Intervals(np.zeros(1), np.array([duration_s]), np.array([""])),
-        Presentations.none(),
+        session_id="benchmark",
+        source="benchmark",
+        data_digest="",
+        units=Units(np.arange(num), blank, blank),
+        spike_times_s=np.concatenate(trains),
+        spike_offsets=np.cumsum([0, *(len(train) for train in trains)]),
+        intervals=Intervals(np.zeros(1), np.array([duration_s]), np.array([""])),
+        presentations=Presentations.none(),
     )
 
 

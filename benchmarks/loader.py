@@ -67,19 +67,27 @@ def shard_of(name: str, dense: np.ndarray[Any, Any]) -> Shard:
     num_bins, num_units = dense.shape
     none = np.full(num_bins, NONE, np.int32)
     split, group = np.full(num_bins, TRAIN, np.int8), np.zeros(num_bins, np.int32)
-    segment = Segment(SparseCounts.of_dense(dense), 0.0, "", split, group, none, none)
+    segment = Segment(
+        counts=SparseCounts.of_dense(dense),
+        start_s=0.0,
+        state="",
+        split=split,
+        group=group,
+        presentation=none,
+        phase=none,
+    )
     no = np.zeros(0, bool)
     return Shard(
-        name,
-        name,
-        "continuous",
-        10.0,
-        np.arange(num_units),
-        np.full(num_units, ""),
-        (segment,),
-        np.zeros(0, "U1"),
-        no,
-        no,
+        session_id=name,
+        data_digest=name,
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(num_units),
+        area=np.full(num_units, ""),
+        segments=(segment,),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
     )
 
 

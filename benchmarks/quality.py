@@ -15,9 +15,10 @@ import numpy as np
 from rheobase.sessions.quality.checks import check_session
 from rheobase.sessions.quality.profile import isi_histograms
 from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
+from rheobase.sessions.visual_behavior import ACTIVE_BLOCK, FLASH_S, PASSIVE_BLOCK, STRIDE_S
 
 NUM_UNITS, NUM_SPIKES, DURATION_S = 2_000, 20_000_000, 9_400.0
-NUM_FLASHES, STRIDE_S = 4_800, 0.75
+NUM_FLASHES = 4_800
 
 
 def session() -> Session:
@@ -29,25 +30,33 @@ def session() -> Session:
     active = np.repeat([True, False], NUM_FLASHES)
     none = np.zeros(len(start_s), bool)
     return Session(
-        "generated", "generated", "0" * 16,
-        Units(
+        session_id="generated",
+        source="generated",
+        data_digest="0" * 16,
+        units=Units(
             np.arange(NUM_UNITS),
             np.full(NUM_UNITS, "VISp"),
             np.array([f"probe{'ABCDEF'[unit % 6]}" for unit in range(NUM_UNITS)]),
             {"firing_rate": num / DURATION_S, "presence_ratio": np.full(NUM_UNITS, 0.99)},
         ),
-        spikes_s,
-        np.concatenate([[0], np.cumsum(num)]),
-        Intervals(
+        spike_times_s=spikes_s,
+        spike_offsets=np.concatenate([[0], np.cumsum(num)]),
+        intervals=Intervals(
             np.array([30.0, 5000.0]),
             np.array([30.0, 5000.0]) + NUM_FLASHES * STRIDE_S,
             np.array(["active", "passive"]),
         ),
-        Presentations(
-            start_s, start_s + 0.25, np.full(len(start_s), "a"), none, none,
-            np.where(active, 0, 5), active, STRIDE_S,
+        presentations=Presentations(
+            start_s=start_s,
+            stop_s=start_s + FLASH_S,
+            image=np.full(len(start_s), "a"),
+            is_change=none,
+            omitted=none,
+            block=np.where(active, ACTIVE_BLOCK, PASSIVE_BLOCK),
+            active=active,
+            stride_s=STRIDE_S,
         ),
-    )  # fmt: skip
+    )
 
 
 def measured(call: Callable[[], object]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from rheobase.core.seeds import generator
-from rheobase.sessions.readers.nwb import STRIDE_S
+from rheobase.sessions.visual_behavior import STRIDE_S
 
 METRICS = (
     *("amplitude", "cumulative_drift", "d_prime", "isolation_distance", "l_ratio", "max_drift"),

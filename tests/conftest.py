@@ -1,16 +1,22 @@
+import logging
 import os
+import signal
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from rheobase.core.artifacts import whole_folder, write_json
+from rheobase.cli import main
+from rheobase.core.artifacts import MANIFEST, read_json, whole_folder, write_json
+from rheobase.core.versions import deciding_versions
+from rheobase.distributed.cluster import ray_session
 from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import read_latents, write_latents
-from rheobase.shards.store import write_shard
+from rheobase.shards.store import SHARD, write_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import (
@@ -21,6 +27,8 @@ from rheobase.study.records.result import (
     TrialRequest,
     TrialResult,
 )
+from rheobase.study.run_folder import TEACHER_REPORT, RunFolder
+from rheobase.study.run_inputs import RunInputs, digests_of
 from rheobase.study.search.schedule import Bookkeeper, run_here
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
@@ -58,21 +66,163 @@ def root() -> Path:
     return ROOT
 
 
+class SharedRay:
+    """One Ray session of two CPUs, started by the first test that wants it.
+
+    It goes on until a test starts Ray itself, for a process can hold one session at a time.
+    """
+
+    def __init__(self):
+        self._open = ExitStack()
+        self._is_open = False
+
+    def start(self):
+        if not self._is_open:
+            with self._leaving_the_test_as_it_was():
+                self._open.enter_context(ray_session("local", num_cpus=2))
+            self._is_open = True
+
+    def end(self):
+        if self._is_open:
+            with self._leaving_the_test_as_it_was():
+                self._open.close()
+            self._is_open = False
+
+    @contextmanager
+    def _leaving_the_test_as_it_was(self):
+        """Keep what a session sets while it is open, and would set back in another test."""
+        home, stdout = os.environ.get("RHEOBASE_HOME"), sys.stdout
+        yield
+        sys.stdout = stdout
+        if home is None:
+            os.environ.pop("RHEOBASE_HOME", None)
+        else:
+            os.environ["RHEOBASE_HOME"] = home
+
+
+@pytest.fixture(scope="session")
+def shared_ray():
+    """Ray that tests share; closed at the end."""
+    ray = SharedRay()
+    yield ray
+    ray.end()
+
+
 @pytest.fixture
-def cli(tmp_path, root):
-    """Return a function that runs the command line in an empty folder of its own."""
+def ray_with_two_cpus(shared_ray):
+    """Ray as other tests left it."""
+    shared_ray.start()
+
+
+@pytest.fixture
+def no_ray(shared_ray):
+    """No Ray session of this process, so that the test can start its own."""
+    shared_ray.end()
+
+
+@contextmanager
+def loggers_of_a_new_process():
+    """Let a command set up logging as if pytest had not."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@pytest.fixture
+def command(capfd, monkeypatch, no_ray):
+    """Return a function that runs the command line in this process, in the test's environment.
+
+    A process of its own would import for three seconds; tests/cli/test_process.py holds what
+    needs one.
+    """
 
     def call(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "rheobase", *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=300,
-            env={"PYTHONPATH": str(root / "platform"), "RHEOBASE_HOME": str(tmp_path / "home")},
-        )
+        monkeypatch.setattr(sys, "argv", ["rheobase", *map(str, words)])
+        capfd.readouterr()
+        code = 0
+        with loggers_of_a_new_process():
+            try:
+                main()
+            except SystemExit as ended:
+                code = ended.code or 0
+        out, told = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, out, told)
 
     return call
+
+
+@pytest.fixture
+def cli(command, tmp_path, monkeypatch):
+    """Return a function that runs the command line in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path / "home"))
+    return command
+
+
+@pytest.fixture
+def started(tmp_path, root):
+    """Return a function that starts the command line as a session of processes of its own.
+
+    What is left of the session is ended after the test.
+    """
+    processes = []
+
+    def start(*words, home="home"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rheobase", *map(str, words)],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(root / "platform"),
+                "RHEOBASE_HOME": str(tmp_path / home),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        end_session(process.pid)
+        process.communicate(timeout=30)
+
+
+def processes_of_session(session):
+    """Return id and title of the session's processes; those that wait to be reaped not."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            title = (process / "cmdline").read_bytes().strip(b"\0 ")
+            if title and os.getsid(int(process.name)) == session:
+                found[int(process.name)] = title
+    return found
+
+
+def end_session(session):
+    """Kill all processes of a session at once."""
+    for number in processes_of_session(session):
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def session_processes():
+    """Return a function that gives id and title of a session's processes."""
+    return processes_of_session
+
+
+@pytest.fixture(scope="session")
+def kill_session():
+    """Return a function that kills all processes of a session."""
+    return end_session
 
 
 def replicate(seed, cca, session="s", untrained=0.2, violation=-1.0, null=0.1, **changes):
@@ -167,28 +317,33 @@ def _small_run(root: Path) -> Path:
         }
     )
     shard = make_shard(load_session(address), spec.data)
-    write_shard(root / "shard" / "shard.arrow", shard)
-    write_json(root / "shard" / "manifest.json", {"digest": "s" * 16})
+    folders = {"shards": root / "shards" / ("5" * 16), "latents": root / "latents" / ("1" * 16)}
+    with whole_folder(folders["shards"], {"digest": "5" * 16}) as partial:
+        write_shard(partial / SHARD, shard)
     teacher = fit_teacher([shard], spec.teacher, spec.data.window_ms)
-    with whole_folder(root / "latents", {"digest": "l" * 16, "sessions": [shard.session_id]}) as f:
-        latents = {shard.session_id: encode(teacher, shard)}
-        write_latents(f, latents)
-        write_json(f / "report.json", evaluate(teacher, [shard], latents))
-    run = root / "run"
-    write_json(run / "study.json", dump_study(spec))
-    write_json(
-        run / "inputs.json",
-        {
-            "shards": {shard.session_id: str(root / "shard" / "shard.arrow")},
-            "latents": str(root / "latents"),
-            "digests": {"shards": {shard.session_id: "s" * 16}, "latents": "l" * 16},
-            "versions": {"rheobase": "0"},
-        },
+    latents = {shard.session_id: encode(teacher, shard)}
+    report = evaluate(teacher, [shard], latents)
+    manifest = {"digest": "1" * 16, "sessions": [shard.session_id]}
+    with whole_folder(folders["latents"], manifest) as partial:
+        write_latents(partial, latents)
+        write_json(partial / TEACHER_REPORT, report)
+    run = RunFolder(root / "studies" / "small")
+    write_json(run.study, dump_study(spec))
+    shards = {shard.session_id: read_json(folders["shards"] / MANIFEST)}
+    manifest = read_json(folders["latents"] / MANIFEST)
+    digests = digests_of(spec, shards, manifest)
+    inputs = RunInputs(
+        digests=digests,
+        versions=deciding_versions(),
+        latents_manifest=manifest,
+        shard_manifests=shards,
     )
-    with Ledger(run / "ledger.sqlite") as ledger:
-        bookkeeper = Bookkeeper(ledger, TensorBoardLog(run, spec))
-        run_here(spec, run, [shard], read_latents(root / "latents"), "d" * 16, bookkeeper)
-    return run
+    run.begin(inputs, report)
+    with Ledger(run.ledger) as ledger:
+        bookkeeper = Bookkeeper(ledger, TensorBoardLog(run.path, spec))
+        read = read_latents(folders["latents"])
+        run_here(spec, run.path, [shard], read, digests.together(), bookkeeper)
+    return run.path
 
 
 @pytest.fixture

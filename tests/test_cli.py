@@ -175,15 +175,15 @@ def test_every_study_of_the_repository_is_valid(cli, root, name):
 
 COMMANDS = [
     *("doctor", "simulate", "validate", "bin", "plan", "pretrain", "encode", "run", "rank"),
-    *("compare", "report", "replay", "trace", "export", "score"),
+    *("compare", "report", "replay", "trace", "export", "pack", "score"),
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_every_command_holds_an_example(cli, command):
-    done = cli(command, "--help")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_holds_an_example(cli, name):
+    done = cli(name, "--help")
     assert done.returncode == 0
-    assert f"Example: rheobase {command}" in done.stdout
+    assert f"Example: rheobase {name}" in done.stdout
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
+from listeners import Silent
 from rheobase.cli import terminal
 from rheobase.cli.terminal import Terminal
-from rheobase.study.records.listener import Silent
 
 
 @pytest.fixture

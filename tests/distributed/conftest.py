@@ -1,17 +1,26 @@
+import json
+import time
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from listeners import Silent
 from rheobase.core.artifacts import whole_folder
 from rheobase.core.digest import digest
-from rheobase.distributed.cluster import ray_session
+from rheobase.distributed.ingest import ingest
+from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.counts import SparseCounts
-from rheobase.shards.latents import write_latents
+from rheobase.shards.latents import read_latents, write_latents
 from rheobase.shards.shard import GAP, Segment, Shard
-from rheobase.shards.store import write_shard
+from rheobase.shards.store import read_shard, write_shard
 from rheobase.study.file.spec import parse_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.search.schedule import Bookkeeper, run_here
 
 
 def _planted():
@@ -26,18 +35,27 @@ def _planted():
         split[border - 50 : border + 50] = GAP
     none = np.full(bins, -1, np.int32)
     segment = Segment(
-        SparseCounts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
-        0.0,
-        "",
-        split,
-        block.astype(np.int32),
-        none,
-        none,
+        counts=SparseCounts.of_dense(np.minimum(counts, 9).astype(np.uint8)),
+        start_s=0.0,
+        state="",
+        split=split,
+        group=block.astype(np.int32),
+        presentation=none,
+        phase=none,
     )
     no = np.zeros(0, bool)
     area = np.full(units, "VISp")
     shard = Shard(
-        "s", "d", "continuous", 10.0, np.arange(units), area, (segment,), np.zeros(0, "U1"), no, no
+        session_id="s",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(units),
+        area=area,
+        segments=(segment,),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
     )
     return shard, latents.astype(np.float32)
 
@@ -78,7 +96,114 @@ def tiny():
     )
 
 
-@pytest.fixture(scope="module")
-def ray_with_two_cpus():
-    with ray_session("local", num_cpus=2):
-        yield
+PLANTED = {
+    "data": {"sessions": ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]},
+    "teacher": {"latent_dim": 2, "steps": 30, "workers": 1},
+}
+
+
+@pytest.fixture
+def write_study(tmp_path):
+    """Return a function that writes a study of a planted session, `study.toml`."""
+
+    def write(name="study.toml", **tables):
+        lines = ['name = "planted"']
+        for table, settings in {**PLANTED, **tables}.items():
+            lines.append(f"[{table}]")
+            lines += [f"{key} = {toml(value)}" for key, value in settings.items()]
+        (tmp_path / name).write_text("\n".join(lines))
+        return name
+
+    return write
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{key}" = {toml(one)}' for key, one in value.items()) + " }"
+    return json.dumps(value)
+
+
+class Trained(NamedTuple):
+    home: Path
+    shards: list[Path]
+    latents: Path
+
+
+@pytest.fixture(scope="session")
+def trained(shared_ray, tmp_path_factory):
+    """A home of artifacts with shard and teacher of `write_study`, for tests of what follows."""
+    home = tmp_path_factory.mktemp("trained")
+    shared_ray.start()
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("RHEOBASE_HOME", str(home))
+        spec = parse_study({"name": "planted", **PLANTED})
+        shards = ingest(spec)
+        return Trained(home, shards, pretrain(spec, shards, Silent()))
+
+
+@pytest.fixture(scope="session")
+def numbers_of():
+    """Return a function that tells what a ledger's trials gave.
+
+    Their progress is left out: of a trial that was cut off it may lack a step.
+    """
+
+    def numbers(ledger):
+        return [
+            (r.request, r.status, r.result and r.result.replicates, r.error)
+            for r in ledger.records()
+        ]
+
+    return numbers
+
+
+@pytest.fixture(scope="session")
+def expected(stored, numbers_of, tmp_path_factory):
+    """Return a function that tells what a study gives in this process."""
+    done = {}
+    (path, _), latents = stored
+
+    def get(spec):
+        key = spec.model_dump_json()
+        if key not in done:
+            run = tmp_path_factory.mktemp("here")
+            with Ledger(run / "ledger.sqlite") as ledger:
+                bookkeeper = Bookkeeper(ledger, Silent())
+                run_here(spec, run, [read_shard(path)], read_latents(latents), "d", bookkeeper)
+                done[key] = numbers_of(ledger)
+        return done[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def found_in():
+    """Return a function that tells all that a run found but times: its ranking and its ledger."""
+
+    def found(spec, run):
+        with Ledger.open_existing(run / "ledger.sqlite") as ledger:
+            records = ledger.records()
+        timeless = []
+        for record in records:
+            result = record.result and record.result.model_copy(update={"wall_s": 0.0})
+            timeless.append(
+                record.model_copy(update={"result": result, "started_at": None, "ended_at": None})
+            )
+        return rank_study(spec, timeless), timeless
+
+    return found
+
+
+@pytest.fixture(scope="session")
+def awaited():
+    """Return a function that waits until a condition gives something, and returns that."""
+
+    def wait(condition, process=None, seconds=300):
+        by = time.monotonic() + seconds
+        while not (found := condition()):
+            assert process is None or process.poll() is None, "the process ended before"
+            assert time.monotonic() < by, "waited in vain"
+            time.sleep(0.02)
+        return found
+
+    return wait

@@ -1,10 +1,12 @@
 """A study in a process that is there to be killed: `forks` of one without Ray, or one with `ray`.
 
-``python killable.py forks SPEC RUN SHARD LATENTS`` goes on with the study once for each line of
-stdin, in a fork of itself: ``seconds 0.3`` kills it after that time, ``write 7`` before the
-seventh call that writes to disk, ``memory 8000000000`` gives it so many bytes of address
-space, ``never`` leaves it alone. Each answer is ``killed``, ``ended`` or the
-number of the system's error that ended it.
+``python killable.py forks SPEC SHARD LATENTS`` goes on with a run for each line of stdin, in a
+fork of itself. A line names the run's folder and how its fork ends: ``RUN seconds 0.3`` kills it
+after that time, ``RUN write 7`` before the seventh call that writes to disk, ``RUN memory
+8000000000`` gives it so many bytes of address space, ``RUN never`` leaves it alone. Each answer is
+``killed``, ``ended`` or the number of the system's error that ended it.
+
+``python killable.py ray SPEC SHARD LATENTS RUN`` goes on with one run, among Ray's workers.
 """
 
 import os
@@ -14,12 +16,12 @@ import sys
 import threading
 from pathlib import Path
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.search.schedule import Bookkeeper, run_here
 
 WRITES = {"execute", "executemany", "fsync", "replace", "unlink", "chmod", "write", "close"}
@@ -48,11 +50,11 @@ def go_on(spec, run, shards, latents):
         run_here(spec, run, shards, latents, "d", Bookkeeper(ledger, Silent()))
 
 
-def in_forks(spec, run, shard, latents):
+def in_forks(spec, shard, latents):
     shards, read = [read_shard(shard)], read_latents(latents)
     print("ready", flush=True)
     for line in sys.stdin:
-        kind, *at = line.split()
+        run, kind, *at = line.split()
         child = os.fork()
         if child == 0:
             if kind == "seconds":
@@ -62,7 +64,7 @@ def in_forks(spec, run, shard, latents):
             elif kind == "memory":
                 resource.setrlimit(resource.RLIMIT_AS, (int(at[0]), int(at[0])))
             try:
-                go_on(spec, run, shards, read)
+                go_on(spec, Path(run), shards, read)
             except OSError as error:
                 os._exit(error.errno)
             os._exit(0)
@@ -71,7 +73,7 @@ def in_forks(spec, run, shard, latents):
         print({0: "ended", -signal.SIGKILL: "killed"}.get(code, f"errno {code}"), flush=True)
 
 
-def with_ray(spec, run, shard, latents):
+def with_ray(spec, shard, latents, run):
     from rheobase.distributed.cluster import ray_session
     from rheobase.distributed.search import Inputs, search
 

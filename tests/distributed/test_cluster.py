@@ -61,10 +61,11 @@ def dies():
 
 @pytest.mark.cluster
 def test_a_local_session_is_reachable_from_this_machine_alone_and_leaves_nothing(
-    tmp_path, monkeypatch, capfd
+    no_ray, tmp_path, monkeypatch, capfd
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RHEOBASE_HOME", "relative")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # or workers would have it of us
     before = dict(os.environ)
     with ray_session("local", num_cpus=1):
         home, threads, _ = ray.get(seen_in_a_worker.remote(), timeout=60)
@@ -93,13 +94,12 @@ def test_a_local_session_is_reachable_from_this_machine_alone_and_leaves_nothing
 
 
 HOLDS = """
-import sys, time
-import ray
+import sys
 from rheobase.distributed.cluster import SESSION, ray_session
 with ray_session("local", num_cpus=1):
     import os
     os.write(1, os.environ[SESSION].encode() + b"\\n")
-    time.sleep(100)
+    sys.stdin.read()
 """
 
 
@@ -114,12 +114,15 @@ def of_session(folder):
 
 
 @pytest.mark.cluster
-def test_what_a_killed_driver_left_goes_with_the_next_session_and_a_living_one_s_stays(root):
+def test_what_a_killed_driver_left_goes_with_the_next_session_and_a_living_one_s_stays(
+    no_ray, root
+):
     environment = {**os.environ, "PYTHONPATH": str(root / "platform")}
     words = [sys.executable, "-c", HOLDS]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (
-        subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as killed,
-        subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as living,
+        subprocess.Popen(words, **pipes, text=True, env=environment) as killed,
+        subprocess.Popen(words, **pipes, text=True, env=environment) as living,
     ):
         try:
             left, kept = (Path(one.stdout.readline().strip()) for one in (killed, living))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rheobase.core.artifacts import write_json
-from rheobase.study.file.spec import dump_study
+from rheobase.study.file.spec import dump_study, load_study
 from rheobase.study.records.ledger import Ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -19,27 +19,6 @@ KILLABLE = Path(__file__).with_name("killable.py")
 FULL = """
 mount -t tmpfs -o size=4096k none "$DISK"
 head -c $((4096 * 1024 - LEFT * 1024)) /dev/zero > "$DISK/filler"
-"""
-STUDY = """
-name = "full"
-[data]
-sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
-[teacher]
-latent_dim = 2
-steps = 30
-workers = 1
-[student]
-num_neurons = 8
-steps = 40
-batch_windows = 4
-[search]
-trials = 4
-generation = 2
-[search.space]
-"student.rate_weight" = { low = 0.01, high = 1.0, log = true }
-[seeds]
-select = [0]
-report = [10]
 """
 
 
@@ -57,7 +36,7 @@ def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
         cwd=tmp_path,
         env={
             **os.environ,
-            "PYTHONPATH": str(root / "platform"),
+            "PYTHONPATH": f"{root / 'platform'}:{root / 'tests'}",
             "RHEOBASE_HOME": str(tmp_path / "home"),
             "DISK": str(disk),
             "LEFT": str(left_kib),
@@ -70,53 +49,51 @@ def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
     )
 
 
-TEACHER = """
-name = "full"
-[data]
-sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
-[teacher]
-latent_dim = 2
-steps = 500
-batch_windows = 32
-predictor_width = 1024
-workers = 2
-"""
-
-
-def numbers(run):
-    with Ledger.open_existing(run / "ledger.sqlite") as ledger:
-        return [(r.request, r.status, r.result and r.result.replicates) for r in ledger.records()]
+@pytest.fixture
+def home(write_study, trained):
+    """Home of artifacts with the teacher of `study.toml`, a study of four trials."""
+    write_study(
+        student={"num_neurons": 8, "steps": 40, "batch_windows": 4},
+        search={
+            "trials": 4,
+            "generation": 2,
+            "space": {"student.rate_weight": {"low": 0.01, "high": 1.0, "log": True}},
+        },
+        seeds={"select": [0], "report": [10]},
+    )
+    return trained.home
 
 
 @pytest.mark.parametrize("left_kib", [100, 260])
 def test_a_full_disk_fails_no_trial_and_the_study_goes_on_once_there_is_room(
-    root, stored, tiny, tmp_path, left_kib
+    root, stored, tiny, expected, numbers_of, tmp_path, left_kib
 ):
     (shard, _), latents = stored
     write_json(tmp_path / "study.json", dump_study(tiny))
     script = f"""
-    study() {{ echo never | "$PYTHON" {KILLABLE} forks study.json "$1" {shard} {latents}; }}
-    study "$DISK/run"
+    study() {{ echo "$DISK/run" never | "$PYTHON" {KILLABLE} forks study.json {shard} {latents}; }}
+    study
     rm "$DISK/filler"
-    study "$DISK/run"
+    study
     cp -r "$DISK/run" full
-    study whole
     """
     done = run_on_a_full_disk(tmp_path, script, left_kib, root)
-    full, after, whole = done.stdout.replace("ready\n", "").splitlines()
-    assert (full, after, whole) == (f"errno {errno.ENOSPC}", "ended", "ended"), done.stderr
-    assert numbers(tmp_path / "full") == numbers(tmp_path / "whole")
+    full, after = done.stdout.replace("ready\n", "").splitlines()
+    assert (full, after) == (f"errno {errno.ENOSPC}", "ended"), done.stderr
+    with Ledger.open_existing(tmp_path / "full" / "ledger.sqlite") as ledger:
+        assert numbers_of(ledger) == expected(tiny)
 
 
-def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(root, tmp_path):
-    (tmp_path / "study.toml").write_text(STUDY)
+def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(
+    root, home, tmp_path
+):
     script = """
     "$PYTHON" -m rheobase run study.toml --out "$DISK/run" > out 2> told; echo $?
     rm "$DISK/filler"
     "$PYTHON" -m rheobase run study.toml --out "$DISK/run" --resume > out2 2> told2; echo $?
-    "$PYTHON" -m rheobase rank "$DISK/run" --json > ranking.json
+    cp "$DISK/run/ranking.json" .
     """
-    done = run_on_a_full_disk(tmp_path, script, 300, root)
+    done = run_on_a_full_disk(tmp_path, script, 300, root, RHEOBASE_HOME=str(home))
     assert done.stdout.split() == ["2", "0"], (tmp_path / "told").read_text()
     told = (tmp_path / "told").read_text().strip().splitlines()
     assert "No space left on device" in told[-1] or "disk is full" in told[-1]
@@ -128,13 +105,21 @@ def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(r
 
 
 def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_from_the_last(
-    root, tmp_path
+    root, write_study, tmp_path
 ):
-    (tmp_path / "teacher.toml").write_text(TEACHER)
+    write_study(
+        teacher={
+            "latent_dim": 2,
+            "steps": 500,
+            "batch_windows": 32,
+            "predictor_width": 1024,
+            "workers": 2,
+        }
+    )
     script = """
     rm "$DISK/filler"
     export RHEOBASE_HOME="$DISK/kept"
-    "$PYTHON" -m rheobase pretrain teacher.toml > out 2> told &
+    "$PYTHON" -m rheobase pretrain study.toml > out 2> told &
     until ls "$DISK"/kept/latents/.train/*/checkpoint.pt > /dev/null 2>&1; do
         kill -0 $! || break
         sleep 0.05
@@ -144,7 +129,7 @@ def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_
     wait $!; echo $?
     cp -r "$DISK"/kept/latents/.train/*/ training
     rm "$DISK/filler"
-    "$PYTHON" -m rheobase pretrain teacher.toml > out2 2> told2; echo $?
+    "$PYTHON" -m rheobase pretrain study.toml > out2 2> told2; echo $?
     """
     done = run_on_a_full_disk(tmp_path, script, 100, root)
     assert done.stdout.split() == ["2", "0"], (tmp_path / "told").read_text()
@@ -158,8 +143,9 @@ def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_
     assert not list((tmp_path / "training").glob(".*.*"))
 
 
-def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(root, tmp_path):
-    (tmp_path / "study.toml").write_text(STUDY)
+def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(
+    root, home, found_in, tmp_path
+):
     script = """
     run() {
         "$PYTHON" -m rheobase run study.toml --out "$DISK/run" $1 > /dev/null 2> told
@@ -184,7 +170,7 @@ def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(root, tmp_p
     run --resume
     cp -r "$DISK/run" last
     """
-    done = run_on_a_full_disk(tmp_path, script, 100, root)
+    done = run_on_a_full_disk(tmp_path, script, 100, root, RHEOBASE_HOME=str(home))
     assert done.stdout.split() == ["0", "2", "2", "0"], done.stderr
     for command in ("rank", "run"):
         *before, last = (tmp_path / f"told-by-{command}").read_text().strip().splitlines()
@@ -193,7 +179,8 @@ def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(root, tmp_p
         assert not any("Traceback" in line for line in before)
     assert (tmp_path / "full" / "ranking.json").exists()
     assert not (tmp_path / "full" / "report" / "index.html").exists()
-    assert numbers(tmp_path / "full") == numbers(tmp_path / "first")
+    spec = load_study(tmp_path / "study.toml")
+    assert found_in(spec, tmp_path / "full") == found_in(spec, tmp_path / "first")
     for name in ("ranking.json", "ranking.csv", "report/index.html"):
         first, last = ((tmp_path / run / name).read_text() for run in ("first", "last"))
         assert first == last

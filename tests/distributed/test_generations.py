@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from listeners import Silent
 from rheobase.distributed.search import Generations
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.records.result import TrialRequest, TrialStopped
 from rheobase.study.search.schedule import Bookkeeper, packs
 

@@ -1,74 +1,49 @@
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import pytest
 
-STUDY = """
-name = "killed"
-[data]
-sessions = ["synthetic:planted?seed=0&minutes=2&units=16&nuisance=0"]
-[teacher]
-latent_dim = 3
-steps = 60
-workers = 1
-[student]
-num_neurons = 12
-steps = 150
-batch_windows = 8
-[search]
-trials = 4
-generation = 2
-[search.space]
-"student.rate_weight" = { low = 0.01, high = 1.0, log = true }
-[seeds]
-select = [0, 1]
-report = [10, 11]
-"""
+from listeners import Silent
+from rheobase.core.artifacts import read_json
+from rheobase.core.digest import digest
+from rheobase.shards.latents import read_latents
+from rheobase.shards.store import read_shard
+from rheobase.study.file.spec import load_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.search.schedule import Bookkeeper, run_here
 
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_a_run_whose_driver_was_killed_resumes_to_the_ranking_of_one_that_was_not(tmp_path, root):
-    (tmp_path / "study.toml").write_text(STUDY)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root / "platform"),
-        "RHEOBASE_HOME": str(tmp_path / "home"),
-    }
-
-    def started(*words):
-        return subprocess.Popen(
-            [sys.executable, "-m", "rheobase", *words],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def finished(*words) -> str:
-        process = started(*words)
-        out, told = process.communicate(timeout=250)
-        assert process.returncode == 0, told
-        return out
-
-    killed = started("run", "study.toml", "--out", "a")
+def test_a_run_whose_driver_was_killed_resumes_to_what_one_process_finds(
+    started, write_study, trained, found_in, tmp_path
+):
+    write_study(
+        student={"num_neurons": 12, "steps": 60, "batch_windows": 8},
+        search={
+            "trials": 4,
+            "generation": 2,
+            "space": {"student.rate_weight": {"low": 0.01, "high": 1.0, "log": True}},
+        },
+        seeds={"select": [0, 1], "report": [10, 11]},
+    )
+    killed = started("run", "study.toml", "--out", "run", home=trained.home)
     for line in killed.stderr:
         if "select" in line:  # a trial has ended, others run
             break
-    time.sleep(0.3)
-    killed.send_signal(signal.SIGKILL)
+    killed.kill()
     killed.communicate(timeout=30)
+    resumed = started("run", "study.toml", "--out", "run", "--resume", home=trained.home)
+    _, told = resumed.communicate(timeout=250)
+    assert resumed.returncode == 0, told
 
-    finished("run", "study.toml", "--out", "a", "--resume")
-    finished("run", "study.toml", "--out", "b")
-    rankings = [json.loads(finished("rank", run, "--json")) for run in ("a", "b")]
-    for ranking in rankings:
-        assert len(ranking["trials"]) == 4
-        for row in [*ranking["trials"], *ranking["confirmed"]]:
-            row.pop("wall_s")
-    assert rankings[0] == rankings[1]
+    spec, run, whole = load_study(tmp_path / "study.toml"), tmp_path / "run", tmp_path / "whole"
+    with Ledger(whole / "ledger.sqlite") as ledger:
+        run_here(
+            spec,
+            whole,
+            [read_shard(path) for path in trained.shards],
+            read_latents(trained.latents),
+            digest(read_json(run / "inputs.json")["digests"]),
+            Bookkeeper(ledger, Silent()),
+        )
+    ranking, _ = found_in(spec, run)
+    assert len(ranking["trials"]) == 4
+    assert ranking == found_in(spec, whole)[0]

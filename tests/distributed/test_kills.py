@@ -5,14 +5,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rheobase.core.artifacts import write_json
 from rheobase.study.file.spec import dump_study, parse_study
-from rheobase.study.ranking.rank import rank_study
-from rheobase.study.records.ledger import Ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KILLABLE = Path(__file__).with_name("killable.py")
@@ -32,12 +31,12 @@ def varied(tiny):
 
 
 @contextmanager
-def process(root, tmp_path, stored, spec, run, how):
+def process(root, tmp_path, stored, spec, how, *run):
     (shard, _), latents = stored
     write_json(tmp_path / "study.json", dump_study(spec))
     with subprocess.Popen(
-        [sys.executable, KILLABLE, how, tmp_path / "study.json", run, shard, latents],
-        env={**os.environ, "PYTHONPATH": str(root / "platform")},
+        [sys.executable, KILLABLE, how, tmp_path / "study.json", shard, latents, *run],
+        env={**os.environ, "PYTHONPATH": f"{root / 'platform'}:{root / 'tests'}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -51,24 +50,11 @@ def process(root, tmp_path, stored, spec, run, how):
                 os.killpg(started.pid, signal.SIGKILL)
 
 
-def told(started, line):
+def told(started, run, moment):
     began = time.monotonic()
-    started.stdin.write(line + "\n")
+    started.stdin.write(f"{run} {moment}\n")
     started.stdin.flush()
     return started.stdout.readline().strip(), time.monotonic() - began
-
-
-def found_in(spec, run):
-    """Return everything a run found but times: its ranking and its ledger."""
-    with Ledger.open_existing(run / "ledger.sqlite") as ledger:
-        records = ledger.records()
-    timeless = []
-    for record in records:
-        result = record.result and record.result.model_copy(update={"wall_s": 0.0})
-        timeless.append(
-            record.model_copy(update={"result": result, "started_at": None, "ended_at": None})
-        )
-    return rank_study(spec, timeless), timeless
 
 
 def workers_of(session):
@@ -87,53 +73,56 @@ def files_of(run):
 
 
 def test_a_study_killed_at_sixteen_moments_ends_as_one_that_never_was(
-    root, stored, varied, tmp_path
+    root, stored, varied, found_in, tmp_path
 ):
     draw = random.Random(0)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    with process(root, tmp_path, stored, varied, whole, "forks") as started:
-        answer, seconds = told(started, "never")
+    with process(root, tmp_path, stored, varied, "forks") as started:
+        answer, seconds = told(started, whole, "never")
         assert answer == "ended"
-    expected = found_in(varied, whole)
-    assert {r.status for r in expected[1]} == {"complete", "pruned", "failed"}
-    assert {r.request.stage for r in expected[1]} == {"select", "report", "audit"}
+        expected = found_in(varied, whole)
+        assert {r.status for r in expected[1]} == {"complete", "pruned", "failed"}
+        assert {r.request.stage for r in expected[1]} == {"select", "report", "audit"}
 
-    num_kills, num_runs = 0, 0
-    while num_kills < 16:
-        num_runs += 1
-        run = killed / str(num_runs)
-        with process(root, tmp_path, stored, varied, run, "forks") as started:
+        num_kills, num_runs = 0, 0
+        while num_kills < 16:
+            num_runs += 1
+            run = killed / str(num_runs)
             answer = "killed"
             while answer == "killed" and num_kills < 16:
                 moment = draw.choice(
                     [f"seconds {draw.uniform(0, seconds / 5)}", f"write {draw.randint(1, 120)}"]
                 )
-                answer, _ = told(started, moment)
+                answer, _ = told(started, run, moment)
                 num_kills += answer == "killed"
             if answer == "killed":
-                answer, _ = told(started, "never")
+                answer, _ = told(started, run, "never")
             assert answer == "ended"
-        assert found_in(varied, run) == expected
-        assert files_of(run) == files_of(whole)
+            assert found_in(varied, run) == expected
+            assert files_of(run) == files_of(whole)
 
 
 def test_a_study_whose_driver_is_killed_four_times_among_two_workers_loses_and_repeats_no_trial(
-    root, stored, varied, tmp_path
+    root, stored, varied, found_in, awaited, tmp_path
 ):
-    draw = random.Random(1)
     whole, run = tmp_path / "whole", tmp_path / "killed"
-    with process(root, tmp_path, stored, varied, whole, "forks") as started:
-        assert told(started, "never")[0] == "ended"
-    for kill in range(4):
-        with process(root, tmp_path, stored, varied, run, "ray") as started:
-            time.sleep(draw.uniform(0, 4))
+    with process(root, tmp_path, stored, varied, "forks") as started:
+        assert told(started, whole, "never")[0] == "ended"
+
+    def has_come(moment, num_ended):
+        if moment == "another has ended":
+            return len(list(run.glob("trials/*/students.npz"))) > num_ended
+        return moment == "ready" or list(run.glob("trials/*"))
+
+    for kill, moment in enumerate(["ready", "one runs", *["another has ended"] * 2]):
+        num_ended = len(list(run.glob("trials/*/students.npz")))
+        with process(root, tmp_path, stored, varied, "ray", run) as started:
+            awaited(partial(has_come, moment, num_ended), started)
             (os.killpg if kill % 2 else os.kill)(started.pid, signal.SIGKILL)
             assert started.wait(timeout=30) == -signal.SIGKILL
-            gone_by = time.monotonic() + 60
-            while workers_of(started.pid):
-                assert time.monotonic() < gone_by, "trials outlive their driver"
-                time.sleep(0.2)
-    with process(root, tmp_path, stored, varied, run, "ray") as started:
+            while workers_of(started.pid):  # trials outlive no driver; pytest-timeout ends it
+                time.sleep(0.1)
+    with process(root, tmp_path, stored, varied, "ray", run) as started:
         assert started.wait(timeout=240) == 0
     ranking, records = found_in(varied, whole)
     ranking_after, records_after = found_in(varied, run)
@@ -145,15 +134,15 @@ def test_a_study_whose_driver_is_killed_four_times_among_two_workers_loses_and_r
     assert files_of(run) == files_of(whole)
 
 
-def test_a_trial_that_runs_out_of_memory_fails_alone(root, stored, tiny, tmp_path):
+def test_a_trial_that_runs_out_of_memory_fails_alone(root, stored, tiny, found_in, tmp_path):
     table = dump_study(tiny)
     table["ablation"]["arms"] = {
         "huge": {"student.num_neurons": 60_000},  # 14 GB of recurrent weights
         "small": {"student.num_neurons": 8},
     }
     spec, run = parse_study(table), tmp_path / "run"
-    with process(root, tmp_path, stored, spec, run, "forks") as started:
-        assert told(started, f"memory {12 * 10**9}")[0] == "ended"
+    with process(root, tmp_path, stored, spec, "forks") as started:
+        assert told(started, run, f"memory {12 * 10**9}")[0] == "ended"
     _, records = found_in(spec, run)
     status = {r.request.arm: r.status for r in records if r.request.stage == "report"}
     assert status == {"baseline": "complete", "huge": "failed", "small": "complete"}

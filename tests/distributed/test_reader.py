@@ -27,12 +27,28 @@ def paths(tmp_path_factory):
         counts = SparseCounts.of_dense(draw.poisson(0.1, (bins, units)).astype(np.uint8))
         split = np.where(np.arange(bins) < 5000 + 300 * (number % 3), TRAIN, TEST).astype(np.int8)
         none = np.full(bins, -1, np.int32)
-        segment = Segment(counts, 0.0, "", split, none, none, none)
+        segment = Segment(
+            counts=counts,
+            start_s=0.0,
+            state="",
+            split=split,
+            group=none,
+            presentation=none,
+            phase=none,
+        )
         no, unit = np.zeros(0, bool), np.arange(units)
         shard = Shard(
-            f"s{number}", "d", "continuous", 10.0, unit, unit.astype(str), (segment,),
-            np.zeros(0, "U1"), no, no,
-        )  # fmt: skip
+            session_id=f"s{number}",
+            data_digest="d",
+            kind="continuous",
+            bin_ms=10.0,
+            unit_id=unit,
+            area=unit.astype(str),
+            segments=(segment,),
+            image=np.zeros(0, "U1"),
+            is_change=no,
+            omitted=no,
+        )
         found.append(folder / f"{number}.arrow")
         write_shard(found[-1], replace(shard, session_id=f"s{number}"))
     return found

@@ -1,22 +1,15 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.run import run_study
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
+from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -33,16 +26,12 @@ class Ear(Silent):
 @pytest.fixture
 def study(tiny):
     table = dump_study(tiny)
-    sessions = ["synthetic:planted?seed=0&minutes=2&units=30"]
+    sessions = ["synthetic:planted?seed=0&minutes=1&units=12"]
     return parse_study({**table, "data": {"sessions": sessions}})
 
 
-def replicates(ledger):
-    return [(r.request, r.status, r.result and r.result.replicates) for r in ledger.records()]
-
-
 def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
-    study, tmp_path, monkeypatch, capfd
+    no_ray, study, numbers_of, tmp_path, monkeypatch, capfd
 ):
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path / "home"))
     run, ear = tmp_path / "run", Ear()
@@ -50,15 +39,14 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     assert ear.stages == ["ingest", "pretrain", "search", "report"]
     assert read_json(run / "study.json") == dump_study(study)
     inputs = read_json(run / "inputs.json")
-    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
-    latents = read_latents(Path(inputs["latents"]))
+    shards, latents = RunFolder(run).read_data()
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
-        found = replicates(ledger)
+        found = numbers_of(ledger)
         assert next_requests(study, ledger.records(), digest(inputs["digests"])) == []
     with Ledger(tmp_path / "here") as ledger:
         bookkeeper = Bookkeeper(ledger, Silent())
         run_here(study, tmp_path, shards, latents, digest(inputs["digests"]), bookkeeper)
-        assert replicates(ledger) == found
+        assert numbers_of(ledger) == found
     assert capfd.readouterr().out == ""
 
     with pytest.raises(StudyError, match="holds 5 trials of this study; go on with --resume"):
@@ -89,50 +77,3 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     (run / "inputs.json").write_text(json.dumps(inputs))
     with pytest.raises(ArtifactError, match="latents another -> "):
         run_study(study, run, resume=True, address="local", listener=Silent())
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from rheobase.distributed.run import run_study
-from rheobase.study.records.listener import Silent
-from rheobase.study.file.spec import StudySpec
-
-class Voice(Silent):
-    def stage(self, name, detail):
-        print(name, file=sys.stderr, flush=True)
-
-run = Path(sys.argv[1])
-spec = StudySpec.model_validate_json((run.parent / "study.json").read_text())
-try:
-    run_study(spec, run, resume=True, address="local", listener=Voice())
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
-
-
-def test_ctrl_c_while_the_teacher_trains_ends_soon(study, tmp_path):
-    table = dump_study(study)
-    table["teacher"]["steps"] = 100_000
-    (tmp_path / "study.json").write_text(parse_study(table).model_dump_json())
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), tmp_path / "run"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "RHEOBASE_HOME": str(tmp_path / "home"),
-        },
-        start_new_session=True,
-    )
-    with process:
-        while process.stderr.readline() != "pretrain\n":
-            assert process.poll() is None
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=8)  # the workers are up by then
-        os.killpg(process.pid, signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""

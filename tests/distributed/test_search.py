@@ -3,28 +3,18 @@ import signal
 import subprocess
 import sys
 import textwrap
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import StudyError
 from rheobase.distributed.search import Inputs, search
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
-from rheobase.study.search.schedule import Bookkeeper, run_here
+from rheobase.study.search.schedule import Bookkeeper
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-def numbers(ledger):
-    """Return what trials gave; of progress, a trial that was cut off may lack a step."""
-    return [
-        (r.request, r.status, r.result and r.result.replicates, r.error) for r in ledger.records()
-    ]
 
 
 def inputs_of(stored):
@@ -32,32 +22,12 @@ def inputs_of(stored):
     return Inputs((shard,), latents, "d")
 
 
-@pytest.fixture(scope="module")
-def expected(stored, tmp_path_factory):
-    """What the same study gives in this process, by its text."""
-    done = {}
-
-    def get(spec):
-        key = spec.model_dump_json()
-        if key not in done:
-            run = tmp_path_factory.mktemp("here")
-            inputs = inputs_of(stored)
-            with Ledger(run / "ledger.sqlite") as ledger:
-                shards = [read_shard(path) for path in inputs.shards]
-                bookkeeper = Bookkeeper(ledger, Silent())
-                run_here(spec, run, shards, read_latents(inputs.latents), "d", bookkeeper)
-                done[key] = numbers(ledger)
-        return done[key]
-
-    return get
-
-
 def test_ray_gives_the_numbers_of_one_process_and_a_failed_trial_costs_no_other(
-    ray_with_two_cpus, stored, tiny, expected, tmp_path, capfd
+    ray_with_two_cpus, stored, tiny, expected, numbers_of, tmp_path, capfd
 ):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         search(tiny, tmp_path, inputs_of(stored), Bookkeeper(ledger, Silent()))
-        found = numbers(ledger)
+        found = numbers_of(ledger)
         reported = [[step for step, _ in r.progress] for r in ledger.records()]
     assert found == expected(tiny)
     assert [status for _, status, *_ in found] == ["complete"] * 4 + ["failed"]
@@ -69,7 +39,7 @@ def test_ray_gives_the_numbers_of_one_process_and_a_failed_trial_costs_no_other(
 
 
 def test_neither_packs_nor_workers_change_a_number(
-    ray_with_two_cpus, stored, tiny, expected, tmp_path
+    ray_with_two_cpus, stored, tiny, expected, numbers_of, tmp_path
 ):
     table = dump_study(tiny)
     table["search"] |= {"trials": 8, "generation": 4}
@@ -84,16 +54,16 @@ def test_neither_packs_nor_workers_change_a_number(
         run = tmp_path / str(pack)
         with Ledger(run / "ledger.sqlite") as ledger:
             search(spec, run, inputs_of(stored), Bookkeeper(ledger, Silent()))
-            assert numbers(ledger) == alone
+            assert numbers_of(ledger) == alone
 
 
 def test_a_second_tuner_goes_on_where_the_first_ended(
-    ray_with_two_cpus, stored, tiny, expected, tmp_path
+    ray_with_two_cpus, stored, tiny, expected, numbers_of, tmp_path
 ):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         bookkeeper = Bookkeeper(ledger, Silent())
         search(tiny, tmp_path, inputs_of(stored), bookkeeper, packs_a_tuner=2)
-        assert numbers(ledger) == expected(tiny)
+        assert numbers_of(ledger) == expected(tiny)
 
 
 def workers_of_tune():
@@ -125,13 +95,13 @@ class Killer(Silent):
 
 
 def test_a_trial_whose_worker_is_killed_goes_on_to_the_same_numbers(
-    ray_with_two_cpus, stored, tiny, expected, tmp_path
+    ray_with_two_cpus, stored, tiny, expected, numbers_of, tmp_path
 ):
     killer = Killer()
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         search(tiny, tmp_path, inputs_of(stored), Bookkeeper(ledger, killer))
         assert killer.killed
-        assert numbers(ledger) == expected(tiny)
+        assert numbers_of(ledger) == expected(tiny)
 
 
 def test_a_trial_that_no_machine_has_room_for_is_refused(ray_with_two_cpus, stored, tiny, tmp_path):
@@ -144,7 +114,7 @@ def test_a_trial_that_no_machine_has_room_for_is_refused(ray_with_two_cpus, stor
 
 
 def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
-    ray_with_two_cpus, stored, tiny, expected, tmp_path
+    ray_with_two_cpus, stored, tiny, expected, numbers_of, session_processes, tmp_path
 ):
     spec = parse_study(
         {**dump_study(tiny), "student": {**dump_study(tiny)["student"], "steps": 400}}
@@ -156,7 +126,7 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
     from rheobase.distributed.cluster import ray_session
     from rheobase.distributed.search import Inputs, search
     from rheobase.study.records.ledger import Ledger
-    from rheobase.study.records.listener import Silent
+    from listeners import Silent
     from rheobase.study.search.schedule import Bookkeeper
     from rheobase.study.file.spec import StudySpec
 
@@ -188,19 +158,9 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert processes_of_session(process.pid) == []
+    assert session_processes(process.pid) == {}
     with Ledger.open_existing(tmp_path / "ledger.sqlite") as ledger:
         assert "running" in [record.status for record in ledger.records()]
         assert list((tmp_path / "trials").glob("*/*checkpoint.pt"))
         search(spec, tmp_path, inputs, Bookkeeper(ledger, Silent()))
-        assert numbers(ledger) == expected(spec)
-
-
-def processes_of_session(session):
-    """Return the titles of the session's processes."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(ProcessLookupError, FileNotFoundError):
-            if os.getsid(int(process.name)) == session:
-                found.append((process / "cmdline").read_bytes().strip(b"\0 "))
-    return [title for title in found if title]  # a process that waits to be reaped has none
+        assert numbers_of(ledger) == expected(spec)

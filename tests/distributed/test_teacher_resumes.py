@@ -1,9 +1,6 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,26 +8,17 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from listeners import Silent
 from rheobase.core.artifacts import read_json, write_json
 from rheobase.core.errors import DataError
 from rheobase.distributed.cluster import SESSION
+from rheobase.distributed.ingest import ingest
 from rheobase.distributed.pretrain import pretrain, training_folder
 from rheobase.distributed.train import train_teacher
-from rheobase.study.file.spec import dump_study, parse_study
-from rheobase.study.records.listener import Silent
+from rheobase.report.tensorboard import TensorBoardLog
+from rheobase.study.file.spec import dump_study, load_study, parse_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-STUDY = """
-name = "killed"
-[data]
-sessions = ["synthetic:planted?seed=0&minutes=1&units=12&nuisance=0"]
-[teacher]
-latent_dim = 2
-steps = 400
-batch_windows = 64
-workers = 2
-"""
 
 
 class Ear(Silent):
@@ -59,77 +47,17 @@ def step_kept(folder):
     return 0
 
 
-def processes(wanted):
-    """Return id and title of the processes whose id is wanted; those that wait to be reaped not."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(ProcessLookupError, FileNotFoundError, PermissionError):
-            title = (process / "cmdline").read_bytes().strip(b"\0 ")
-            if title and wanted(int(process.name)):
-                found[int(process.name)] = title
-    return found
-
-
-def of_session(session):
-    return processes(lambda number: os.getsid(number) == session)
-
-
-def kill_session(session):
-    for number in of_session(session):
-        with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
-
-
 def workers_of(ray_folder):
     """Return the ids of the teacher's workers in the Ray session of a folder."""
     entry = f"{SESSION}={ray_folder}".encode()
-
-    def is_ours(number):
-        return entry in Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
-
-    return [n for n, title in processes(is_ours).items() if b"TrainWorker" in title]
-
-
-def awaited(condition, seconds=300):
-    by = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < by, "waited in vain"
-        time.sleep(0.02)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError, FileNotFoundError, PermissionError):
+            if b"TrainWorker" in (process / "cmdline").read_bytes() and entry in (
+                process / "environ"
+            ).read_bytes().split(b"\0"):
+                found.append(int(process.name))
     return found
-
-
-@pytest.fixture
-def started(root, tmp_path):
-    """Return a function that starts the command line as a session of processes of its own."""
-    sessions = []
-    (tmp_path / "study.toml").write_text(STUDY)
-
-    def start(home):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rheobase", "pretrain", "study.toml"],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(root / "platform"),
-                "RHEOBASE_HOME": str(tmp_path / home),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        sessions.append(process)
-        return process
-
-    yield start
-    for process in sessions:
-        kill_session(process.pid)
-        process.communicate(timeout=30)
-
-
-def latents_of(home):
-    (folder,) = (path.parent for path in (home / "latents").glob("*/manifest.json"))
-    return folder
 
 
 def test_the_driver_hears_each_report_once_and_again_when_a_training_goes_on(
@@ -183,7 +111,7 @@ def test_a_teacher_whose_loss_is_no_longer_finite_keeps_and_names_its_last_check
 
 
 def test_a_teacher_whose_worker_is_killed_ends_as_one_that_never_was(
-    ray_with_two_cpus, stored, tiny, tmp_path
+    ray_with_two_cpus, stored, tiny, awaited, tmp_path
 ):
     paths, _ = stored
     settings = tiny.teacher.model_copy(update={"steps": 300, "workers": 2, "batch_windows": 64})
@@ -205,17 +133,26 @@ def test_a_teacher_whose_worker_is_killed_ends_as_one_that_never_was(
     assert killed.heard == whole.heard
 
 
+@pytest.fixture
+def study(write_study, tmp_path):
+    """The study of `study.toml`, whose teacher has two workers."""
+    return load_study(
+        tmp_path
+        / write_study(teacher={"latent_dim": 2, "steps": 400, "batch_windows": 64, "workers": 2})
+    )
+
+
 def test_a_command_that_is_killed_goes_on_from_its_checkpoint_and_ends_as_one_that_never_was(
-    started, tmp_path
+    ray_with_two_cpus, study, started, kill_session, awaited, tmp_path, monkeypatch
 ):
-    out, told = started("whole").communicate(timeout=250)
-    whole = latents_of(tmp_path / "whole")
-    assert out.startswith(f"latents: {whole}\n"), told
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path / "whole"))
+    shards = ingest(study)
+    whole = pretrain(study, shards, TensorBoardLog(training_folder(study, shards), study))
     training = tmp_path / "killed" / "latents" / ".train" / whole.name
 
-    killed = started("killed")
-    awaited(lambda: step_kept(training))
-    awaited(lambda: list(training.glob("tensorboard/teacher/events.*")))
+    killed = started("pretrain", "study.toml", home="killed")
+    awaited(lambda: step_kept(training), killed)
+    awaited(lambda: list(training.glob("tensorboard/teacher/events.*")), killed)
     # All at once: a worker that outlives its driver for a moment may report once more.
     kill_session(killed.pid)
     killed.wait(timeout=30)
@@ -225,9 +162,9 @@ def test_a_command_that_is_killed_goes_on_from_its_checkpoint_and_ends_as_one_th
     reports[0][1]["loss"] = 1234.0
     write_json(training / "reports.json", reports)
 
-    _, told = started("killed").communicate(timeout=250)
-    found = latents_of(tmp_path / "killed")
-    assert found.name == whole.name, told
+    out, told = started("pretrain", "study.toml", home="killed").communicate(timeout=250)
+    found = tmp_path / "killed" / "latents" / whole.name
+    assert out.startswith(f"latents: {found}\n"), told
     for path in whole.glob("*.npy"):
         assert (found / path.name).read_bytes() == path.read_bytes()
     teachers = (torch.load(f / "teacher.pt", weights_only=True) for f in (whole, found))
@@ -245,12 +182,14 @@ def loss_curve(latents):
     return [(event.step, event.value) for event in events.Scalars("teacher/loss")]
 
 
-def test_ctrl_c_says_that_the_same_command_goes_on_and_leaves_no_process(started, tmp_path):
-    process = started("home")
-    awaited(lambda: list(tmp_path.glob("home/latents/.train/*/checkpoint.pt")))
+def test_ctrl_c_says_that_the_same_command_goes_on_and_leaves_no_process(
+    study, started, awaited, session_processes, tmp_path
+):
+    process = started("pretrain", "study.toml")
+    awaited(lambda: list(tmp_path.glob("home/latents/.train/*/checkpoint.pt")), process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert out == ""
     assert told.strip().splitlines()[-1] == "interrupted; the same command goes on"
-    assert of_session(process.pid) == {}
+    assert session_processes(process.pid) == {}

@@ -6,7 +6,7 @@ from rheobase.sessions.readers.allen import FILTERS, SOURCES
 def test_every_filter_value_and_variable_is_on_the_page(root):
     page = (root / "docs" / "sessions.md").read_text()
     section = page.split("## Allen Visual Behavior Neuropixels")[1]
-    code = (root / "platform" / "rheobase" / "sessions" / "allen.py").read_text()
+    code = (root / "platform" / "rheobase" / "sessions" / "readers" / "allen.py").read_text()
     for name, values in FILTERS.items():
         assert f"`{name}=" in section
         assert all(value in section for value in values)

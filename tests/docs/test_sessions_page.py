@@ -12,7 +12,7 @@ def page_of(root) -> str:
 
 def test_every_finding_is_on_the_page_with_its_severity(root):
     rooms = root / "platform" / "rheobase" / "sessions"
-    code = "".join(path.read_text() for path in rooms.glob("*.py"))
+    code = "".join(path.read_text() for path in rooms.rglob("*.py"))
     made = re.findall(r'Finding\(\s*"([a-z0-9-]+)",\s*"(fatal|warning)"', code)
     assert len(set(made)) >= 29
     listed = set()

@@ -8,7 +8,7 @@ from rheobase.shards.settings import DataSettings
 
 
 @pytest.mark.cluster
-def test_the_page_reads_a_shard_as_it_says(root, tmp_path):
+def test_the_page_reads_a_shard_as_it_says(no_ray, root, tmp_path):
     settings = DataSettings(sessions=("x",), quality="none")
     path = bin_session("synthetic:planted?seed=0&minutes=2&units=12", settings, tmp_path)
     names = {"path": path}

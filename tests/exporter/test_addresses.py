@@ -176,7 +176,7 @@ def test_doctor_tells_of_the_exporter_and_needs_none(cli, monkeypatch, tmp_path)
 
 @pytest.mark.cluster
 def test_ray_ingests_all_sessions_and_goes_on_after_one_was_lost(
-    own_cache, nwb_of, monkeypatch, tmp_path
+    no_ray, own_cache, nwb_of, tmp_path
 ):
     spec = parse_study({"name": "x", "data": {"sessions": ["allen-vbn:all"]}})
     lost = nwb_of(own_cache, SST)

@@ -56,7 +56,17 @@ def line(num):
     index, zeros = np.arange(num), np.zeros(num, np.int32)
     split = (index >= NUM_TRAIN).astype(np.int8)
     state = np.full(num, "")
-    return Timeline("continuous", 10.0, index / 100, zeros, split, zeros, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=zeros,
+        split=split,
+        group=zeros,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 def shrinkage_like(c, x):

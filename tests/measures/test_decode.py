@@ -11,7 +11,7 @@ from rheobase.core.errors import DataError
 from rheobase.measures import decode as module
 from rheobase.measures.decode import decode
 from rheobase.measures.probes import folds, ridge_r2
-from rheobase.measures.transfer import across_states, pairs_of_states
+from rheobase.measures.transfer import pairs_of_states
 from rheobase.shards.timeline import Timeline
 
 
@@ -27,7 +27,17 @@ def line_of(num, group=7, states=("",)):
     number = (index // group).astype(np.int32)
     split = np.where(number % 4 == 3, 1, 0).astype(np.int8)
     state = np.array(states)[index * len(states) // num]
-    return Timeline("continuous", 10.0, index / 4, zeros, split, number, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 4,
+        segment=zeros,
+        split=split,
+        group=number,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 def test_a_planted_linear_code_is_decoded_perfectly(draw):
@@ -149,6 +159,11 @@ def test_whatever_the_pair_of_states_no_tested_group_is_fitted(group, num_states
         assert not set(line.group[pair.train]) & set(line.group[pair.test])
         assert set(line.state[pair.train]) == {pair.fitted}
         assert set(line.state[pair.test]) == {pair.tested}
+
+
+def across_states(score, line):
+    """Return the score of every ordered pair of states."""
+    return {(p.fitted, p.tested): score(p.train, p.test) for p in pairs_of_states(line)}
 
 
 def test_a_code_that_holds_transfers_and_one_that_flips_does_not(draw):

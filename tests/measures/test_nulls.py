@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,9 @@ from rheobase.measures.cca import heldout_cca
 from rheobase.measures.moments import moments_of
 from rheobase.measures.nulls import Measured, NullTeachers, clock_rows, null_cca, shift_rows
 from rheobase.shards.timeline import Timeline
+
+SHIFTS = [6940, 5441, 4586, 2906, 3181, 1294, 1533, 1105]
+"""In bins of 10 ms: what generator 0 draws for two segments of 90 and 90.75 s."""
 
 
 def flashes(num_bins=9000, kind="continuous", length=75):
@@ -17,16 +22,42 @@ def flashes(num_bins=9000, kind="continuous", length=75):
         split = np.where(shown % 3 < 2, 0, 1)
     state = np.full(num_bins, "")
     return Timeline(
-        kind,
-        10.0,
-        index / 100,
-        segment.astype(np.int32),
-        split.astype(np.int8),
-        shown,
-        state,
-        shown,
-        (index % length).astype(np.int32),
+        kind=kind,
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=segment.astype(np.int32),
+        split=split.astype(np.int8),
+        group=shown,
+        state=state,
+        presentation=shown,
+        phase=(index % length).astype(np.int32),
+        period_s=length / 100 if kind == "continuous" else None,
     )
+
+
+def segments_of(*num_bins, length=75):
+    """Return segments of these lengths, a presentation each `length` bins from each one's start."""
+    index = np.concatenate([np.arange(num) for num in num_bins])
+    segment = np.repeat(np.arange(len(num_bins)), num_bins)
+    last = np.cumsum([0, *(-(-num // length) for num in num_bins)])
+    shown = (last[segment] + index // length).astype(np.int32)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=np.arange(len(index)) / 100,
+        segment=segment.astype(np.int32),
+        split=(index // 500 % 3 == 2).astype(np.int8),
+        group=shown,
+        state=np.full(len(index), ""),
+        presentation=shown,
+        phase=(index % length).astype(np.int32),
+        period_s=length / 100,
+    )
+
+
+def moves(line, rows):
+    """Return how far each draw takes each bin, forward or around the end, in bins."""
+    return np.abs(np.stack(rows) - np.arange(len(line)))
 
 
 @pytest.fixture
@@ -43,6 +74,47 @@ def test_a_shift_is_10_s_at_least_and_never_near_a_multiple_of_the_flash_period(
         assert moved.min() >= 1000
         phase = moved % 75
         assert np.minimum(phase, 75 - phase).min() >= 10
+
+
+@pytest.mark.parametrize("length", [75, 100, 40])
+def test_no_shift_nor_what_it_becomes_around_the_end_is_near_a_multiple_of_the_stride(
+    random, length
+):
+    # Neither segment is a whole number of strides.
+    line = segments_of(4510, 4537, length=length)
+    phase = moves(line, shift_rows(line, random, 300).rows) % length
+    assert np.minimum(phase, length - phase).min() >= min(10, length / 5)
+
+
+def test_shifts_at_the_stride_of_visual_behavior_are_those_of_earlier_versions(random):
+    line = segments_of(9000, 9075)
+    drawn = [rows[0] for rows in shift_rows(line, random, 8).rows]
+    assert drawn == SHIFTS
+
+
+def test_without_a_period_any_shift_is_drawn(random):
+    line = replace(flashes(), period_s=None)
+    phase = moves(line, shift_rows(line, random, 300).rows)[:, 0] % 75
+    in_phase = np.minimum(phase, 75 - phase) < 10
+    assert in_phase.mean() == pytest.approx(19 / 75, abs=0.08)
+
+
+def test_segments_that_leave_no_shift_out_of_phase_are_refused(random):
+    # Around their ends, each keeps another fifth of the stride from being drawn.
+    line = segments_of(*(4500 + 15 * number for number in range(5)))
+    with pytest.raises(DataError, match=r"off the stimulus's period of 0\.75 s in every segment"):
+        shift_rows(line, random, 5)
+
+
+def test_a_presentation_cut_off_by_the_end_of_its_segment_takes_no_part_in_the_clock_null(random):
+    line = segments_of(760, 790)  # their last presentations last 10 and 40 bins
+    null = clock_rows(line, random, 20)
+    whole = np.concatenate([np.arange(750), 760 + np.arange(750)])
+    lasting = whole[line.phase[whole] < 74]
+    np.testing.assert_array_equal(np.flatnonzero(null.valid), lasting)
+    for rows in null.rows:
+        np.testing.assert_array_equal(np.sort(rows[null.valid]), lasting)
+        np.testing.assert_array_equal(line.phase[rows][null.valid], line.phase[null.valid])
 
 
 def test_permuted_presentations_keep_phase_and_segment_and_all_move(random):

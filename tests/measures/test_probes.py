@@ -20,7 +20,17 @@ def line_of(num_bins, group_bins=50):
     split = np.where(index < 0.75 * num_bins, 0, 1).astype(np.int8)
     state = np.full(num_bins, "")
     group = index // group_bins
-    return Timeline("continuous", 10.0, index / 100, zeros, split, group, state, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=index / 100,
+        segment=zeros,
+        split=split,
+        group=group,
+        state=state,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 def test_a_linear_target_is_read_out_and_noise_is_not(draw):

@@ -73,7 +73,14 @@ def test_a_silent_probe_darkens_the_map(session, tmp_path):
 def test_a_recording_by_trial_has_its_map_too(tmp_path, session):
     counts = np.random.default_rng(0).poisson(0.3, (12, 30, 40)).astype(np.uint8)
     trials = TrialSession(
-        "trials", "t.npz", "1" * 16, session.units, counts, 10.0, np.arange(12.0), {}
+        session_id="trials",
+        source="t.npz",
+        data_digest="1" * 16,
+        units=session.units,
+        counts=counts,
+        bin_ms=10.0,
+        trial_start_s=np.arange(12.0),
+        labels={},
     )
     _, _, page = page_of(trials, tmp_path)
     assert len(figures_of(page)) == 2

@@ -34,8 +34,8 @@ def served(folder, wanted):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     groups = []
     try:
-        for _ in range(60):
-            time.sleep(1)
+        for _ in range(300):
+            time.sleep(0.2)
             try:
                 experiment = ask(port, "experiment", {"experimentName": ""})
                 groups = ask(

@@ -38,6 +38,39 @@ def test_rows_without_an_image_are_no_presentations(edited):
     assert len(read_nwb(edited(blank)).presentations) == 155
 
 
+def test_a_table_whose_rows_name_no_image_hides_no_other_table(edited):
+    def add(file):
+        named = presentations_table(file)
+        for name in ("A_presentations", "Z_presentations"):
+            blank = file["intervals"].create_group(name)
+            blank["start_time"], blank["stop_time"] = (
+                named["start_time"][:3],
+                named["stop_time"][:3],
+            )
+            blank["image_name"] = ["", "", "nan"]
+
+    session = read_nwb(edited(add))
+    assert len(session.presentations) == 160
+    assert len(session.intervals) == 2
+
+
+def test_presentations_of_several_tables_are_in_order_of_time(edited):
+    def split(file):
+        named = presentations_table(file)
+        late = file["intervals"].create_group("A_presentations")
+        for name, column in list(named.items()):
+            values = column[:]
+            late[name] = values[80:]
+            del named[name]
+            named[name] = values[:80]
+
+    whole, parts = read_nwb(edited(lambda file: None)), read_nwb(edited(split))
+    for name in ("start_s", "stop_s", "image", "is_change", "omitted", "block", "active"):
+        np.testing.assert_array_equal(
+            getattr(parts.presentations, name), getattr(whole.presentations, name)
+        )
+
+
 def test_a_file_without_presentations_is_one_interval_to_its_last_spike(edited):
     def drop(file):
         del file["intervals"]

@@ -22,12 +22,19 @@ def session_of(trains, stop_s=500.0, probes=None, **metrics):
         metrics,
     )
     return Session(
-        "s", "s.npz", "0" * 16, units,
-        np.concatenate([np.zeros(0), *(np.asarray(train, float) for train in trains)]),
-        np.concatenate([[0], np.cumsum([len(train) for train in trains])]).astype(np.int64),
-        Intervals(np.zeros(1), np.array([stop_s]), np.array([""])),
-        Presentations.none(),
-    )  # fmt: skip
+        session_id="s",
+        source="s.npz",
+        data_digest="0" * 16,
+        units=units,
+        spike_times_s=np.concatenate(
+            [np.zeros(0), *(np.asarray(train, float) for train in trains)]
+        ),
+        spike_offsets=np.concatenate([[0], np.cumsum([len(train) for train in trains])]).astype(
+            np.int64
+        ),
+        intervals=Intervals(np.zeros(1), np.array([stop_s]), np.array([""])),
+        presentations=Presentations.none(),
+    )
 
 
 @given(trains=st.lists(TIMES, min_size=1, max_size=5))

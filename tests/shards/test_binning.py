@@ -6,10 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rheobase.core.errors import ArtifactError, DataError
-from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
-from rheobase.shards.binning import bin_starts, count_spikes, counts_of_units, make_shard, with_gaps
-from rheobase.shards.settings import DataSettings
-from rheobase.shards.shard import GAP, TEST, TRAIN
+from rheobase.sessions.records.session import (
+    Intervals,
+    Presentations,
+    Session,
+    TrialSession,
+    Units,
+)
+from rheobase.shards.binning import (
+    bin_starts,
+    bins_of,
+    counts_of_units,
+    held_out_sessions,
+    make_shard,
+    phases,
+    split_labels,
+    with_gaps,
+)
+from rheobase.shards.settings import DataSettings, SplitSettings
+from rheobase.shards.shard import GAP, NONE, TEST, TRAIN
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.shards.windows import window_starts
@@ -21,18 +36,60 @@ def recording(num_units=3, minutes=2.0, seed=0):
     spikes = [np.sort(draw.uniform(0, stop, 400)) for _ in range(num_units)]
     half = stop / 2
     return Session(
-        "s",
-        "s.nwb",
-        "d",
-        Units(np.arange(num_units), np.full(num_units, "VISp"), np.full(num_units, "probeA")),
-        np.concatenate(spikes),
-        np.arange(num_units + 1) * 400,
-        Intervals(np.array([0.0, half]), np.array([half, stop]), np.array(["active", "passive"])),
-        Presentations.none(),
+        session_id="s",
+        source="s.nwb",
+        data_digest="d",
+        units=Units(np.arange(num_units), np.full(num_units, "VISp"), np.full(num_units, "probeA")),
+        spike_times_s=np.concatenate(spikes),
+        spike_offsets=np.arange(num_units + 1) * 400,
+        intervals=Intervals(
+            np.array([0.0, half]), np.array([half, stop]), np.array(["active", "passive"])
+        ),
+        presentations=Presentations.none(),
     )
 
 
+def shown_at(*start_s):
+    """Return presentations of two images in turn, of 50 ms each."""
+    num, start_s = len(start_s), np.array(start_s, float)
+    return replace(
+        Presentations.none(),
+        start_s=start_s,
+        stop_s=start_s + 0.05,
+        image=np.array([f"im{n % 2}" for n in range(num)]),
+        is_change=np.arange(num) > 0,
+        omitted=np.zeros(num, bool),
+        block=np.zeros(num, np.int64),
+        active=np.ones(num, bool),
+    )
+
+
+def trials(counts, bin_ms=10.0):
+    """Return a recording by trial of these counts (P, N, T)."""
+    num_trials, num_units, _ = np.shape(counts)
+    return TrialSession(
+        session_id="t",
+        source="t.npz",
+        data_digest="d",
+        units=Units(np.arange(num_units), np.full(num_units, "VISp"), np.full(num_units, "")),
+        counts=np.asarray(counts, np.uint8),
+        bin_ms=bin_ms,
+        trial_start_s=np.arange(float(num_trials)),
+        labels={},
+    )
+
+
+def interval(start_s, stop_s, session=None):
+    """Return a recording that may be binned in one stretch only."""
+    only = Intervals(np.array([start_s]), np.array([stop_s]), np.array([""]))
+    return replace(session or recording(), intervals=only)
+
+
 SETTINGS = DataSettings(sessions=("s.nwb",))
+
+
+def count_spikes(spikes_s, edges_s):
+    return np.bincount(bins_of(spikes_s, edges_s), minlength=len(edges_s) - 1)
 
 
 @given(st.lists(st.floats(-1, 40, allow_nan=False), max_size=50), st.sampled_from([1, 7, 10, 25]))
@@ -82,6 +139,43 @@ def test_a_last_bin_that_is_not_whole_is_left_out_with_its_spikes():
     assert counts.sum() == (session.spike_times_s < 14.99).sum()
 
 
+@pytest.mark.parametrize(("start_s", "stop_s"), [(0.1, 16.4), (1.6, 45.3), (39.9, 54.8)])
+def test_a_last_bin_that_only_rounding_makes_too_short_is_kept(start_s, stop_s):
+    num_bins = round((stop_s - start_s) * 100)
+    assert (stop_s - start_s) * 1000 / 10 < num_bins
+    shard = make_shard(interval(start_s, stop_s), SETTINGS)
+    assert shard.num_bins == num_bins
+
+
+def test_a_remainder_shorter_than_a_block_is_part_of_the_last_block():
+    line = timeline_of(make_shard(interval(0.0, 17.4), SETTINGS))
+    np.testing.assert_array_equal(np.bincount(line.group), [500, 500, 740])
+
+
+def test_blocks_of_all_intervals_are_numbered_on_and_an_interval_of_less_than_a_block_is_one():
+    stretches = Intervals(
+        np.array([0.0, 20.0, 40.0]), np.array([10.0, 30.0, 52.0]), np.array(["a", "b", "a"])
+    )
+    session = replace(recording(), intervals=stretches)
+    line = timeline_of(make_shard(session, SETTINGS))
+    np.testing.assert_array_equal(np.bincount(line.group), [500, 500, 500, 500, 500, 700])
+    np.testing.assert_array_equal(line.segment, np.repeat([0, 1, 2], [1000, 1000, 1200]))
+
+
+def test_an_onset_is_in_the_bin_it_falls_in_and_on_an_edge_in_the_one_it_opens():
+    edges = bin_starts(1.0, 12, 10.0)
+    # Before the first bin; on its edge; inside; on an edge; past the last one.
+    presentation, phase = phases(edges, shown_at(0.95, 1.02, 1.056, edges[9], edges[12]))
+    np.testing.assert_array_equal(presentation, [NONE] * 2 + [1] * 3 + [2] * 4 + [3] * 3)
+    np.testing.assert_array_equal(phase, [NONE, NONE, 0, 1, 2, 0, 1, 2, 3, 0, 1, 2])
+
+
+def test_of_onsets_in_one_bin_the_latest_is_what_the_bin_shows():
+    presentation, phase = phases(bin_starts(0.0, 5, 10.0), shown_at(0.011, 0.019))
+    np.testing.assert_array_equal(presentation, [NONE, 1, 1, 1, 1])
+    np.testing.assert_array_equal(phase, [NONE, 0, 1, 2, 3])
+
+
 def test_every_spike_of_the_intervals_is_in_the_shard():
     session = recording()
     shard = make_shard(session, SETTINGS)
@@ -125,3 +219,95 @@ def test_a_stored_shard_comes_back_and_a_truncated_one_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ArtifactError, match="not a whole shard"):
         read_shard(path)
+
+
+def test_wider_bins_of_trials_hold_the_sum_of_the_narrow_ones():
+    counts = np.random.default_rng(0).poisson(2.0, (4, 3, 41))
+    settings = DataSettings(sessions=("t.npz",), bin_ms=20.0, window_ms=100.0)
+    shard = make_shard(trials(counts), settings)
+    # The last bin of 10 ms has no partner and is left out.
+    pairs = counts[:, :, 0:40:2] + counts[:, :, 1:40:2]
+    np.testing.assert_array_equal(stacked_counts(shard), pairs.transpose(0, 2, 1).reshape(80, 3))
+
+
+def test_wide_bins_of_more_than_255_spikes_are_refused():
+    settings = DataSettings(sessions=("t.npz",), bin_ms=20.0, window_ms=100.0)
+    with pytest.raises(DataError, match="at most 255 spikes a bin must hold, but got 256"):
+        make_shard(trials(np.full((2, 1, 20), 128)), settings)
+
+
+@pytest.mark.parametrize("num_groups", [2, 3, 7])
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_at_least_one_group_is_held_out_and_one_is_left(num_groups, share):
+    held_out = split_labels(range(num_groups), share, 0, "s.nwb", "s")
+    assert held_out < set(range(num_groups))
+    assert len(held_out) == min(max(1, round(share * num_groups)), num_groups - 1)
+
+
+def test_a_recording_of_a_single_group_is_refused():
+    with pytest.raises(DataError, match=r"s\.nwb: at least 2 groups must hold .* but got 1"):
+        make_shard(interval(0.0, 9.0), SETTINGS)
+    with pytest.raises(DataError, match=r"t\.npz: at least 2 groups must hold .* but got 1"):
+        make_shard(trials(np.ones((1, 2, 100))), SETTINGS)
+
+
+# What generators named by session, state and first group drew when they were first written down.
+ACTIVE_GROUPS, PASSIVE_GROUPS = [0, 7, 9, 14, 22], [29, 31, 34, 43, 45]
+SECOND_ACTIVE_GROUPS = [25, 27, 29, 40, 45]
+TRIAL_GROUPS = [10, 13, 18, 22, 23]
+HELD_OUT_SESSIONS = {"s3.nwb", "s4.nwb", "s8.nwb"}
+
+
+def held_out_groups(line, segment):
+    return sorted(set(line.group[(line.segment == segment) & line.test].tolist()))
+
+
+def test_which_groups_are_held_out_follows_from_the_names_of_session_state_and_first_group():
+    line = timeline_of(make_shard(recording(minutes=4.0), SETTINGS))
+    assert held_out_groups(line, 0) == ACTIVE_GROUPS
+    assert held_out_groups(line, 1) == PASSIVE_GROUPS
+    again = timeline_of(make_shard(replace(recording(minutes=4.0), session_id="r"), SETTINGS))
+    assert held_out_groups(again, 0) != ACTIVE_GROUPS
+    same_state = Intervals(np.array([0.0, 120]), np.array([120.0, 240]), np.array(["active"] * 2))
+    twice = replace(recording(minutes=4.0), intervals=same_state)
+    line = timeline_of(make_shard(twice, SETTINGS))
+    assert held_out_groups(line, 0) == ACTIVE_GROUPS
+    assert held_out_groups(line, 1) == SECOND_ACTIVE_GROUPS
+    by_trial = timeline_of(make_shard(trials(np.ones((24, 1, 100))), SETTINGS))
+    assert sorted(set(by_trial.group[by_trial.test].tolist())) == TRIAL_GROUPS
+
+
+@pytest.mark.parametrize("kind", ["continuous", "trials"])
+def test_a_session_held_out_as_a_whole_is_test_in_every_bin_and_any_other_is_train(kind):
+    settings = DataSettings(sessions=("s",), split=SplitSettings(by="session"))
+    session = recording() if kind == "continuous" else trials(np.ones((5, 2, 100)))
+    for held_out, label in ((True, TEST), (False, TRAIN)):
+        shard = make_shard(session, settings, held_out)
+        assert shard.kind == kind
+        assert set(timeline_of(shard).split) == {label}
+
+
+def test_the_sessions_held_out_do_not_depend_on_the_order_they_are_named_in():
+    names = [f"s{number}.nwb" for number in range(10)]
+    by_session = SplitSettings(by="session", test=0.3)
+    assert held_out_sessions(names, by_session) == HELD_OUT_SESSIONS
+    assert held_out_sessions(names[::-1], by_session) == HELD_OUT_SESSIONS
+    assert held_out_sessions(names, SplitSettings()) == set()
+    with pytest.raises(DataError, match="at least 2 sessions"):
+        held_out_sessions(names[:1], by_session)
+
+
+def test_the_period_of_the_onsets_reaches_the_timeline_through_the_store(tmp_path):
+    regular = replace(recording(), presentations=shown_at(*np.arange(1.0, 110.0, 1.25)))
+    irregular = shown_at(*np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 100)))
+    for session, period_s in (
+        (regular, 1.25),
+        (replace(recording(), presentations=irregular), None),
+        (recording(), None),
+    ):
+        shard = make_shard(session, SETTINGS)
+        path = tmp_path / "shard.arrow"
+        write_shard(path, shard)
+        line = timeline_of(read_shard(path))
+        assert shard.period_s == line.period_s == period_s
+        assert line.at(np.arange(5)).period_s == period_s

@@ -20,12 +20,20 @@ SETTINGS = DataSettings(sessions=("s.nwb",), quality="none", window_ms=100)
 def recording(**signals):
     unit = np.zeros(1, np.int64)
     return Session(
-        "s", "s.nwb", "d", Units(unit, np.array(["VISp"]), np.array([""])),
-        np.array([0.5]), np.array([0, 1]),
-        Intervals(np.array([0.0, 30.0]), np.array([20.0, 50.0]), np.array(["active", "passive"])),
-        Presentations.none(),
-        {name: Signal(np.array(t, float), np.array(v, float)) for name, (t, v) in signals.items()},
-    )  # fmt: skip
+        session_id="s",
+        source="s.nwb",
+        data_digest="d",
+        units=Units(unit, np.array(["VISp"]), np.array([""])),
+        spike_times_s=np.array([0.5]),
+        spike_offsets=np.array([0, 1]),
+        intervals=Intervals(
+            np.array([0.0, 30.0]), np.array([20.0, 50.0]), np.array(["active", "passive"])
+        ),
+        presentations=Presentations.none(),
+        signals={
+            name: Signal(np.array(t, float), np.array(v, float)) for name, (t, v) in signals.items()
+        },
+    )
 
 
 @pytest.fixture(scope="module")

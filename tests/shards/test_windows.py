@@ -21,14 +21,30 @@ def shard_of(splits):
         dense = np.stack([bins % 256, bins // 256], axis=1).astype(np.uint8)
         split = np.array(labels, np.int8)
         segments.append(
-            Segment(SparseCounts.of_dense(dense), 10.0 * first, "", split, none, none, none)
+            Segment(
+                counts=SparseCounts.of_dense(dense),
+                start_s=10.0 * first,
+                state="",
+                split=split,
+                group=none,
+                presentation=none,
+                phase=none,
+            )
         )
         first += len(bins)
     no, unit = np.zeros(0, bool), np.arange(2)
     return Shard(
-        "s", "d", "continuous", 10.0, unit, unit.astype(str), tuple(segments), np.zeros(0, "U1"),
-        no, no,
-    )  # fmt: skip
+        session_id="s",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=unit,
+        area=unit.astype(str),
+        segments=tuple(segments),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
+    )
 
 
 LABELS = st.lists(

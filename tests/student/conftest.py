@@ -12,15 +12,15 @@ def one_segment():
         num_bins = len(split)
         zeros = np.zeros(num_bins, np.int32)
         return Timeline(
-            "continuous",
-            10.0,
-            np.arange(num_bins) / 100,
-            zeros,
-            np.asarray(split, np.int8),
-            zeros,
-            np.full(num_bins, ""),
-            zeros,
-            zeros,
+            kind="continuous",
+            bin_ms=10.0,
+            time_s=np.arange(num_bins) / 100,
+            segment=zeros,
+            split=np.asarray(split, np.int8),
+            group=zeros,
+            state=np.full(num_bins, ""),
+            presentation=zeros,
+            phase=zeros,
         )
 
     return line

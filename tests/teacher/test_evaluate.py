@@ -199,7 +199,7 @@ def test_a_recording_that_knows_spikes_alone_is_reported_with_the_reasons(teache
 @pytest.mark.realdata
 def test_stimulus_side_and_presence_of_real_trials_are_decoded_from_all_counts(data_folder):
     path = data_folder / "steinmetz2019" / "session02_Cori_2016-12-17.npz"
-    data = DataSettings(sessions=("x",), window_ms=400, areas=("VIS",))
+    data = DataSettings(sessions=("x",), window_ms=400, areas=("VISpm",))
     session = select_units(load_session(str(path)), "none", data.areas, "drop").session
     shard = make_shard(session, data)
     settings = TeacherSettings(latent_dim=8, steps=20, horizons_ms=(40,))

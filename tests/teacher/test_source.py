@@ -8,7 +8,6 @@ from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher import source as sources
 from rheobase.teacher.features import filtered_counts, future_counts
-from rheobase.teacher.fit import start_teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import Source, train_moments
 
@@ -24,19 +23,37 @@ def shard():
         none = np.full(length, -1, np.int32)
         counts = SparseCounts.of_dense(draw.poisson(0.2, (length, UNITS)).astype(np.uint8))
         split = (group % 5 == 4).astype(np.int8)
-        segments.append(Segment(counts, 0.0, "", split, group, none, none))
+        segments.append(
+            Segment(
+                counts=counts,
+                start_s=0.0,
+                state="",
+                split=split,
+                group=group,
+                presentation=none,
+                phase=none,
+            )
+        )
         first += length
     no, area = np.zeros(0, bool), np.full(UNITS, "VISp")
     return Shard(
-        "s", "d", "continuous", 10.0, np.arange(UNITS), area, tuple(segments),
-        np.zeros(0, "U1"), no, no,
-    )  # fmt: skip
+        session_id="s",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(UNITS),
+        area=area,
+        segments=tuple(segments),
+        image=np.zeros(0, "U1"),
+        is_change=no,
+        omitted=no,
+    )
 
 
 def source_of(shard, **changes):
     table = {"latent_dim": 2, "context_ms": 60.0, "encoder_width": 4, "sigreg_mix": 1, "workers": 1}
     settings = TeacherSettings(**{**table, **changes})
-    return Source(shard, start_teacher([shard], settings), 300.0)
+    return Source(shard, settings, 300.0)
 
 
 def test_part_of_a_recording_is_filtered_as_the_whole_is(shard):

@@ -18,16 +18,24 @@ from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
 Rows = npt.NDArray[np.int64]
-FLASH_PERIOD_S = 0.75  # Allen Visual Behavior: 250 ms image, 500 ms grey
 MIN_SHIFT_S = 10.0
 MOST_VALUES = 4_000_000  # of teachers in one product: 32 MB
 LEAST_BINS = 3
-LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the flash period
+LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the stimulus's period
+LEAST_PHASE = 0.2  # of the period, where that is less
 
 
 @dataclass(frozen=True, eq=False)
 class NullRows:
-    """Which bin's latents stand in for each bin's: `rows`, each (T,), over `valid` bins (T,)."""
+    """Which bin's latents stand in for each bin's.
+
+    Attributes
+    ----------
+    rows
+        Of each draw (T,), the bin whose latents are taken.
+    valid
+        (T,) bins for which they are; the others are neither fitted nor scored.
+    """
 
     rows: tuple[Rows, ...]
     valid: npt.NDArray[np.bool_]
@@ -47,14 +55,14 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
     Returns
     -------
-    Rows for which the latents are rolled by at least 10 s either way and, where there are
-    presentations, never to within 0.1 s of a multiple of the flash period. Trial-binned data
-    has its trials permuted instead, no trial staying in place.
+    Rows for which the latents are rolled by at least 10 s either way and, where presentations
+    have a period, never to within 0.1 s of a multiple of it, nor to within a fifth of it where
+    that is less. Trial-binned data has its trials permuted instead, no trial staying in place.
 
     Raises
     ------
     DataError
-        A segment is too short to be shifted.
+        A segment is too short to be shifted, or every shift is in phase somewhere.
     """
     if timeline.kind == "trials":
         return _permuted_trials(timeline, random, num_draws)
@@ -62,17 +70,23 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     segments = _segments(timeline)
     shortest = min(len(segment) for segment in segments)
     shifts = np.arange(round(MIN_SHIFT_S / bin_s), shortest - round(MIN_SHIFT_S / bin_s) + 1)
-    if (timeline.presentation != NONE).any():
-        off = (shifts * bin_s) % FLASH_PERIOD_S
-        # Rolled around the end of a segment the shift is the complement, also kept off phase.
-        back = np.concatenate([[(len(s) - shifts) * bin_s % FLASH_PERIOD_S] for s in segments])
-        near = np.minimum(np.vstack([off, back]), FLASH_PERIOD_S - np.vstack([off, back]))
-        shifts = shifts[(near >= LEAST_PHASE_S).all(axis=0)]
     if len(shifts) == 0:
         raise DataError(
             f"segments of at least {2 * MIN_SHIFT_S:g} s must hold to shift the teacher, but the "
             f"shortest lasts {shortest * bin_s:g} s"
         )
+    if (period_s := timeline.period_s) is not None:
+        off = (shifts * bin_s) % period_s
+        # Rolled around the end of a segment the shift is the complement, also kept off phase.
+        back = np.concatenate([[(len(s) - shifts) * bin_s % period_s] for s in segments])
+        near = np.minimum(np.vstack([off, back]), period_s - np.vstack([off, back]))
+        least_s = min(LEAST_PHASE_S, LEAST_PHASE * period_s)
+        shifts = shifts[(near >= least_s).all(axis=0)]
+        if len(shifts) == 0:
+            raise DataError(
+                f"a shift of the teacher must stay {least_s:g} s off the stimulus's period of "
+                f"{period_s:g} s in every segment, but of those that fit none does"
+            )
     drawn = random.choice(shifts, num_draws)
     rows = tuple(np.concatenate([np.roll(s, -shift) for s in segments]) for shift in drawn)
     return NullRows(rows, np.ones(len(timeline), bool))
@@ -84,6 +98,21 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     What such a teacher earns, the stimulus clock alone earns. Bins before the first onset, and
     phases that not every presentation of the recording reaches, are not valid. Trial-binned
     data has its trials permuted, which is its shift null too.
+
+    Parameters
+    ----------
+    timeline
+        Labels (T,).
+    random
+        Generator of the draws.
+    num_draws
+        Number of draws.
+
+    Returns
+    -------
+    Rows for which no presentation keeps its own latents. Of the usual number of bins of a
+    presentation the last is left out, as strides differ by one; a presentation that is cut off
+    before it takes no part.
 
     Raises
     ------
@@ -112,7 +141,17 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
 
 class Measured(NamedTuple):
-    """A student: features (T, M), its moments on valid train and test bins, and shrinkage."""
+    """A student whose nulls are wanted.
+
+    Attributes
+    ----------
+    x
+        (T, M) features.
+    train, test
+        Its moments on valid train bins and on valid test bins.
+    shrinkage
+        As `fit_cca` takes it.
+    """
 
     x: npt.NDArray[Any]
     train: CrossMoments
@@ -153,27 +192,39 @@ class NullTeachers:
         self._white = whitening_y(train / len(inside))
 
     def cca(self, students: Sequence[Measured]) -> list[npt.NDArray[np.float64]]:
-        """Return held-out CCA of each student with each teacher, as (draws,).
+        """Return held-out CCA of each student with each teacher.
 
-        A student's numbers are its own, whichever are measured with it.
+        Parameters
+        ----------
+        students
+            Of the same session; a student's numbers are its own, whichever are measured with it.
+
+        Returns
+        -------
+        For each student (draws,), in [-1, 1].
+
+        Raises
+        ------
+        DataError
+            There are too few bins for a student's features.
         """
         crosses = [self._crosses(students, part) for part in (0, 1)]
-        found = []
+        by_student = []
         for one, train, test in zip(students, *crosses, strict=True):
             inside = one.train._replace(xy=train)
             outside = one.test._replace(xy=test, yy=self._yy_test)
-            found.append(heldout_means(inside, outside, self._white, one.shrinkage))
-        return found
+            by_student.append(heldout_means(inside, outside, self._white, one.shrinkage))
+        return by_student
 
     def _covariances(self, bins: Rows) -> npt.NDArray[np.float64]:
         """Return each teacher's sums of products about its means on some bins, (draws, D, D)."""
-        found = []
+        covariances = []
         for row in self._rows:
             teacher = self._y.take(row[bins], axis=1)
             refuse_constant(np.ptp(teacher, axis=1))
             teacher -= teacher.mean(axis=1, keepdims=True)
-            found.append(teacher @ teacher.T)
-        return np.stack(found)
+            covariances.append(teacher @ teacher.T)
+        return np.stack(covariances)
 
     def _crosses(self, students: Sequence[Measured], part: int) -> list[npt.NDArray[np.float64]]:
         """Return each student's sums of products with each teacher, (draws, M, D).
@@ -202,9 +253,30 @@ def null_cca(
     null: NullRows,
     shrinkage: float,
 ) -> npt.NDArray[np.float64]:
-    """Return held-out CCA of x (T, M) with each draw's teacher y[rows] (T, D), as (draws,).
+    """Return held-out CCA of a student with the teacher of each draw of a null.
 
-    The same numbers as `heldout_cca`: projections fitted on train, signed score on test.
+    Parameters
+    ----------
+    x
+        (T, M) features.
+    y
+        (T, D) latents, of which a draw's teacher is ``y[rows]``.
+    timeline
+        Labels (T,).
+    null
+        The draws.
+    shrinkage
+        As `fit_cca` takes it.
+
+    Returns
+    -------
+    (draws,), the same numbers as `heldout_cca`: projections fitted on train, signed score on
+    test.
+
+    Raises
+    ------
+    DataError
+        As `NullTeachers`, or there are too few bins for the features.
     """
     teachers = NullTeachers(y, timeline, null)
     train, test = (

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from rheobase.sessions.visual_behavior import FLASH_S
 from rheobase.study.file.objectives import ObjectiveName
 from rheobase.study.ranking.ranking import MeasuredTrial, ParetoFront
 from rheobase.study.ranking.statistics import Comparison
@@ -271,7 +272,7 @@ def latents_over_a_flash(sample: Arrays) -> str | None:
     with mpl.rc_context(STYLE):
         figure, panels = new_figure(min(2.7 * num_pairs, 11), 2.5, num_pairs)
         for pair, axes in enumerate(panels):
-            axes.axvspan(0, 250, color=FAINT, alpha=0.6, lw=0)
+            axes.axvspan(0, 1000 * FLASH_S, color=FAINT, alpha=0.6, lw=0)
             for index, (state, colour) in enumerate(zip(states, (BLUE, ORANGE, GREEN, GREY))):  # noqa: B905
                 axes.plot(phase_ms, sample["flash_teacher"][index, :, pair], color=colour, lw=2.4,
                           alpha=0.45, label=f"teacher, {state}")  # fmt: skip

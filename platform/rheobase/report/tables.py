@@ -17,6 +17,7 @@ from rich.text import Text
 
 from rheobase.core.artifacts import whole_file, write_json
 from rheobase.study.ranking.ranking import LeastNetwork, Optimism, ParetoFront, RankedTrial, Ranking
+from rheobase.study.run_folder import RunFolder
 
 DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}
@@ -59,13 +60,14 @@ def write_tables(ranking: Ranking, folder: Path) -> None:
     folder
         The run's.
     """
-    write_json(folder / "ranking.json", ranking.model_dump(mode="json"))
+    run = RunFolder(folder)
+    write_json(run.ranking("json"), ranking.model_dump(mode="json"))
     rows = flat_rows(ranking)
-    with whole_file(folder / "ranking.csv") as partial, partial.open("w", newline="") as file:
+    with whole_file(run.ranking("csv")) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["trial_id"])
         writer.writeheader()
         writer.writerows(rows)
-    with whole_file(folder / "ranking.parquet") as partial:
+    with whole_file(run.ranking("parquet")) as partial:
         pq.write_table(pa.Table.from_pylist([_typed(row) for row in rows]), partial)
 
 

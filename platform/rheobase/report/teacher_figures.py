@@ -25,6 +25,8 @@ from rheobase.report.figures import (
     new_figure,
     svg_of,
 )
+from rheobase.sessions.records.session import OMITTED
+from rheobase.sessions.visual_behavior import FLASH_S
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -38,7 +40,6 @@ COLOURS = {
 }
 MARKS = dict(zip(COLOURS, "oDsv^|", strict=True))
 MOST_DIMENSIONS = 5
-FLASH_HZ = 1 / 0.75  # Allen Visual Behavior: an onset each 750 ms
 
 
 def words(name: str) -> str:
@@ -89,9 +90,10 @@ def spectra(spectrum: Row) -> str:
         frequency_hz = np.array(spectrum["frequency_hz"])[1:]
         for code, power in spectrum["power"].items():
             right.plot(frequency_hz, power[1:], color=COLOURS[code], lw=1.2, label=words(code))
+        onset_hz = spectrum.get("onset_hz") or np.inf  # presentations without a period
         for harmonic in (1, 2, 3):
-            if frequency_hz[0] <= FLASH_HZ and FLASH_HZ * harmonic <= frequency_hz[-1]:
-                right.axvline(FLASH_HZ * harmonic, color=FAINT, lw=1, zorder=0)
+            if frequency_hz[0] <= onset_hz and onset_hz * harmonic <= frequency_hz[-1]:
+                right.axvline(onset_hz * harmonic, color=FAINT, lw=1, zorder=0)
         right.set_xscale("log")
         right.set_xticks([1, 2, 5, 10, 20, 50])
         right.xaxis.set_major_formatter(ScalarFormatter())
@@ -121,10 +123,10 @@ def over_a_flash(arrays: Arrays) -> str:
             if name == "state":
                 colours = np.array([mpl.colors.to_rgba(c) for c in (BLUE, ORANGE, GREEN, GREY)])
             for axes, dimension in zip(axes_row, chosen, strict=True):
-                axes.axvspan(0, 250, color=FAINT, alpha=0.6, lw=0)
+                axes.axvspan(0, 1000 * FLASH_S, color=FAINT, alpha=0.6, lw=0)
                 for index, condition in enumerate(conditions):
                     colour, style = colours[index % len(colours)], "-"
-                    if condition == "omitted":
+                    if condition == OMITTED:
                         colour, style = INK, ":"
                     axes.plot(arrays["phase_ms"], means[index, :, dimension], lw=1.2,
                               color=colour, ls=style, label=str(condition) or "all")  # fmt: skip

@@ -1,42 +1,43 @@
-"""Addresses of recordings: resolve them, and load one."""
+"""Addresses of recordings: resolve them, load one, or tell how large it is."""
 
 from __future__ import annotations
 
 import glob
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl
 
-from rheobase.core.artifacts import home, is_published, whole_folder
-from rheobase.core.digest import code_digest, digest
-from rheobase.core.errors import SessionError, did_you_mean
-from rheobase.sessions.planted.simulate import simulate
-from rheobase.sessions.readers.allen import ALLEN, expand, read_allen
+from rheobase.core.errors import SessionError
+from rheobase.sessions.planted.address import SYNTHETIC, outline_planted, planted_file
+from rheobase.sessions.readers.allen import ALLEN, expand, outline_allen, read_allen
 from rheobase.sessions.readers.events import EventSettings
-from rheobase.sessions.readers.npz import read_npz
-from rheobase.sessions.readers.nwb import read_nwb
+from rheobase.sessions.readers.npz import outline_npz, read_npz
+from rheobase.sessions.readers.nwb import outline_nwb, read_nwb
 from rheobase.sessions.records.session import Session, TrialSession
+from rheobase.sessions.records.session_size import SessionSize
 from rheobase.sessions.records.true_latents import with_true_latents
-
-PLANTED = "synthetic:planted"
-PLANTED_DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}
 
 
 def resolve_sessions(addresses: Sequence[str]) -> list[str]:
     """Return the addresses with globs and ``allen-vbn:all`` expanded, sorted, each once.
+
+    Parameters
+    ----------
+    addresses
+        Paths, globs and addresses of recordings, one at least.
 
     Raises
     ------
     SessionError
         A path, glob or filter matches nothing, or no address is given.
     """
-    found: set[str] = set()
+    resolved: set[str] = set()
     for address in addresses:
         if address.startswith(ALLEN):
-            found.update(expand(address))
+            resolved.update(expand(address))
             continue
         if ":" in address.split("/")[0]:
-            found.add(address)
+            resolved.add(address)
             continue
         matches = glob.glob(address, recursive=True)
         if not matches:
@@ -44,10 +45,10 @@ def resolve_sessions(addresses: Sequence[str]) -> list[str]:
                 f"{address}: at least one recording must match, but none does; check the path "
                 f"(this is {Path.cwd()})"
             )
-        found.update(matches)
-    if not found:
+        resolved.update(matches)
+    if not resolved:
         raise SessionError("at least one session must be named, but none is; name a .nwb or .npz")
-    return sorted(found)
+    return sorted(resolved)
 
 
 def load_session(address: str, events: EventSettings | None = None) -> Session | TrialSession:
@@ -75,56 +76,52 @@ def load_session(address: str, events: EventSettings | None = None) -> Session |
         )
     if address.startswith(ALLEN):
         return read_allen(address)
-    if address.startswith("synthetic:"):
-        return with_true_latents(read_nwb(_planted(address), events))
+    if address.startswith(SYNTHETIC):
+        return with_true_latents(read_nwb(planted_file(address), events))
     if path.suffix == ".nwb":
         return with_true_latents(read_nwb(path, events))
     if path.suffix != ".npz":
-        raise SessionError(
-            f"{address}: a recording must be .nwb or .npz, but this is "
-            f"'{path.suffix or 'a name without a suffix'}'; convert it"
-        )
+        raise _unknown_form(address)
     return read_npz(path)
 
 
-def _planted(address: str) -> Path:
-    """Return the NWB file of a planted session, simulated unless it is there."""
-    kind, _, query = address.partition("?")
-    if kind != PLANTED:
+def outline_session(address: str, quality: str = "none", areas: Sequence[str] = ()) -> SessionSize:
+    """Return how large the recording at an address is, without reading a spike.
+
+    Parameters
+    ----------
+    address
+        As `load_session` takes it, or ``allen-vbn:all`` with filters, all of whose sessions have
+        one size; globs are expanded before.
+    quality
+        Preset of unit quality, of which only what is typical of it is known.
+    areas
+        Prefixes of the areas that are kept, of which a file's shapes say nothing.
+
+    Raises
+    ------
+    SessionError
+        There is no such recording, or its shapes cannot be read.
+    """
+    path = Path(address)
+    if address.startswith(ALLEN):
+        return outline_allen([address], quality)
+    if address.startswith(SYNTHETIC):
+        return outline_planted(address, quality, areas)
+    if path.suffix not in (".nwb", ".npz"):
+        raise _unknown_form(address)
+    try:
+        return outline_nwb(path) if path.suffix == ".nwb" else outline_npz(path)
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")
         raise SessionError(
-            f"{address}: a synthetic session must be '{PLANTED}', but this is '{kind}'."
-            f"{did_you_mean(kind, [PLANTED])}"
-        )
-    values = dict(PLANTED_DEFAULTS)
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in values:
-            raise SessionError(
-                f"{address}: a planted session has the settings {', '.join(values)}, but got "
-                f"'{name}'.{did_you_mean(name, values)}"
-            )
-        try:
-            values[name] = float(text)
-        except ValueError:
-            values[name] = float("nan")
-        whole = name in ("seed", "units")
-        if not abs(values[name]) < 1e9 or (whole and values[name] != int(values[name])):
-            raise SessionError(
-                f"{address}: {name} must be a {'whole ' if whole else ''}number, but got "
-                f"'{text}'; write {name}={PLANTED_DEFAULTS[name]:g}"
-            )
-    made_of = {"planted": values, "code": code_digest("sessions", "core")}
-    folder = home() / "sessions" / digest(made_of)
-    path = folder / "planted.nwb"
-    if not is_published(folder):
-        with whole_folder(folder, made_of) as partial:
-            try:
-                simulate(
-                    partial / path.name,
-                    seed=int(values["seed"]),
-                    minutes=values["minutes"],
-                    num_units=int(values["units"]),
-                    nuisance=values["nuisance"],
-                )
-            except SessionError as error:
-                raise SessionError(str(error).replace(str(partial / path.name), address)) from None
-    return path
+            f"{address}: the shapes of a recording's arrays must be there to tell its size, but "
+            f"reading them failed: {reason}; see what 'rheobase validate' says of it"
+        ) from None
+
+
+def _unknown_form(address: str) -> SessionError:
+    suffix = Path(address).suffix or "a name without a suffix"
+    return SessionError(
+        f"{address}: a recording must be .nwb or .npz, but this is '{suffix}'; convert it"
+    )

@@ -26,36 +26,47 @@ MAX_COUNT = np.iinfo(np.uint8).max
 def bin_starts(start_s: float, num_bins: int, bin_ms: float) -> Floats:
     """Return when bins open: ``start_s + k * bin_ms / 1000`` for k = 0 … `num_bins`.
 
+    Parameters
+    ----------
+    start_s
+        When the first bin opens, in seconds.
+    num_bins
+        Number of bins (T).
+    bin_ms
+        Width of a bin in milliseconds.
+
+    Returns
+    -------
+    (T + 1,) seconds.
+
+    Notes
+    -----
     The last entry, one more than there are bins, closes the last one. Multiplying before
     dividing keeps 35 bins of 10 ms at 0.35 s, where ``35 * 0.01`` would pass it.
     """
     return start_s + np.arange(num_bins + 1) * bin_ms / 1000
 
 
-def count_spikes(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int64]:
-    """Count spikes in half-open bins [edge, next edge); a spike on an edge is the bin's it opens.
+def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int32]:
+    """Return the half-open bin [edge, next edge) of each spike that lies in one, rising.
 
     Parameters
     ----------
     spikes_s
         Spike times in seconds, in any order.
     edges_s
-        (T + 1,) evenly spaced edges in seconds, as `bin_starts` gives them.
+        (T + 1,) evenly spaced edges in seconds, as `bin_starts` gives them. A spike on an edge is
+        the bin's that it opens.
 
     Returns
     -------
-    (T,) counts. Spikes before the first edge, or on or after the last, are not counted.
+    Bins below T. Spikes before the first edge, or on or after the last, are in none.
 
     Examples
     --------
-    >>> count_spikes(np.array([0.0, 0.0099, 0.01, 0.35]), bin_starts(0.0, 2, 10.0))
-    array([2, 1])
+    >>> bins_of(np.array([0.0, 0.0099, 0.01, 0.35]), bin_starts(0.0, 2, 10.0))
+    array([0, 0, 1], dtype=int32)
     """
-    return np.bincount(bins_of(spikes_s, edges_s), minlength=len(edges_s) - 1)
-
-
-def bins_of(spikes_s: Floats, edges_s: Floats) -> npt.NDArray[np.int32]:
-    """Return the bin of each spike that lies in one, as `count_spikes` counts them, rising."""
     num_bins = len(edges_s) - 1
     ordered = spikes_s if (spikes_s[1:] >= spikes_s[:-1]).all() else np.sort(spikes_s)
     begin, end = np.searchsorted(ordered, edges_s[[0, -1]], side="left")
@@ -117,9 +128,20 @@ def refuse_above_max(most: int, where: str) -> None:
 def split_labels(
     groups: Sequence[int], test: float, seed: int, where: str, *names: str
 ) -> set[int]:
-    """Draw the held-out groups: a share `test` of them, at least one, never all.
+    """Draw the held-out groups: a share of them, at least one, never all.
 
-    `names` names the child generator; `where` is told in the error.
+    Parameters
+    ----------
+    groups
+        Numbers of the groups to draw from.
+    test
+        Share that is held out, from 0 to 1.
+    seed
+        Root of the draw.
+    where
+        The recording, for the error.
+    names
+        What the groups are of, which names the draw's generator.
 
     Raises
     ------
@@ -137,7 +159,7 @@ def split_labels(
 
 
 def with_gaps(split: npt.NDArray[np.int8], num_gap_bins: int) -> npt.NDArray[np.int8]:
-    """Return the labels (T,) with `num_gap_bins` thrown away on each side of every border."""
+    """Return the labels (T,) with `num_gap_bins` bins thrown away on each side of every border."""
     borders = np.flatnonzero(np.diff(split)) + 1
     near = np.zeros(len(split), bool)
     for border in borders:
@@ -150,8 +172,15 @@ def phases(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return for each bin its latest presentation and the bins since that one's onset, (T,) each.
 
-    The onset bin (phase 0) is the bin that holds the onset. Both are ``NONE`` before the
-    first onset.
+    The onset bin (phase 0) is the bin that holds the onset; an onset on an edge is in the bin it
+    opens, as a spike is. Both are ``NONE`` before the first onset.
+
+    Parameters
+    ----------
+    edges_s
+        (T + 1,) edges in seconds, as `bin_starts` gives them.
+    presentations
+        In order of time (P).
     """
     num_bins = len(edges_s) - 1
     onset_bin = np.searchsorted(edges_s, presentations.start_s, side="right") - 1
@@ -168,6 +197,13 @@ def phases(
 
 def held_out_sessions(addresses: Sequence[str], split: SplitSettings) -> set[str]:
     """Draw the sessions whose every bin is test, where `split.by` is ``session``; else none.
+
+    Parameters
+    ----------
+    addresses
+        Of all sessions, in any order.
+    split
+        The table data.split.
 
     Raises
     ------
@@ -237,9 +273,17 @@ def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool
         )
         first_group = int(group[-1]) + 1
         presentation, phase = phases(edges, session.presentations)
-        known = (covariates_at(session, edges),)
         segments.append(
-            Segment(counts, float(start), str(state), split, group, presentation, phase, known)
+            Segment(
+                counts=counts,
+                start_s=float(start),
+                state=str(state),
+                split=split,
+                group=group,
+                presentation=presentation,
+                phase=phase,
+                covariates=(covariates_at(session, edges),),
+            )
         )
     if not segments:
         longest = 1000 * float((intervals.stop_s - intervals.start_s).max(initial=0.0))
@@ -249,16 +293,17 @@ def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool
         )
     shown = session.presentations
     return Shard(
-        session.session_id,
-        session.data_digest,
-        "continuous",
-        bin_ms,
-        session.units.unit_id,
-        session.units.area,
-        tuple(segments),
-        shown.image,
-        shown.is_change,
-        shown.omitted,
+        session_id=session.session_id,
+        data_digest=session.data_digest,
+        kind="continuous",
+        bin_ms=bin_ms,
+        unit_id=session.units.unit_id,
+        area=session.units.area,
+        segments=tuple(segments),
+        image=shown.image,
+        is_change=shown.is_change,
+        omitted=shown.omitted,
+        period_s=shown.period_s,
         covariate_names=names_of(session),
     )
 
@@ -317,27 +362,27 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings, held_out: bo
     phase = np.arange(num_bins, dtype=np.int32)
     segments = tuple(
         Segment(
-            SparseCounts.of_dense(counts[trial].astype(np.uint8)),
-            float(session.trial_start_s[trial]),
-            "",
-            np.full(num_bins, TEST if trial in test_trials else TRAIN, np.int8),
-            np.full(num_bins, trial, np.int32),
-            np.full(num_bins, trial, np.int32),
-            phase,
+            counts=SparseCounts.of_dense(counts[trial].astype(np.uint8)),
+            start_s=float(session.trial_start_s[trial]),
+            state="",
+            split=np.full(num_bins, TEST if trial in test_trials else TRAIN, np.int8),
+            group=np.full(num_bins, trial, np.int32),
+            presentation=np.full(num_bins, trial, np.int32),
+            phase=phase,
         )
         for trial in range(num_trials)
     )
     no = np.zeros(num_trials, bool)
     return Shard(
-        session.session_id,
-        session.data_digest,
-        "trials",
-        settings.bin_ms,
-        session.units.unit_id,
-        session.units.area,
-        segments,
-        np.full(num_trials, "", "U1"),
-        no,
-        no,
-        session.labels,
+        session_id=session.session_id,
+        data_digest=session.data_digest,
+        kind="trials",
+        bin_ms=settings.bin_ms,
+        unit_id=session.units.unit_id,
+        area=session.units.area,
+        segments=segments,
+        image=np.full(num_trials, "", "U1"),
+        is_change=no,
+        omitted=no,
+        labels=session.labels,
     )

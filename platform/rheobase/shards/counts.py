@@ -60,11 +60,6 @@ class SparseCounts:
             return 0
         return (len(self.chunks) - 1) * len(self.chunks[0]) + len(self.chunks[-1])
 
-    @property
-    def num_entries(self) -> int:
-        """Number of entries that are not zero (S)."""
-        return sum(len(chunk.unit) for chunk in self.chunks)
-
     @classmethod
     def of_rows(cls, rows: csr_array) -> SparseCounts:
         """Return the counts of a (T, N) uint8 matrix in sorted compressed rows, without copies."""

@@ -53,12 +53,12 @@ def _binned(time_s: Floats, value: npt.NDArray[np.floating], edges_s: Floats) ->
     num = np.bincount(at[inside], minlength=num_bins)
     latest = np.searchsorted(time_s, edges_s[1:], side="left") - 1
     stale = (latest < 0) | (edges_s[1:] - time_s[latest] > HOLD_S)
-    found = np.empty((len(value), num_bins))
-    for row, samples in zip(found, value, strict=True):
+    binned = np.empty((len(value), num_bins))
+    for row, samples in zip(binned, value, strict=True):
         sums = np.bincount(at[inside], samples[inside], minlength=num_bins)
         held = np.where(stale, np.nan, samples[latest])
         row[:] = np.where(num > 0, sums / np.maximum(num, 1), held)
-    return found
+    return binned
 
 
 def covariates_of(shard: Shard) -> Mapping[str, npt.NDArray[np.float32]]:

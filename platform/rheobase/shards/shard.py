@@ -16,7 +16,7 @@ TRAIN, TEST, GAP = 0, 1, -1
 NONE = -1  # no presentation has begun, or none in this recording
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Segment:
     """Consecutive bins without a gap in the recording and in one brain state.
 
@@ -54,15 +54,33 @@ class Segment:
         return len(self.counts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Shard:
     """One binned session.
 
-    `kind` is ``"continuous"`` or ``"trials"``; `image`, `is_change`, `omitted` are (P,)
-    labels of its presentations (a change or an omission is false where nothing is known), and
-    so is each of `labels`, what a recording by trial says of its trials. `covariate_names` (C,)
-    are ``running``, ``pupil``, and of a simulated recording ``true:<latent>``: what nothing may
-    be trained on and a teacher is judged by.
+    Attributes
+    ----------
+    session_id, data_digest
+        The recording's own name, and the digest of its file's bytes.
+    kind
+        ``"continuous"`` or ``"trials"``.
+    bin_ms
+        Width of a bin in milliseconds.
+    unit_id, area
+        (N,) identifier and structure acronym of each unit.
+    segments
+        Its bins, in order of time.
+    image, is_change, omitted
+        (P,) what each presentation showed, whether it was another image than before, and whether
+        nothing was shown; false where nothing is known.
+    period_s
+        Seconds from one presentation's onset to the next one's; None where onsets come
+        irregularly, where there are none, and of trials.
+    labels
+        (P,) each, by name: what a recording by trial says of its trials.
+    covariate_names
+        (C,) ``running``, ``pupil``, and of a simulated recording ``true:<latent>``: what nothing
+        may be trained on and a teacher is judged by.
     """
 
     session_id: str
@@ -75,6 +93,7 @@ class Shard:
     image: npt.NDArray[np.str_]
     is_change: npt.NDArray[np.bool_]
     omitted: npt.NDArray[np.bool_]
+    period_s: float | None = None
     labels: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     covariate_names: tuple[str, ...] = ()
 

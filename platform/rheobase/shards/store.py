@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.core.storage import Location, filesystem_of
+from rheobase.core.integrity import check_published
+from rheobase.core.storage import Location, filesystem_of, parted
 from rheobase.shards.counts import Chunk, SparseCounts
 from rheobase.shards.shard import Segment, Shard
 
-SCHEMA_VERSION = 3
+SHARD = "shard.arrow"
+"""Its name in an artifact's folder."""
+SCHEMA_VERSION = 4
 ENTRIES = {"offsets": np.int32, "unit": np.uint16, "count": np.uint8}
 LABELS = {"split": np.int8, "group": np.int32, "presentation": np.int32, "phase": np.int32}
 SCHEMA = pa.schema(
@@ -40,8 +43,15 @@ def write_shard(path: Path, shard: Shard) -> None:
     A record batch of one row is one chunk: `num_bins` bins (T) of the segment it numbers, from
     `start_s` on. Its binary columns hold little-endian numbers: `offsets` (T + 1,) int32, `unit`
     (S,) uint16 and `count` (S,) uint8 of `Chunk`, the labels (T,) of `Segment`, and its
-    `covariates` (C, T) float32. Units, presentations and the covariates' names are in the
-    schema's metadata, as JSON under ``rheobase``.
+    `covariates` (C, T) float32. Units, presentations with their period and the covariates' names
+    are in the schema's metadata, as JSON under ``rheobase``.
+
+    Parameters
+    ----------
+    path
+        ``shard.arrow`` in a folder that is being made.
+    shard
+        What is written.
     """
     about = {
         "schema": SCHEMA_VERSION,
@@ -54,6 +64,7 @@ def write_shard(path: Path, shard: Shard) -> None:
         "image": shard.image.tolist(),
         "is_change": shard.is_change.tolist(),
         "omitted": shard.omitted.tolist(),
+        "period_s": shard.period_s,
         "labels": {  # JSON has no NaN
             name: [None if value != value else value for value in values.tolist()]
             for name, values in shard.labels.items()
@@ -98,11 +109,18 @@ def _as_one_value(array: npt.NDArray[Any]) -> pa.Array:
 def read_shard(location: Location) -> Shard:
     """Read a shard; a file of this machine is mapped into memory, its counts are views of it.
 
+    Parameters
+    ----------
+    location
+        A path, or a URL of an object store.
+
     Raises
     ------
     ArtifactError
-        The file is missing, truncated or of another version.
+        The file is missing, damaged, of another version, or not the one that was published.
     """
+    # First: mapped and read, a file with bytes too many can end the process.
+    check_published(*parted(location))
     try:
         reader = pa.ipc.open_file(_opened(location))
         about = json.loads(reader.schema.metadata[b"rheobase"])
@@ -122,18 +140,19 @@ def read_shard(location: Location) -> Shard:
     num_units = len(about["unit_id"])
     by_segment = [list(rows) for _, rows in groupby(batches, lambda row: row["segment"][0].as_py())]
     return Shard(
-        about["session_id"],
-        about["data_digest"],
-        about["kind"],
-        about["bin_ms"],
-        np.array(about["unit_id"], np.int64),
-        np.array(about["area"], np.str_),
-        tuple(_segment(rows, num_units, len(about["covariates"])) for rows in by_segment),
-        np.array(about["image"], np.str_),
-        np.array(about["is_change"], bool),
-        np.array(about["omitted"], bool),
-        {name: np.array(values, np.float64) for name, values in about["labels"].items()},
-        tuple(about["covariates"]),
+        session_id=about["session_id"],
+        data_digest=about["data_digest"],
+        kind=about["kind"],
+        bin_ms=about["bin_ms"],
+        unit_id=np.array(about["unit_id"], np.int64),
+        area=np.array(about["area"], np.str_),
+        segments=tuple(_segment(rows, num_units, len(about["covariates"])) for rows in by_segment),
+        image=np.array(about["image"], np.str_),
+        is_change=np.array(about["is_change"], bool),
+        omitted=np.array(about["omitted"], bool),
+        period_s=about["period_s"],
+        labels={name: np.array(values, np.float64) for name, values in about["labels"].items()},
+        covariate_names=tuple(about["covariates"]),
     )
 
 
@@ -156,9 +175,9 @@ def _segment(rows: Sequence[pa.RecordBatch], num_units: int, num_covariates: int
         for name, kind in LABELS.items()
     }
     return Segment(
-        SparseCounts(chunks, num_units),
-        rows[0].column("start_s")[0].as_py(),
-        rows[0].column("state")[0].as_py(),
+        counts=SparseCounts(chunks, num_units),
+        start_s=rows[0].column("start_s")[0].as_py(),
+        state=rows[0].column("state")[0].as_py(),
         **labels,
         covariates=tuple(
             values(row, "covariates", np.float32).reshape(num_covariates, -1)

@@ -13,13 +13,23 @@ from rheobase.shards.counts import dense_rows
 from rheobase.shards.shard import TEST, TRAIN, Shard
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Timeline:
-    """Labels of every bin, each (T,); arrays over bins are in this order everywhere.
+    """Labels of every bin; arrays over bins are in this order everywhere.
 
-    `segment` numbers the shard's segments; `split`, `group`, `presentation` and `phase` are
-    those of `Segment`; `state` is the segment's, repeated; `time_s` is the bin's start.
-    `kind` is the shard's, ``"continuous"`` or ``"trials"``.
+    Attributes
+    ----------
+    kind, bin_ms, period_s
+        Those of the shard: ``"continuous"`` or ``"trials"``; milliseconds of a bin; seconds from
+        onset to onset, None where there is no period.
+    time_s
+        (T,) seconds at which each bin opens.
+    segment
+        (T,) number of the shard's segment.
+    split, group, presentation, phase
+        (T,) those of `Segment`.
+    state
+        (T,) the segment's, repeated.
     """
 
     kind: str
@@ -31,6 +41,7 @@ class Timeline:
     state: npt.NDArray[np.str_]
     presentation: npt.NDArray[np.int32]
     phase: npt.NDArray[np.int32]
+    period_s: float | None = None
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -62,11 +73,11 @@ class Timeline:
         return np.split(index, breaks)
 
     def at(self, bins: npt.NDArray[np.int64]) -> Timeline:
-        """Return the labels of some bins, or of samples that begin with them."""
+        """Return the labels of some bins (B,), or of samples that begin with them."""
         labels = {
             field.name: getattr(self, field.name)[bins]
             for field in fields(self)
-            if field.name not in ("kind", "bin_ms")
+            if field.name not in ("kind", "bin_ms", "period_s")
         }
         return replace(self, **labels)
 
@@ -85,6 +96,7 @@ def timeline_of(shard: Shard) -> Timeline:
         state=np.repeat([s.state for s in segments], [len(s) for s in segments]),
         presentation=np.concatenate([s.presentation for s in segments]),
         phase=np.concatenate([s.phase for s in segments]),
+        period_s=shard.period_s,
     )
 
 

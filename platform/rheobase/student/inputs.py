@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,11 +69,3 @@ def counts_for(
     draw = generator(seed, "student", "shuffled", session)
     permuted: npt.NDArray[np.uint8] = draw.permuted(counts, axis=0)
     return permuted
-
-
-def session_of(windows: npt.NDArray[Any]) -> tuple[SparseCounts, npt.NDArray[np.int64]]:
-    """Return windows (R, B, T, N) laid end to end as one session, and their starts (R, B)."""
-    num_replicates, num_windows, num_bins, num_units = windows.shape
-    counts = SparseCounts.of(np.asarray(windows, np.uint8).reshape(-1, num_units))
-    starts = np.arange(num_replicates * num_windows) * num_bins
-    return counts, starts.reshape(num_replicates, num_windows)

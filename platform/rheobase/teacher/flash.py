@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.artifacts import whole_file
+from rheobase.sessions.visual_behavior import STRIDE_S
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
 
 Array = npt.NDArray[np.generic]
-LONGEST_MS = 750.0
-"""A flash and the grey after it in Visual Behavior; longer times since onset are left out."""
+LONGEST_MS = 1000 * STRIDE_S
+"""Longest time since an onset where presentations have no period; else one period is."""
 
 
 def write_flash(
@@ -43,7 +44,8 @@ def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Ar
     """
     line = timeline_of(shard)
     here = line.test & (line.phase >= 0)
-    here &= line.phase * line.bin_ms < LONGEST_MS
+    longest_ms = LONGEST_MS if line.period_s is None else 1000 * line.period_s
+    here &= line.phase * line.bin_ms < longest_ms
     if not here.any():
         return {}
     phase = line.phase[here]
@@ -51,14 +53,14 @@ def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Ar
 
     def means(label: Array) -> dict[str, Array]:
         names = np.unique(label)
-        found = np.full((len(names), num_phases, latents.shape[1]), np.nan)
-        for row, name in zip(found, names, strict=True):
+        of_names = np.full((len(names), num_phases, latents.shape[1]), np.nan)
+        for row, name in zip(of_names, names, strict=True):
             chosen = label == name
             counts = np.bincount(phase[chosen], minlength=num_phases)
             sums = np.zeros_like(row)
             np.add.at(sums, phase[chosen], latents[here][chosen])
             row[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
-        return {"names": names, "means": found.astype(np.float32)}
+        return {"names": names, "means": of_names.astype(np.float32)}
 
     shown, state = means(_shown(shard)[line.presentation[here]]), means(line.state[here])
     return {

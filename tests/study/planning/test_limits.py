@@ -3,6 +3,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import DataError
 from rheobase.distributed import run
 from rheobase.sessions.load import load_session
@@ -13,7 +14,6 @@ from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.study.file.spec import parse_study
 from rheobase.study.planning.estimate import estimate
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins
-from rheobase.study.records.listener import Silent
 
 PLANTED = "synthetic:planted?seed=0&minutes=1&units=8"
 
@@ -33,7 +33,17 @@ def line(num_train, num_test=50):
     split = np.where(np.arange(num_train + num_test) < num_train, TRAIN, 1).astype(np.int8)
     zeros = np.zeros(len(split), np.int32)
     names = np.full(len(split), "")
-    return Timeline("continuous", 10.0, zeros / 100, zeros, split, zeros, names, zeros, zeros)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=zeros / 100,
+        segment=zeros,
+        split=split,
+        group=zeros,
+        state=names,
+        presentation=zeros,
+        phase=zeros,
+    )
 
 
 SPACE = {"student.num_neurons": {"low": 8, "high": 100}}

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
+from listeners import Silent
 from rheobase.core.errors import StudyError
 from rheobase.report.tables import least_told
 from rheobase.study.file.spec import parse_study
@@ -9,7 +10,6 @@ from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.ranking import KneeFate
 from rheobase.study.ranking.statistics import compare, welch_interval
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.records.result import TrialResult
 from rheobase.study.search.schedule import Bookkeeper, next_requests
 

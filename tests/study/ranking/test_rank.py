@@ -113,18 +113,6 @@ def test_one_seed_in_a_null_or_out_of_its_band_is_enough(trial_of, replicate_of)
     assert bad.violation == bad.violations["active:silent"] == 0.2
 
 
-def test_violation_sums_the_worst_seed_of_each_line(trial_of, replicate_of):
-    lines = [
-        {"dale": 0.25, "active:silent": -1.0, "finite": 0.0},
-        {"dale": 0.125, "active:silent": 0.5, "passive:silent": 0.0625},
-    ]
-    found = [replicate_of(seed, 0.8, violations=one) for seed, one in enumerate(lines)]
-    row = only(trial_of(0, found))
-    worst = {"dale": 0.25, "active:silent": 0.5, "finite": 0.0, "passive:silent": 0.0625}
-    assert row.violations == worst
-    assert row.violation == 0.25 + 0.5 + 0.0625
-
-
 def test_a_gain_that_is_not_sure_does_not_pass(trial_of, replicate_of):
     found = [replicate_of(seed, 0.8, untrained=u) for seed, u in enumerate([0.1, 0.2, 0.95])]
     row = only(trial_of(0, found))

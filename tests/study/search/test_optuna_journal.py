@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 
 import optuna
 import pytest
@@ -81,15 +78,10 @@ def test_optuna_reads_back_what_the_ledger_holds_of_every_trial(
     assert confirmed.value == 0.8
 
 
-def test_a_run_is_exported_whole_and_its_best_trial_is_the_rankings(small_run, tmp_path, root):
+def test_a_run_is_exported_whole_and_its_best_trial_is_the_rankings(small_run, tmp_path, cli):
     out = tmp_path / "small.journal"
-    done = subprocess.run(
-        [sys.executable, "-m", "rheobase", "export-optuna", small_run, "--out", out, "--json"],
-        env={**os.environ, "PYTHONPATH": str(root / "platform")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = cli("export-optuna", small_run, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
     spec = parse_study(read_json(small_run / "study.json"))
     with Ledger.open_existing(small_run / "ledger.sqlite") as ledger:
         records = ledger.records()

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from listeners import Silent
 from rheobase.core.errors import StudyError
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.records.result import (
     TrialRecord,
     TrialRequest,

@@ -1,8 +1,8 @@
 import pytest
 
+from listeners import Silent
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.listener import Silent
 from rheobase.study.records.result import Null, RateSummary, ReplicateResult, TrialResult
 from rheobase.study.search.schedule import Bookkeeper, next_requests
 

@@ -30,19 +30,32 @@ def shard_of(session, seed):
     none = np.full(3000, -1, np.int32)
     segments = [
         Segment(
-            SparseCounts.of_dense(draw.poisson(0.2, (3000, 6)).astype(np.uint8)),
-            30.0 * number,
-            state,
-            np.where(index % 500 < 350, 0, np.where(index % 500 < 400, -1, 1)).astype(np.int8),
-            (index // 500 + 6 * number).astype(np.int32),
-            none,
-            none,
+            counts=SparseCounts.of_dense(draw.poisson(0.2, (3000, 6)).astype(np.uint8)),
+            start_s=30.0 * number,
+            state=state,
+            split=np.where(index % 500 < 350, 0, np.where(index % 500 < 400, -1, 1)).astype(
+                np.int8
+            ),
+            group=(index // 500 + 6 * number).astype(np.int32),
+            presentation=none,
+            phase=none,
         )
         for number, state in enumerate(("active", "passive"))
     ]
     unit, label = np.arange(6), np.full(6, "VISp")
     no = np.zeros(0, bool)
-    return Shard(session, "d", "continuous", 10.0, unit, label, tuple(segments), label[:0], no, no)
+    return Shard(
+        session_id=session,
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=unit,
+        area=label,
+        segments=tuple(segments),
+        image=label[:0],
+        is_change=no,
+        omitted=no,
+    )
 
 
 @pytest.fixture(scope="module")

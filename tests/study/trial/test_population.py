@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.signal import lfilter
 
 from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
@@ -10,8 +11,8 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData, advance, begun, report_steps
 from rheobase.student.memory import chunks, step_bytes
-from rheobase.student.network import Replicate
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.result import Rung, TrialRequest, TrialResult, TrialStopped, score
 from rheobase.study.trial import population
@@ -31,14 +32,16 @@ def session_of(name, draw):
     spikes = [(bins + draw.uniform(0.05, 0.95, len(bins))) / 100 for bins in at]
     half, end = NUM_BINS / 200, NUM_BINS / 100
     session = Session(
-        name,
-        f"{name}.nwb",
-        "d",
-        Units(np.arange(15), np.full(15, "VISp"), np.full(15, "probeA")),
-        np.concatenate(spikes),
-        np.cumsum([0, *map(len, spikes)]),
-        Intervals(np.array([0.0, half]), np.array([half, end]), np.array(["active", "passive"])),
-        Presentations.none(),
+        session_id=name,
+        source=f"{name}.nwb",
+        data_digest="d",
+        units=Units(np.arange(15), np.full(15, "VISp"), np.full(15, "probeA")),
+        spike_times_s=np.concatenate(spikes),
+        spike_offsets=np.cumsum([0, *map(len, spikes)]),
+        intervals=Intervals(
+            np.array([0.0, half]), np.array([half, end]), np.array(["active", "passive"])
+        ),
+        presentations=Presentations.none(),
     )
     return session, latents.astype(np.float32)
 
@@ -227,6 +230,26 @@ def test_a_rung_is_judged_again_where_a_process_died_at_it(inputs, tmp_path):
     outcome = run_trial(late, *inputs, tmp_path)
     assert isinstance(outcome, TrialStopped)
     assert outcome.step == 4
+
+
+def test_a_checkpoint_made_under_other_versions_is_left_and_its_trial_begins_anew(
+    inputs, alone, tmp_path
+):
+    def report(step, _):
+        if step == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(REQUESTS[0], *inputs, tmp_path, report)
+    (path,) = tmp_path.glob("*checkpoint.pt")
+    state = torch.load(path, weights_only=True)
+    state["versions"]["numpy"] = "1.0"
+    state["training"] = {}
+    torch.save(state, path)
+    steps = []
+    outcome = run_trial(REQUESTS[0], *inputs, tmp_path, lambda step, _: steps.append(step))
+    assert steps[0] == 2
+    assert numbers(outcome) == numbers(alone["plain"][0])
 
 
 def test_a_reports_heldout_numbers_are_those_of_the_final_measure_on_all_its_bins(inputs):

@@ -11,18 +11,32 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.sessions.readers.nwb import EYE, RUNNING
-from rheobase.sessions.records.session import Bools, Floats
+from rheobase.sessions.records.session import OMITTED, Bools, Floats
+from rheobase.sessions.visual_behavior import (
+    ACTIVE_BLOCK,
+    ELECTRODES,
+    EYE,
+    FLASH_S,
+    IMAGE_NAME,
+    IMAGE_SET,
+    IS_ACTIVE,
+    IS_CHANGE,
+    IS_OMITTED,
+    LIKELY_BLINK,
+    PASSIVE_BLOCK,
+    PEAK_CHANNEL,
+    PRESENTATIONS,
+    PUPIL,
+    RUNNING,
+    STIMULUS_BLOCK,
+)
 
 IMAGES = tuple(
     f"{name}_r" for name in ("im005", "im024", "im034", "im083", "im087", "im104", "im111", "im114")
 )
-STIMULUS = "Natural_Images_Lum_Matched_set_ophys_G_2019"
-FLASH_S = 0.25
-ACTIVE_BLOCK, PASSIVE_BLOCK = 0, 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Presentations in order of time, each (P,), and the recording's length in seconds."""
 
@@ -130,7 +144,7 @@ def write_planted(
     probe["device"] = h5py.SoftLink("/general/devices/probe")
     channels = np.arange(len(area)) + 1000
     table(
-        "general/extracellular_ephys/electrodes",
+        ELECTRODES,
         "DynamicTable",
         "hdmf-common",
         "one channel a unit",
@@ -150,14 +164,14 @@ def write_planted(
         {
             "spike_times": spikes_s,
             "spike_times_index": offsets[1:].astype(np.uint64),
-            "peak_channel_id": channels,
+            PEAK_CHANNEL: channels,
             "quality": np.full(len(area), "good"),
             **metrics,
         },
     )
     num = len(plan.start_s)
     table(
-        f"intervals/{STIMULUS}_presentations",
+        f"intervals/{IMAGE_SET}{PRESENTATIONS}",
         "TimeIntervals",
         "core",
         "flashes and omissions",
@@ -165,12 +179,12 @@ def write_planted(
         {
             "start_time": plan.start_s,
             "stop_time": plan.start_s + FLASH_S,
-            "stimulus_name": np.full(num, STIMULUS),
-            "stimulus_block": np.where(plan.active, ACTIVE_BLOCK, PASSIVE_BLOCK),
-            "image_name": np.where(plan.omitted, "omitted", np.array(IMAGES)[plan.image]),
-            "is_change": plan.is_change.astype(np.uint8),
-            "omitted": plan.omitted.astype(np.uint8),
-            "active": plan.active.astype(np.uint8),
+            "stimulus_name": np.full(num, IMAGE_SET),
+            STIMULUS_BLOCK: np.where(plan.active, ACTIVE_BLOCK, PASSIVE_BLOCK),
+            IMAGE_NAME: np.where(plan.omitted, OMITTED, np.array(IMAGES)[plan.image]),
+            IS_CHANGE: plan.is_change.astype(np.uint8),
+            IS_OMITTED: plan.omitted.astype(np.uint8),
+            IS_ACTIVE: plan.active.astype(np.uint8),
         },
     )
     _write_behaviour(file, name, behaviour)
@@ -208,16 +222,16 @@ def _write_behaviour(file: h5py.File, name: str, behaviour: Behaviour) -> None:
     data(speed, "timestamps", behaviour.wheel_s, "seconds")
 
     group(EYE, "EyeTracking", "pupil")
-    pupil = group(f"{EYE}/pupil_tracking", "SpatialSeries", "centre of the pupil")
+    pupil = group(PUPIL, "SpatialSeries", "centre of the pupil")
     still = np.zeros((len(behaviour.camera_s), 2))
     data(pupil, "data", still, "pixels")
     data(pupil, "timestamps", behaviour.camera_s, "seconds")
     pupil.create_dataset("reference_frame", data="centre of the image", dtype=h5py.string_dtype())
     pupil.create_dataset("area", data=behaviour.pupil_area)
     blink = group(
-        f"{EYE}/likely_blink",
+        LIKELY_BLINK,
         "TimeSeries",
         "blinks",
-        timestamps=f"/{EYE}/pupil_tracking/timestamps",
+        timestamps=f"/{PUPIL}/timestamps",
     )
     data(blink, "data", behaviour.likely_blink, "N/A")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from scipy.signal import lfilter
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import SessionError
 from rheobase.core.seeds import generator
-from rheobase.sessions.planted.file import FLASH_S, IMAGES, Behaviour, Plan, write_planted
-from rheobase.sessions.readers.nwb import STRIDE_S
+from rheobase.sessions.planted.file import IMAGES, Behaviour, Plan, write_planted
 from rheobase.sessions.records.true_latents import beside
+from rheobase.sessions.visual_behavior import FLASH_S, STRIDE_S
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,6 +44,8 @@ GAIN = 0.7
 """Standard deviation of the latents' part of a unit's log rate."""
 NUM_NUISANCE, NUISANCE_TAU_S, NUISANCE_GAIN = 8, 0.03, 1.2
 REFRACTORY_S = 0.0015
+PASSING = 0.92 * 0.99 * 0.95 * 0.97
+"""Share of units that pass the `allen` preset, by the metrics that `_metrics` draws for them."""
 WHEEL_HZ, CAMERA_HZ = 60.0, 30.0
 RUNNING_CM_S, PUPIL_AREA = 20.0, 2000.0
 BLINKS_HZ, BLINK_S = 0.05, 0.2
@@ -85,7 +88,7 @@ def simulate(
         `minutes`, `num_units` or `nuisance` is out of range.
     """
     path = Path(path)
-    _refuse(path, minutes, num_units, nuisance)
+    refuse_out_of_range(str(path), minutes, num_units, nuisance)
     plan = _plan(seed, minutes)
     latents = _latents(seed, plan)
     units = _units(seed, num_units)
@@ -93,7 +96,7 @@ def simulate(
     metrics = _metrics(seed, offsets, plan.duration_s)
     behaviour = _behaviour(seed, latents)
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
-        name = f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}"
+        name = name_of(seed, minutes, num_units, nuisance)
         write_planted(file, name, plan, units["area"], metrics, spikes, offsets, behaviour)
     with whole_file(beside(path)) as partial, partial.open("wb") as archive:
         np.savez(
@@ -104,7 +107,45 @@ def simulate(
         )
 
 
-def _refuse(path: Path, minutes: float, num_units: int, nuisance: float) -> None:
+def name_of(seed: int, minutes: float, num_units: int, nuisance: float) -> str:
+    """Return what a session that `simulate` makes of these arguments calls itself."""
+    return f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}"
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The active block and its replay: flashes in each, its length, when they start, the end."""
+
+    num_flashes: int
+    length_s: float
+    active_s: float
+    replay_s: float
+    stop_s: float
+
+
+def blocks_of(minutes: float) -> Blocks:
+    """Return where the blocks of a recording lie that last `minutes` together."""
+    num_flashes = int(minutes * 60 / 2 / STRIDE_S)
+    length_s = num_flashes * STRIDE_S
+    replay_s = LEAD_S + length_s + PAUSE_S
+    return Blocks(num_flashes, length_s, LEAD_S, replay_s, replay_s + length_s + LEAD_S)
+
+
+def refuse_out_of_range(where: str, minutes: float, num_units: float, nuisance: float) -> None:
+    """Refuse what no planted session can be made of.
+
+    Parameters
+    ----------
+    where
+        The file or address, for the error.
+    minutes, num_units, nuisance
+        As `simulate` takes them.
+
+    Raises
+    ------
+    SessionError
+        One of them is out of range.
+    """
     least = 2 * REPEATS * STRIDE_S / 60
     for name, value, holds, must in (
         ("minutes", minutes, least <= minutes <= 600, f"from {least:g} to 600"),
@@ -113,13 +154,14 @@ def _refuse(path: Path, minutes: float, num_units: int, nuisance: float) -> None
     ):
         if not holds:
             raise SessionError(
-                f"{path}: {name} of a planted session must be {must}, but got {value:g}; change it"
+                f"{where}: {name} of a planted session must be {must}, but got {value:g}; change it"
             )
 
 
 def _plan(seed: int, minutes: float) -> Plan:
     draw = generator(seed, "planted", "plan")
-    num_flashes = int(minutes * 60 / 2 / STRIDE_S)
+    blocks = blocks_of(minutes)
+    num_flashes = blocks.num_flashes
     index = np.arange(num_flashes)
     # Every REPEATS flashes another image is drawn, one in eight times the same: a catch.
     drawn = draw.integers(len(IMAGES), size=num_flashes // REPEATS + 1)
@@ -128,16 +170,14 @@ def _plan(seed: int, minutes: float) -> Plan:
     may_omit = (index % REPEATS != 0) & (index % REPEATS != REPEATS - 1)
     chance = OMITTED_SHARE * REPEATS / (REPEATS - 2)
     omitted = may_omit & (draw.random(num_flashes) < chance)
-    block_s = num_flashes * STRIDE_S
-    start_s = LEAD_S + index * STRIDE_S
-    replay_s = LEAD_S + block_s + PAUSE_S + index * STRIDE_S
+    since_s = index * STRIDE_S
     return Plan(
-        np.concatenate([start_s, replay_s]),
-        np.tile(image, 2),
-        np.tile(is_change, 2),
-        np.tile(omitted, 2),
-        np.repeat([True, False], num_flashes),
-        LEAD_S + PAUSE_S + 2 * block_s + LEAD_S,
+        start_s=np.concatenate([blocks.active_s + since_s, blocks.replay_s + since_s]),
+        image=np.tile(image, 2),
+        is_change=np.tile(is_change, 2),
+        omitted=np.tile(omitted, 2),
+        active=np.repeat([True, False], num_flashes),
+        duration_s=blocks.stop_s,
     )
 
 

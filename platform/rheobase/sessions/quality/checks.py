@@ -21,12 +21,12 @@ def check_session(session: Session | TrialSession, tally: Tally | None = None) -
     tally
         What `tally_of` returns, where the caller has it already.
     """
-    found = list(_emptiness(session))
+    findings = list(_emptiness(session))
     tally = tally or tally_of(session)
     if isinstance(session, Session) and tally is not None:
-        found += check_spikes(session, tally)
-        found += check_events(session)
-    return sorted(found, key=lambda finding: finding.severity != "fatal")
+        findings += check_spikes(session, tally)
+        findings += check_events(session)
+    return sorted(findings, key=lambda finding: finding.severity != "fatal")
 
 
 def tally_of(session: Session | TrialSession) -> Tally | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rheobase.sessions.quality.finding import Finding
-from rheobase.sessions.records.session import ACTIVE, PASSIVE, Session, Signal
+from rheobase.sessions.records.session import ACTIVE, OMITTED, PASSIVE, Session, Signal
 
 MAX_GAP_S: Mapping[str, float] = {"running": 1.0, "pupil": 5.0}
 """Longest stretch without a sample: the wheel is read at 60 Hz without pause, eyes blink."""
@@ -46,7 +46,7 @@ def _presentations(session: Session) -> Iterator[Finding]:
             int(backward.sum()),
             f"presentation {int(np.argmax(backward))} stops before it starts",
         )
-    named = flashes.image != "omitted"
+    named = flashes.image != OMITTED
     flagged = flashes.omitted == named
     if flagged.any():
         yield Finding(

@@ -24,10 +24,10 @@ def require_allen_version(version: str, where: str) -> None:
         The version is below 0.5.0, or no version.
     """
     try:
-        found = tuple(int(part) for part in version.split("."))
+        numbers = tuple(int(part) for part in version.split("."))
     except ValueError:
-        found = ()
-    if found < LEAST_ALLEN_VERSION:
+        numbers = ()
+    if numbers < LEAST_ALLEN_VERSION:
         least = ".".join(map(str, LEAST_ALLEN_VERSION))
         raise SessionError(
             f"{where}: the release's manifest must be version {least} or later, whose amplitudes "
@@ -56,19 +56,19 @@ def read_hashes(path: Path) -> dict[str, str]:
         if text.lstrip().startswith("{"):
             pairs = _of_json(json.loads(text), path)
         else:
-            pairs = [(name.lstrip("*"), found) for found, name in map(_halves, _lines(text))]
-        for _, found in pairs:
-            if not 0 < len(bytes.fromhex(found)) <= hashlib.blake2b.MAX_DIGEST_SIZE:
-                raise ValueError(f"'{found}' is no blake2b digest")
+            pairs = [(name.lstrip("*"), listed) for listed, name in map(_halves, _lines(text))]
+        for _, listed in pairs:
+            if not 0 < len(bytes.fromhex(listed)) <= hashlib.blake2b.MAX_DIGEST_SIZE:
+                raise ValueError(f"'{listed}' is no blake2b digest")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SessionError(
             f"{path}: a manifest must be JSON of names and blake2b digests, the Allen release's "
             f"manifest, or what b2sum prints, but it is not ({error}); make one with b2sum"
         ) from None
     hashes: dict[str, str] = {}
-    for name, found in pairs:
+    for name, listed in pairs:
         base = name.rsplit("/", 1)[-1]
-        if hashes.setdefault(base, found.lower()) != found.lower():
+        if hashes.setdefault(base, listed.lower()) != listed.lower():
             raise SessionError(
                 f"{path}: a file name must be listed with one digest, but '{base}' has two; make "
                 "a manifest for each folder"
@@ -84,10 +84,10 @@ def check_file(path: Path, hashes: dict[str, str]) -> list[Finding]:
         return [Finding("file-not-in-manifest", "warning", 1, detail)]
     with path.open("rb") as file:
         size = len(listed) // 2
-        found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
-    if found == listed:
+        own = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
+    if own == listed:
         return []
-    detail = f"its bytes say {found[:16]}…, the manifest {listed[:16]}…: another or a damaged file"
+    detail = f"its bytes say {own[:16]}…, the manifest {listed[:16]}…: another or a damaged file"
     return [Finding("file-hash-differs", "fatal", 1, detail)]
 
 
@@ -96,13 +96,13 @@ def _lines(text: str) -> list[str]:
 
 
 def _halves(line: str) -> tuple[str, str]:
-    found, name = line.split(maxsplit=1)
-    return found, name.strip()
+    listed, name = line.split(maxsplit=1)
+    return listed, name.strip()
 
 
 def _of_json(value: Any, path: Path) -> list[tuple[str, str]]:
     if "data_files" not in value:
-        return [(str(name), str(found)) for name, found in value.items()]
+        return [(str(name), str(listed)) for name, listed in value.items()]
     require_allen_version(str(value["manifest_version"]), str(path))
     listed = [*value["data_files"].values(), *value.get("metadata_files", {}).values()]
     return [(str(one["url"]), str(one["file_hash"])) for one in listed]

@@ -159,10 +159,10 @@ def _silence(session: Session, tally: Tally) -> Iterator[Finding]:
             session.intervals.start_s, session.intervals.stop_s, strict=True
         ):
             within = tally.bins_within(start_s, stop_s)
-            found = runs_of(counts[within] == 0)
+            silent = runs_of(counts[within] == 0)
             least_s = SILENT_S if busy else max(SILENT_S, (stop_s - start_s) / 2)
-            long = (found[:, 1] - found[:, 0]) * tally.width_s >= least_s
-            runs += (found[long] + within.start).tolist()
+            long = (silent[:, 1] - silent[:, 0]) * tally.width_s >= least_s
+            runs += (silent[long] + within.start).tolist()
         if runs:
             first, last = max(runs, key=lambda run: run[1] - run[0])
             yield Finding(

@@ -26,7 +26,7 @@ MIN_PRESENCE_BIN_S = 10.0
 """Shorter bins of short recordings are empty by chance."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Tally:
     """Counts of a recording's spikes.
 
@@ -138,11 +138,19 @@ def tally_spikes(session: Session) -> Tally:
             times = times[inside]
         bins = times - start_s if start_s else times
         bins = (bins / width_s if width_s != 1 else bins).astype(np.int64)
-        found = np.bincount(np.minimum(bins, num_bins - 1, out=bins), minlength=num_bins)
-        counts[unit] = np.minimum(found, np.iinfo(np.uint16).max)
-        of_probe[str(session.units.probe[unit])] += found
+        in_bin = np.bincount(np.minimum(bins, num_bins - 1, out=bins), minlength=num_bins)
+        counts[unit] = np.minimum(in_bin, np.iinfo(np.uint16).max)
+        of_probe[str(session.units.probe[unit])] += in_bin
     return Tally(
-        start_s, width_s, counts, of_probe, not_finite, negative, unsorted, duplicate, outside
+        start_s=start_s,
+        width_s=width_s,
+        counts=counts,
+        of_probe=of_probe,
+        num_not_finite=not_finite,
+        num_negative=negative,
+        num_unsorted=unsorted,
+        num_duplicate=duplicate,
+        num_outside=outside,
     )
 
 

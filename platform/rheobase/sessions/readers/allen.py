@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,8 +23,34 @@ from rheobase.core.artifacts import MANIFEST, home, is_published, read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import SessionError, did_you_mean
 from rheobase.sessions.readers.columns import NO_NAME, NOT_METRICS
-from rheobase.sessions.readers.nwb import STRIDE_S, intervals_of
-from rheobase.sessions.records.session import Floats, Presentations, Session, Signal, Units
+from rheobase.sessions.readers.nwb import intervals_of
+from rheobase.sessions.records.session import (
+    ACTIVE,
+    OMITTED,
+    PASSIVE,
+    Floats,
+    Presentations,
+    Session,
+    Signal,
+    Units,
+)
+from rheobase.sessions.records.session_size import SessionSize, silent_session
+from rheobase.sessions.visual_behavior import (
+    BLOCK_S,
+    IMAGE_NAME,
+    IS_ACTIVE,
+    IS_CHANGE,
+    IS_OMITTED,
+    MEAN_GOOD_UNITS,
+    MEAN_UNITS,
+    MOST_SPIKES,
+    NUM_NORMAL_SESSIONS,
+    NUM_SESSIONS,
+    NWB_BYTES,
+    SESSION_S,
+    STIMULUS_BLOCK,
+    STRIDE_S,
+)
 
 ALLEN = "allen-vbn:"
 SOURCES = ("auto", "local", "s3")
@@ -100,15 +127,15 @@ def read_allen(address: str) -> Session:
         own line says why.
     """
     session_id = _session_id(address)
-    found = _ask(address, "find", str(session_id))
-    made_of = {name: found[name] for name in ("session_id", "blake2b", "exporter")}
+    listed = _ask(address, "find", str(session_id))
+    made_of = {name: listed[name] for name in ("session_id", "blake2b", "exporter")}
     folder = home() / "sessions" / digest(made_of)
     if not is_published(folder):
         _ask(address, "export", str(session_id), str(folder))
     manifest = read_json(folder / MANIFEST)
-    if manifest["blake2b"] != found["blake2b"]:
+    if manifest["blake2b"] != listed["blake2b"]:
         raise SessionError(
-            f"{folder}: the export must be of the file that {found['release']} names, but the "
+            f"{folder}: the export must be of the file that {listed['release']} names, but the "
             "release changed meanwhile; delete this folder and run again"
         )
     try:
@@ -119,6 +146,43 @@ def read_allen(address: str) -> Session:
             f"{folder}: a whole export of {address} must be there, but reading it failed: "
             f"{reason}; delete this folder and run again"
         ) from None
+
+
+def outline_allen(addresses: Sequence[str], quality: str) -> SessionSize:
+    """Return how large sessions of the release are: only their means are known, nothing is asked.
+
+    Parameters
+    ----------
+    addresses
+        As `expand` takes them; one at least. Sessions named beside ``all`` are among all.
+    quality
+        Preset of unit quality; any but ``none`` leaves what ``allen`` leaves.
+    """
+    queries = [address.partition("?") for address in addresses]
+    wholes = [query for name, _, query in queries if name == f"{ALLEN}all"]
+    num_sessions = len(addresses)
+    if wholes:
+        # Filters other than this one can only leave fewer.
+        includes = any(("abnormal", "include") in parse_qsl(query) for query in wholes)
+        num_sessions = NUM_SESSIONS if includes else NUM_NORMAL_SESSIONS
+    replay_s = SESSION_S - BLOCK_S
+    return SessionSize(
+        address=", ".join(addresses),
+        num_sessions=num_sessions,
+        silent=silent_session(
+            "allen",
+            addresses[0],
+            [(0.0, BLOCK_S, ACTIVE), (replay_s, SESSION_S, PASSIVE)],
+            round(2 * BLOCK_S / STRIDE_S),
+        ),
+        num_units=MEAN_UNITS,
+        num_kept=MEAN_UNITS if quality == "none" else MEAN_GOOD_UNITS,
+        num_spikes=MOST_SPIKES,
+        duration_s=SESSION_S,
+        download_bytes=NWB_BYTES,
+        session_bytes=8 * MOST_SPIKES,
+        basis="typical of the release, at most",
+    )
 
 
 def exporter_python() -> Path:
@@ -152,7 +216,7 @@ def _session_id(address: str) -> int:
 
 
 def _ask(address: str, command: str, *words: str) -> dict[str, Any]:
-    """Run a command of the exporter on the cache and return what it found."""
+    """Run a command of the exporter on the cache and return its answer."""
     cache = Path(os.environ.get("RHEOBASE_ALLEN_CACHE") or home() / "allen").absolute()
     source = os.environ.get("RHEOBASE_ALLEN_SOURCE") or "auto"
     if source not in SOURCES:
@@ -174,10 +238,10 @@ def _ask(address: str, command: str, *words: str) -> dict[str, Any]:
             f"{address}: {python} must run the exporter, but it ended with {code}: {last}; run "
             "again, or build it again with 'make exporter'"
         )
-    found: dict[str, Any] = json.loads(stdout)
-    if not found["ok"]:
-        raise SessionError(f"{address}: {found['error']}")
-    return found
+    answer: dict[str, Any] = json.loads(stdout)
+    if not answer["ok"]:
+        raise SessionError(f"{address}: {answer['error']}")
+    return answer
 
 
 def _read(folder: Path, address: str, manifest: dict[str, Any]) -> Session:
@@ -190,15 +254,15 @@ def _read(folder: Path, address: str, manifest: dict[str, Any]) -> Session:
         "pupil": _signal(folder / "eye.parquet", "pupil_area"),
     }
     return Session(
-        str(manifest["session_id"]),
-        address,
-        manifest["data_digest"],
-        _units(table),
-        spikes_s,
-        offsets,
-        intervals_of(presentations, spikes_s),
-        presentations,
-        {name: signal for name, signal in signals.items() if len(signal)},
+        session_id=str(manifest["session_id"]),
+        source=address,
+        data_digest=manifest["data_digest"],
+        units=_units(table),
+        spike_times_s=spikes_s,
+        spike_offsets=offsets,
+        intervals=intervals_of(presentations, spikes_s),
+        presentations=presentations,
+        signals={name: signal for name, signal in signals.items() if len(signal)},
     )
 
 
@@ -219,24 +283,24 @@ def _units(table: pa.Table) -> Units:
 
 def _presentations(table: pa.Table) -> Presentations:
     """Return the rows that name an image (P): gabors and full-field flashes do not."""
-    if "image_name" not in table.column_names:
+    if IMAGE_NAME not in table.column_names:
         return Presentations.none()
-    named = table.filter(pa.array(_text(table["image_name"]) != ""))
-    image = _text(named["image_name"])
+    named = table.filter(pa.array(_text(table[IMAGE_NAME]) != ""))
+    image = _text(named[IMAGE_NAME])
 
     def flags(name: str) -> npt.NDArray[np.bool_]:
         no = np.zeros(len(image), bool)
         return _flags(named[name]) if name in named.column_names else no
 
     return Presentations(
-        named["start_time"].to_numpy(),
-        named["end_time"].to_numpy(),
-        image,
-        flags("is_change"),
-        flags("omitted") if "omitted" in named.column_names else image == "omitted",
-        named["stimulus_block"].to_numpy().astype(np.int64),
-        flags("active"),
-        STRIDE_S,
+        start_s=named["start_time"].to_numpy(),
+        stop_s=named["end_time"].to_numpy(),
+        image=image,
+        is_change=flags(IS_CHANGE),
+        omitted=flags(IS_OMITTED) if IS_OMITTED in named.column_names else image == OMITTED,
+        block=named[STIMULUS_BLOCK].to_numpy().astype(np.int64),
+        active=flags(IS_ACTIVE),
+        stride_s=STRIDE_S,
     )
 
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.records.session import Bools, Ints, Strings
+from rheobase.sessions.visual_behavior import PEAK_CHANNEL
 
-NOT_METRICS = frozenset({"id", "peak_channel_id", "cluster_id", "local_index"})
+NOT_METRICS = frozenset({"id", PEAK_CHANNEL, "cluster_id", "local_index"})
 """Numeric columns of a units table that name a unit rather than judge it."""
 NO_NAME = ("", "nan", "NaN", "N/A", "None")
 """How files write that a row names nothing."""

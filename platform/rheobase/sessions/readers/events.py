@@ -16,6 +16,7 @@ from rheobase.core.settings import Settings
 from rheobase.sessions.readers.columns import flags, strings
 from rheobase.sessions.records.session import (
     ACTIVE,
+    OMITTED,
     Bools,
     Floats,
     Intervals,
@@ -140,7 +141,7 @@ def read_events(
     stop_s = rows.numbers("stop", settings.stop)
     num = len(start_s)
     image = rows.text("image", settings.image) if settings.image else np.full(num, "")
-    omitted = image == "omitted"
+    omitted = image == OMITTED
     if settings.omitted:
         omitted |= rows.flags("omitted", settings.omitted)
     named = np.isfinite(start_s)
@@ -156,7 +157,7 @@ def read_events(
 
     start_s, stop_s, omitted = start_s[named], stop_s[named], omitted[named]
     state, block = state[named], block[named]
-    image = np.where(omitted, "omitted", image[named])
+    image = np.where(omitted, OMITTED, image[named])
     if states is not None:
         intervals = states
     elif settings.state or settings.block:
@@ -168,7 +169,16 @@ def read_events(
         block = at
     is_change = image_changes(image, omitted, block) if change is None else change[named]
     active = (at >= 0) & (intervals.state[at] == ACTIVE)
-    return Presentations(start_s, stop_s, image, is_change, omitted, block, active), intervals
+    presentations = Presentations(
+        start_s=start_s,
+        stop_s=stop_s,
+        image=image,
+        is_change=is_change,
+        omitted=omitted,
+        block=block,
+        active=active,
+    )
+    return presentations, intervals
 
 
 def _some(intervals: Intervals, where: str) -> Intervals:
@@ -262,15 +272,15 @@ def _stretches(start_s: Floats, stop_s: Floats, state: Strings, block: Ints) -> 
     if not len(start_s):
         return _columns([])
     border = np.flatnonzero((state[1:] != state[:-1]) | (block[1:] != block[:-1])) + 1
-    found: list[tuple[float, float, str]] = []
+    runs: list[tuple[float, float, str]] = []
     begins = [0, *border.tolist()]
     for begin, end in zip(begins, [*begins[1:], len(start_s)], strict=True):
         last_s = float(np.nanmax(np.append(stop_s[begin:end], start_s[end - 1])))
         stride_s = float(np.median(np.diff(start_s[begin:end]))) if end - begin > 1 else 0.0
         next_s = float(start_s[end]) if end < len(start_s) else np.inf
         tail_s = min(float(start_s[end - 1]) + stride_s, next_s)
-        found.append((float(start_s[begin]), max(last_s, tail_s), str(state[begin])))
-    return _columns(found)
+        runs.append((float(start_s[begin]), max(last_s, tail_s), str(state[begin])))
+    return _columns(runs)
 
 
 def _columns(rows: list[tuple[float, float, str]]) -> Intervals:

@@ -20,6 +20,7 @@ from rheobase.core.errors import SessionError
 from rheobase.sessions.readers.columns import NOT_METRICS, offsets_of, strings, text_of
 from rheobase.sessions.readers.events import Table
 from rheobase.sessions.records.session import Floats, Ints, Strings, Units
+from rheobase.sessions.visual_behavior import PEAK_CHANNEL
 
 AREA_COLUMNS = ("brain_area", "brain_region", "location", "structure_acronym", "area")
 PROBE_COLUMNS = ("probe", "probe_name", "probe_id")
@@ -71,9 +72,9 @@ def read_contents(path: Path) -> Contents:
             },
         )
         tables = {
-            found.name: _plain(found)
-            for found in file.objects.values()
-            if isinstance(found, TimeIntervals)
+            held.name: _plain(held)
+            for held in file.objects.values()
+            if isinstance(held, TimeIntervals)
         }
         return Contents(str(file.identifier), units, spikes_s, offsets, tables)
 
@@ -122,9 +123,9 @@ def _named(
         if name in table.colnames:
             return strings(_plain(table).get(name, np.full(len(table.id), "")))
     electrodes = file.electrodes
-    if "peak_channel_id" in table.colnames and electrodes is not None:
+    if PEAK_CHANNEL in table.colnames and electrodes is not None:
         row_of = {int(channel): row for row, channel in enumerate(electrodes.id.data[:])}
-        rows = [row_of.get(int(channel)) for channel in table["peak_channel_id"].data[:]]
+        rows = [row_of.get(int(channel)) for channel in table[PEAK_CHANNEL].data[:]]
         return _of_rows(electrodes, of_electrode, rows)
     if "electrodes" in table.colnames:
         column = table["electrodes"]

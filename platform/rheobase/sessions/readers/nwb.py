@@ -18,7 +18,9 @@ from rheobase.sessions.readers.columns import NOT_METRICS, flags, offsets_of, st
 from rheobase.sessions.readers.events import EventSettings, read_events
 from rheobase.sessions.records.session import (
     ACTIVE,
+    OMITTED,
     PASSIVE,
+    SIGNALS,
     Floats,
     Intervals,
     Ints,
@@ -28,11 +30,27 @@ from rheobase.sessions.records.session import (
     Strings,
     Units,
 )
+from rheobase.sessions.records.session_size import SessionSize, silent_session
+from rheobase.sessions.records.true_latents import names_beside
+from rheobase.sessions.visual_behavior import (
+    ELECTRODES,
+    EYE,
+    IMAGE_NAME,
+    IS_ACTIVE,
+    IS_CHANGE,
+    IS_OMITTED,
+    LIKELY_BLINK,
+    PEAK_CHANNEL,
+    PRESENTATIONS,
+    PUPIL,
+    RUNNING,
+    STIMULUS_BLOCK,
+    STRIDE_S,
+    TYPICAL_RATE_HZ,
+)
 
-STRIDE_S = 0.75
-"""From one flash's onset to the next one's."""
-RUNNING = "processing/running/speed"
-EYE = "acquisition/EyeTracking"
+COLUMNS = ("start_s", "stop_s", "image", "is_change", "omitted", "block", "active")
+"""Of `Presentations`, one value a presentation."""
 
 
 def read_nwb(path: Path, events: EventSettings | None = None) -> Session:
@@ -47,6 +65,13 @@ def read_nwb(path: Path, events: EventSettings | None = None) -> Session:
     Every other NWB 2.x file is read with pynwb. It is one interval of no named state, from 0 to
     its last spike, unless `events` says which of its tables are presentations and states. With
     `events` given, a file of the first kind is read the second way.
+
+    Parameters
+    ----------
+    path
+        The ``.nwb`` file.
+    events
+        What its interval tables mean; None: the Visual Behavior layout, or nothing.
 
     Raises
     ------
@@ -64,7 +89,7 @@ def read_nwb(path: Path, events: EventSettings | None = None) -> Session:
                     f"{sorted(file)}; use one with sorted units"
                 )
             signals = _signals(file)
-            fast = events is None and "peak_channel_id" in file["units"]
+            fast = events is None and PEAK_CHANNEL in file["units"]
             if fast:
                 name = text_of(file["identifier"][()]) if "identifier" in file else path.stem
                 units, spikes_s, offsets = _read_units(file, path)
@@ -91,15 +116,63 @@ def read_nwb(path: Path, events: EventSettings | None = None) -> Session:
         if events is not None:
             presentations, intervals = read_events(contents.tables, events, intervals, str(path))
     return Session(
-        re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or path.stem,
-        str(path),
-        file_digest(path),
-        units,
-        spikes_s,
-        offsets,
-        intervals,
-        presentations,
-        signals,
+        session_id=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or path.stem,
+        source=str(path),
+        data_digest=file_digest(path),
+        units=units,
+        spike_times_s=spikes_s,
+        spike_offsets=offsets,
+        intervals=intervals,
+        presentations=presentations,
+        signals=signals,
+    )
+
+
+def outline_nwb(path: Path) -> SessionSize:
+    """Return how large the recording in an NWB file is, from shapes and names alone.
+
+    Presentations are taken for two blocks of equal length, as Visual Behavior has them; a file
+    without them for as long as its spikes take at the release's mean rate. Every unit counts
+    as kept.
+
+    Parameters
+    ----------
+    path
+        The ``.nwb`` file.
+
+    Raises
+    ------
+    OSError, KeyError, ValueError, RuntimeError
+        The file is missing, is damaged, or holds no units.
+    """
+    with h5py.File(path) as file:
+        num_units = len(file["units/id"])
+        num_spikes = len(file["units/spike_times"])
+        name = file["identifier"].asstr()[()] if "identifier" in file else path.stem
+        num_presentations = sum(len(table[IMAGE_NAME]) for table in _presentation_tables(file))
+        has = {"running": RUNNING in file, "pupil": EYE in file}
+    basis = "shapes in the file; every unit counted as kept"
+    if num_presentations:
+        half_s = num_presentations * STRIDE_S / 2
+        stretches = [(0.0, half_s, ACTIVE), (half_s, 2 * half_s, PASSIVE)]
+    else:
+        stretches = [(0.0, num_spikes / max(1, num_units) / TYPICAL_RATE_HZ, "")]
+        basis += f", its length from {TYPICAL_RATE_HZ:.1f} Hz a unit"
+    return SessionSize(
+        address=str(path),
+        silent=silent_session(
+            name,
+            str(path),
+            stretches,
+            num_presentations,
+            [signal for signal in SIGNALS if has[signal]],
+            names_beside(path),
+        ),
+        num_units=num_units,
+        num_kept=num_units,
+        num_spikes=num_spikes,
+        duration_s=stretches[-1][1],
+        basis=basis,
     )
 
 
@@ -142,37 +215,34 @@ def _read_units(file: h5py.File, path: Path) -> tuple[Units, Floats, Ints]:
 
 def _of_peak_channel(file: h5py.File, table: h5py.Group, column: str) -> Strings:
     """Return a column of the electrodes' table at each unit's peak channel, (N,)."""
-    where = "general/extracellular_ephys/electrodes"
-    if where not in file or column not in file[where]:
+    if ELECTRODES not in file or column not in file[ELECTRODES]:
         return np.full(len(table["id"]), "")
-    named = strings(file[where][column][:])
-    by_id = dict(zip(file[where]["id"][:].tolist(), named, strict=True))
-    return np.array([by_id.get(int(c), "") for c in table["peak_channel_id"][:]], dtype=np.str_)
+    named = strings(file[ELECTRODES][column][:])
+    by_id = dict(zip(file[ELECTRODES]["id"][:].tolist(), named, strict=True))
+    return np.array([by_id.get(int(c), "") for c in table[PEAK_CHANNEL][:]], dtype=np.str_)
+
+
+def _presentation_tables(file: h5py.File) -> list[h5py.Group]:
+    """Return the tables of presentations that name images, one a stimulus set."""
+    return [
+        table
+        for name, table in file.get("intervals", {}).items()
+        if name.endswith(PRESENTATIONS) and IMAGE_NAME in table
+    ]
 
 
 def _read_presentations(file: h5py.File) -> Presentations:
-    tables = [
-        table
-        for name, table in file.get("intervals", {}).items()
-        if name.endswith("_presentations") and "image_name" in table
-    ]
-    if not tables:
+    parts = [_presentations_of(table) for table in _presentation_tables(file)]
+    # Within a table the file's order is kept for the checks.
+    parts = sorted((part for part in parts if len(part)), key=lambda part: part.start_s[0])
+    if not parts:
         return Presentations.none()
-    parts = [_presentations_of(table) for table in tables]
-    columns = [
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("start_s", "stop_s", "image", "is_change", "omitted", "block", "active")
-    ]
-    # Tables are one a stimulus set; within one, the file's order is kept for the checks.
-    order = np.argsort([part.start_s[0] for part in parts if len(part)]) if len(parts) > 1 else [0]
-    lengths = np.cumsum([0] + [len(part) for part in parts])
-    index = np.concatenate([np.arange(lengths[p], lengths[p + 1]) for p in order])
-    start_s, stop_s, image, is_change, omitted, block, active = (c[index] for c in columns)
-    return Presentations(start_s, stop_s, image, is_change, omitted, block, active, STRIDE_S)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return Presentations(**columns, stride_s=STRIDE_S)
 
 
 def _presentations_of(table: h5py.Group) -> Presentations:
-    image = strings(table["image_name"][:])
+    image = strings(table[IMAGE_NAME][:])
     named = image != ""
     start_s = table["start_time"][:].astype(np.float64)[named]
     num = len(start_s)
@@ -182,13 +252,13 @@ def _presentations_of(table: h5py.Group) -> Presentations:
 
     no = np.zeros(num, bool)
     return Presentations(
-        start_s,
-        table["stop_time"][:].astype(np.float64)[named],
-        image[named],
-        flags(column("is_change", no)),
-        flags(column("omitted", image[named] == "omitted")),
-        column("stimulus_block", np.zeros(num)).astype(np.int64),
-        flags(column("active", no)),
+        start_s=start_s,
+        stop_s=table["stop_time"][:].astype(np.float64)[named],
+        image=image[named],
+        is_change=flags(column(IS_CHANGE, no)),
+        omitted=flags(column(IS_OMITTED, image[named] == OMITTED)),
+        block=column(STIMULUS_BLOCK, np.zeros(num)).astype(np.int64),
+        active=flags(column(IS_ACTIVE, no)),
     )
 
 
@@ -198,11 +268,11 @@ def _signals(file: h5py.File) -> dict[str, Signal]:
     if RUNNING in file:
         speed = file[RUNNING]
         signals["running"] = Signal(_times_of(speed), speed["data"][:].astype(np.float64))
-    if f"{EYE}/pupil_tracking/area" in file:
-        pupil = file[f"{EYE}/pupil_tracking"]
+    if f"{PUPIL}/area" in file:
+        pupil = file[PUPIL]
         area = pupil["area"][:].astype(np.float64)
-        if f"{EYE}/likely_blink/data" in file:
-            area[flags(file[f"{EYE}/likely_blink/data"][:])] = np.nan
+        if f"{LIKELY_BLINK}/data" in file:
+            area[flags(file[f"{LIKELY_BLINK}/data"][:])] = np.nan
         signals["pupil"] = Signal(_times_of(pupil), area)
     for name, signal in signals.items():
         if len(signal.time_s) != len(signal.value):

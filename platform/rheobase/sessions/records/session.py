@@ -17,6 +17,13 @@ Strings = npt.NDArray[np.str_]
 TrialCounts = npt.NDArray[np.uint8]
 
 ACTIVE, PASSIVE = "active", "passive"
+OMITTED = "omitted"
+"""The image of a presentation that was left out."""
+SIGNALS = ("running", "pupil")
+"""Measures of behaviour that a recording may have beside its spikes."""
+REGULAR_SHARE, REGULAR_STEP = 0.9, 0.1
+"""Onsets have a period where this share of the steps between them lies this close to a whole
+number of periods, as a share of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +53,28 @@ class Units:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Presentations:
     """Stimulus flashes and omissions in order of time, each (P,).
 
-    `image` is ``"omitted"`` for an omission and ``""`` where the file names none. `stride_s` is
-    the time from onset to onset that the layout promises, the passive block replaying the
-    active one; None where none is promised.
+    Attributes
+    ----------
+    start_s, stop_s
+        (P,) onset and end in seconds; an omission may have no end: NaN.
+    image
+        (P,) name of what was shown, ``"omitted"`` for an omission, ``""`` where the file names
+        none.
+    is_change
+        (P,) whether another image was shown than the time before.
+    omitted
+        (P,) whether nothing was shown where an image was due.
+    block
+        (P,) number of the stretch of presentations in one state.
+    active
+        (P,) whether the mouse did the task.
+    stride_s
+        Seconds from onset to onset that the layout promises, the passive block replaying the
+        active one; None where none is promised. What the onsets say is `period_s`.
     """
 
     start_s: Floats
@@ -70,8 +92,37 @@ class Presentations:
     @classmethod
     def none(cls) -> Presentations:
         """Return the presentations of a recording without stimuli."""
-        no, yes = np.zeros(0), np.zeros(0, bool)
-        return cls(no, no, np.zeros(0, "U1"), yes, yes, np.zeros(0, np.int64), yes)
+        time_s, flag = np.zeros(0), np.zeros(0, bool)
+        return cls(
+            start_s=time_s,
+            stop_s=time_s,
+            image=np.zeros(0, "U1"),
+            is_change=flag,
+            omitted=flag,
+            block=np.zeros(0, np.int64),
+            active=flag,
+        )
+
+    @property
+    def period_s(self) -> float | None:
+        """Seconds from onset to onset as the onsets themselves have it, None without a period.
+
+        Steps are taken within blocks; one of several periods, where rows are missing, counts as
+        so many. The mean over all regular steps keeps the phase over an hour, for which a median
+        of times that a screen rounds to its frames is too coarse.
+        """
+        there = np.isfinite(self.start_s)
+        start_s, block = self.start_s[there], self.block[there]
+        steps_s = np.diff(start_s)[block[1:] == block[:-1]]
+        steps_s = steps_s[steps_s > 0]  # an onset out of order is a finding
+        if not len(steps_s):
+            return self.stride_s
+        ratio = steps_s / np.median(steps_s)
+        num_periods = np.round(ratio)
+        regular = (num_periods >= 1) & (np.abs(ratio - num_periods) <= REGULAR_STEP)
+        if regular.mean() < REGULAR_SHARE:
+            return None
+        return float(steps_s[regular].sum() / num_periods[regular].sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +168,7 @@ class TrueLatents:
     digest: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Session:
     """A continuous recording.
 
@@ -181,12 +232,30 @@ class Session:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TrialSession:
     """A recording that exists only as counts around each presentation.
 
-    `counts` (P, N, T) uint8; `bin_ms` width of its bins; `trial_start_s` (P,);
-    `labels` maps a label's name to (P,) values. One behaviour trial is one presentation.
+    One behaviour trial is one presentation.
+
+    Attributes
+    ----------
+    session_id
+        The recording's own name.
+    source
+        Path or address it was read from.
+    data_digest
+        Digest of the file's bytes.
+    units
+        Recorded clusters (N).
+    counts
+        (P, N, T) uint8 spikes.
+    bin_ms
+        Width of the bins in milliseconds.
+    trial_start_s
+        (P,) seconds at which each trial's first bin opens.
+    labels
+        What is known of the trials, (P,) each, by name.
     """
 
     session_id: str
@@ -210,13 +279,4 @@ class TrialSession:
 
     def take_units(self, kept: Bools) -> TrialSession:
         """Return the same session with the units where `kept` (N,) is true."""
-        return TrialSession(
-            self.session_id,
-            self.source,
-            self.data_digest,
-            self.units.take(kept),
-            self.counts[:, kept],
-            self.bin_ms,
-            self.trial_start_s,
-            self.labels,
-        )
+        return replace(self, units=self.units.take(kept), counts=self.counts[:, kept])

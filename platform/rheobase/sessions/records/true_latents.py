@@ -22,6 +22,21 @@ def beside(recording: Path) -> Path:
     return recording.with_suffix(".latents.npz")
 
 
+def names_beside(recording: Path) -> tuple[str, ...]:
+    """Return the names of the latents (K) that lie beside a recording's file, if any do.
+
+    Raises
+    ------
+    OSError, KeyError, ValueError, zipfile.BadZipFile
+        There is such an archive, but it is damaged.
+    """
+    path = beside(recording)
+    if not path.is_file():
+        return ()
+    with np.load(path, allow_pickle=False) as archive:
+        return tuple(archive["names"].tolist())
+
+
 def with_true_latents(session: Session) -> Session:
     """Return a session with the latents that lie beside its file, if any do.
 

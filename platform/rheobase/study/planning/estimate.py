@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rheobase.core.errors import DataError
+from rheobase.sessions.records.session_size import SessionSize
 from rheobase.shards.binning import make_shard
 from rheobase.shards.counts import CHUNK_BINS
 from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
+from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
-from rheobase.study.planning.sizes import SessionSize, sizes_of
+from rheobase.study.planning.sizes import sizes_of
 from rheobase.study.ranking.statistics import least_p
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
@@ -41,9 +43,8 @@ EVALUATE_S_PER_COUNT = 220e-9
 FLOP_PER_S = 60e9
 """Of the matrix products of packed students on one core."""
 STUDENT_S_PER_BIN = 3e-6
-"""CPU seconds of a student's training step for a bin of its batch, matrix products apart."""
-NEURON_S_PER_BIN = {"lif": 0.0, "izhikevich": 0.11e-6, "gru": 0.17e-6}
-"""What a bin costs more for each neuron."""
+"""CPU seconds of a student's training step for a bin of its batch, matrix products apart; what
+kinds of neuron cost more is in `student.neurons`."""
 SCORE_S_PER_BIN = 30e-6
 """CPU seconds to simulate and measure a replicate, untrained twin and nulls included."""
 
@@ -69,8 +70,6 @@ CHECKPOINT_COPIES = 3
 """Arrays of a network's size in a checkpoint: its weights and Adam's two moments."""
 CHECKPOINT_BYTES = 20_000
 """What PyTorch adds to a checkpoint."""
-LEDGER_LOG_BYTES = 4_200_000
-"""The ledger's write-ahead log: SQLite takes it in at 1,000 pages of 4 KiB."""
 
 
 def estimate(spec: StudySpec) -> Estimate:
@@ -156,14 +155,14 @@ def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
 
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
-    outline = make_shard(size.outline, spec.data)
-    line = timeline_of(outline)
+    silent = make_shard(size.silent, spec.data)
+    line = timeline_of(silent)
     refuse_too_few_bins(spec, size.address, line)
     num_bins = len(line)
     # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.
     expected = size.num_spikes / size.num_units * (spec.data.bin_ms / 1000) / size.duration_s
     num_filled = num_bins * size.num_kept * -math.expm1(-expected)
-    num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in outline.segments)
+    num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in silent.segments)
     width = round(spec.data.window_ms / spec.data.bin_ms)
     return SessionEstimate(
         address=size.address,
@@ -176,9 +175,9 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
         test_windows=_num_windows(line, TEST, width),
         shard_bytes=round(num_filled * ENTRY_BYTES)
         + num_chunks * CHUNK_BYTES
-        + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(outline.covariate_names))
+        + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(silent.covariate_names))
         + size.num_kept * UNIT_BYTES
-        + len(outline.image) * PRESENTATION_BYTES,
+        + len(silent.image) * PRESENTATION_BYTES,
         basis=size.basis,
     )
 
@@ -230,11 +229,12 @@ def _training_seconds(num_units: int, spec: StudySpec, overrides: Mapping[str, A
     num_windows: int = max(values("steps")) * max(values("batch_windows"))
     # Forward and the weights' gradient for the input; for the recurrence the state's too.
     flop = 4 * num_units * neurons + 6 * neurons**2
-    kinds = [NEURON_S_PER_BIN[kind] for kind in values("neuron") if kind in NEURON_S_PER_BIN]
-    if not kinds:
-        return 0.0  # a linear readout is not trained
+    kinds = [NEURONS[name] for name in values("neuron")]
+    neuron_s_per_bin = [kind.s_per_bin for kind in kinds if kind.is_trained]
+    if not neuron_s_per_bin:
+        return 0.0
     bins = num_windows * spec.data.window_ms / spec.data.bin_ms
-    return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(kinds))
+    return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(neuron_s_per_bin))
 
 
 def _student_hours(row: SessionEstimate, spec: StudySpec) -> float:
@@ -277,7 +277,7 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
         )
         num_files = num_trials_together * num_sessions + num_workers
         of_stages.append(arrays + num_files * CHECKPOINT_BYTES)
-    return max(of_stages) + LEDGER_LOG_BYTES
+    return max(of_stages)
 
 
 def _memory(

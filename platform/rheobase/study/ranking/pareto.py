@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rheobase.study.file.objectives import DIRECTIONS, objective_values
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.ranking import FrontTrial, MeanInterval, ParetoFront, RankedTrial
-from rheobase.study.ranking.statistics import student_interval
+from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.result import TrialRecord
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ def pareto_front(
         sought.append(
             {
                 name: MeanInterval(
-                    mean=fmean(values[name]), ci95=student_interval(values[name], sessions)
+                    mean=fmean(values[name]), ci95=t_interval(values[name], sessions)
                 )
                 for name in names
             }

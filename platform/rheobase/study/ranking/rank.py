@@ -24,7 +24,7 @@ from rheobase.study.ranking.ranking import (
     Rates,
     UnmeasuredTrial,
 )
-from rheobase.study.ranking.statistics import student_interval
+from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.result import (
     ENDED,
     Decoding,
@@ -142,8 +142,8 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     cca = fmean(one.cca_heldout for one in found)
     untrained = fmean(one.untrained for one in found)
     sessions = [one.session for one in found]
-    ci95 = student_interval([one.cca_heldout for one in found], sessions)
-    gain_ci95 = student_interval([one.cca_heldout - one.untrained for one in found], sessions)
+    ci95 = t_interval([one.cca_heldout for one in found], sessions)
+    gain_ci95 = t_interval([one.cca_heldout - one.untrained for one in found], sessions)
     if ci95 is None:
         notes.append("ci95, gain_ci95: one replicate has no interval, and cannot pass the gate")
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}

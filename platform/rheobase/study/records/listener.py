@@ -1,4 +1,4 @@
-"""Who hears of a study's progress: the terminal, TensorBoard, nobody."""
+"""Who hears of a study's progress: the terminal, TensorBoard, a test."""
 
 from __future__ import annotations
 
@@ -28,25 +28,3 @@ class Listener(Protocol):
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Tell that a trial is complete, pruned or failed."""
-
-
-class Silent:
-    """A listener that hears nothing."""
-
-    def stage(self, name: str, detail: str) -> None:
-        """Ignore a stage."""
-
-    def teacher_progress(self, step: int, num_steps: int, values: Mapping[str, float]) -> None:
-        """Ignore the teacher."""
-
-    def teacher_ended(self) -> None:
-        """Ignore the teacher's end."""
-
-    def trial_started(self, request: TrialRequest) -> None:
-        """Ignore a start."""
-
-    def trial_progress(self, trial_id: str, step: int, values: Mapping[str, float]) -> None:
-        """Ignore progress."""
-
-    def trial_ended(self, record: TrialRecord) -> None:
-        """Ignore an end."""

@@ -18,11 +18,12 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.inputs import counts_for
-from rheobase.student.network import Replicate, Students, simulate_session
+from rheobase.student.network import simulate_session
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.trial.run import STUDENTS
+from rheobase.study.run_folder import RunFolder
 
 SPLITS = {TRAIN: "train", TEST: "test", GAP: "gap"}
 
@@ -66,7 +67,7 @@ def export_trial(
     # As in the trial: sums over threads would differ in the last bit.
     torch.set_num_threads(1)
     settings = StudentSettings.model_validate(request.student)
-    stored = run / "trials" / request.trial_id / STUDENTS
+    stored = RunFolder(run).trial(request.trial_id).students
     written = []
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id
