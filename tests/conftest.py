@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from rheobase.cli import main
-from rheobase.core.artifacts import whole_folder, write_json
+from rheobase.core.artifacts import MANIFEST, read_json, whole_folder, write_json
+from rheobase.core.versions import deciding_versions
 from rheobase.distributed.cluster import ray_session
 from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import read_latents, write_latents
-from rheobase.shards.store import write_shard
+from rheobase.shards.store import SHARD, write_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import (
@@ -26,6 +27,8 @@ from rheobase.study.records.result import (
     TrialRequest,
     TrialResult,
 )
+from rheobase.study.run_folder import TEACHER_REPORT, RunFolder
+from rheobase.study.run_inputs import RunInputs, digests_of
 from rheobase.study.search.schedule import Bookkeeper, run_here
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
@@ -314,28 +317,33 @@ def _small_run(root: Path) -> Path:
         }
     )
     shard = make_shard(load_session(address), spec.data)
-    write_shard(root / "shard" / "shard.arrow", shard)
-    write_json(root / "shard" / "manifest.json", {"digest": "s" * 16})
+    folders = {"shards": root / "shards" / ("5" * 16), "latents": root / "latents" / ("1" * 16)}
+    with whole_folder(folders["shards"], {"digest": "5" * 16}) as partial:
+        write_shard(partial / SHARD, shard)
     teacher = fit_teacher([shard], spec.teacher, spec.data.window_ms)
-    with whole_folder(root / "latents", {"digest": "l" * 16, "sessions": [shard.session_id]}) as f:
-        latents = {shard.session_id: encode(teacher, shard)}
-        write_latents(f, latents)
-        write_json(f / "report.json", evaluate(teacher, [shard], latents))
-    run = root / "run"
-    write_json(run / "study.json", dump_study(spec))
-    write_json(
-        run / "inputs.json",
-        {
-            "shards": {shard.session_id: str(root / "shard" / "shard.arrow")},
-            "latents": str(root / "latents"),
-            "digests": {"shards": {shard.session_id: "s" * 16}, "latents": "l" * 16},
-            "versions": {"rheobase": "0"},
-        },
+    latents = {shard.session_id: encode(teacher, shard)}
+    report = evaluate(teacher, [shard], latents)
+    manifest = {"digest": "1" * 16, "sessions": [shard.session_id]}
+    with whole_folder(folders["latents"], manifest) as partial:
+        write_latents(partial, latents)
+        write_json(partial / TEACHER_REPORT, report)
+    run = RunFolder(root / "studies" / "small")
+    write_json(run.study, dump_study(spec))
+    shards = {shard.session_id: read_json(folders["shards"] / MANIFEST)}
+    manifest = read_json(folders["latents"] / MANIFEST)
+    digests = digests_of(spec, shards, manifest)
+    inputs = RunInputs(
+        digests=digests,
+        versions=deciding_versions(),
+        latents_manifest=manifest,
+        shard_manifests=shards,
     )
-    with Ledger(run / "ledger.sqlite") as ledger:
-        bookkeeper = Bookkeeper(ledger, TensorBoardLog(run, spec))
-        run_here(spec, run, [shard], read_latents(root / "latents"), "d" * 16, bookkeeper)
-    return run
+    run.begin(inputs, report)
+    with Ledger(run.ledger) as ledger:
+        bookkeeper = Bookkeeper(ledger, TensorBoardLog(run.path, spec))
+        read = read_latents(folders["latents"])
+        run_here(spec, run.path, [shard], read, digests.together(), bookkeeper)
+    return run.path
 
 
 @pytest.fixture

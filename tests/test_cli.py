@@ -175,7 +175,7 @@ def test_every_study_of_the_repository_is_valid(cli, root, name):
 
 COMMANDS = [
     *("doctor", "simulate", "validate", "bin", "plan", "pretrain", "encode", "run", "rank"),
-    *("compare", "report", "replay", "trace", "export", "score"),
+    *("compare", "report", "replay", "trace", "export", "pack", "score"),
 ]
 
 

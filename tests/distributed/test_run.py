@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 
@@ -8,10 +7,9 @@ from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.run import run_study
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
+from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -41,8 +39,7 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     assert ear.stages == ["ingest", "pretrain", "search", "report"]
     assert read_json(run / "study.json") == dump_study(study)
     inputs = read_json(run / "inputs.json")
-    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
-    latents = read_latents(Path(inputs["latents"]))
+    shards, latents = RunFolder(run).read_data()
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
         found = numbers_of(ledger)
         assert next_requests(study, ledger.records(), digest(inputs["digests"])) == []

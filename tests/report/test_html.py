@@ -88,7 +88,7 @@ def test_the_same_ledger_gives_the_same_page(small_run, text):
 
 
 def test_a_run_without_an_ended_trial_is_refused(small_run, tmp_path):
-    for name in ("study.json", "inputs.json"):
+    for name in ("study.json", "inputs.json", "teacher.json"):
         (tmp_path / name).write_text((small_run / name).read_text())
     with Ledger(tmp_path / "ledger.sqlite"):
         pass
@@ -132,7 +132,8 @@ def page_of(small_run, tmp_path):
         study = json.loads((small_run / "study.json").read_text())
         study["search"] |= search
         (tmp_path / "study.json").write_text(json.dumps(study))
-        (tmp_path / "inputs.json").write_text((small_run / "inputs.json").read_text())
+        for name in ("inputs.json", "teacher.json"):
+            (tmp_path / name).write_text((small_run / name).read_text())
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
             for record in records:
                 ledger.add(record.request)

@@ -10,8 +10,7 @@ import pytest
 from rheobase.core.artifacts import write_json
 from rheobase.core.errors import ArtifactError
 from rheobase.report.teacher import across, verdict, write_teacher_page
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
+from rheobase.study.run_folder import RunFolder
 from rheobase.teacher.flash import over_a_flash, write_flash
 
 
@@ -45,9 +44,10 @@ class Page(HTMLParser):
 def folder(small_run, tmp_path_factory):
     """Stored latents of the small run, with what a pretrained teacher's folder holds."""
     target = tmp_path_factory.mktemp("teacher") / "latents"
-    shutil.copytree(small_run.parent / "latents", target)
-    shard = read_shard(small_run.parent / "shard" / "shard.arrow")
-    write_flash(target / "flash.npz", read_latents(target).by_session, [shard])
+    run = RunFolder(small_run)
+    shutil.copytree(run.latents(), target)
+    (shard,), stored = run.read_data()
+    write_flash(target / "flash.npz", stored.by_session, [shard])
     about = json.loads((target / "manifest.json").read_text())
     about |= {
         "settings": {"horizons_ms": [20.0, 40.0]},
@@ -137,8 +137,8 @@ def test_a_folder_of_an_earlier_version_is_refused_in_one_line(folder, report, t
 
 
 def test_mean_latents_over_a_flash_are_those_of_test_bins(small_run):
-    shard = read_shard(small_run.parent / "shard" / "shard.arrow")
-    latents = np.array(read_latents(small_run.parent / "latents").by_session[shard.session_id])
+    (shard,), stored = RunFolder(small_run).read_data()
+    latents = np.array(stored.by_session[shard.session_id])
     found = over_a_flash(latents, shard)
     assert found["phase_ms"][-1] == 740
     assert {name[:2] for name in found["shown"]} <= {"im", "om"}

@@ -1,7 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from scipy.signal import lfilter
+from typer.testing import CliRunner
 
+from rheobase.cli import app
 from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import Latents
@@ -57,3 +61,38 @@ def trial_request(**student):
 def request_of():
     """Build the request of a small trial of two seeds."""
     return trial_request
+
+
+def command(*words):
+    """Run a command in this process; return what it printed on stdout."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, (words, done.output, done.exception)
+    return done.stdout
+
+
+def every_answer(run, out, but=()):
+    """Give every command that reads a run; return what the ranking says."""
+    ranking = json.loads(command("rank", run, "--json"))
+    trial = ranking["trials"][0]["trial_id"]
+    for words in (
+        ("report", run),
+        ("compare", run, "no-dale"),
+        ("trace", run, trial, "--json"),
+        ("export", run, trial, "--out", out),
+        ("replay", run, trial),
+    ):
+        if words[0] not in but:
+            command(*words)
+    return ranking
+
+
+@pytest.fixture(scope="session")
+def called():
+    """Run a command in this process."""
+    return command
+
+
+@pytest.fixture(scope="session")
+def answers():
+    """Give every command that reads a run."""
+    return every_answer

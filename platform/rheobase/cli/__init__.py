@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rheobase.cli import machine, recordings, results, studies
+from rheobase.cli import archive, machine, recordings, results, studies
 from rheobase.cli.terminal import print_error
 from rheobase.core.artifacts import room_on_disk
 from rheobase.core.errors import RheobaseError
@@ -35,6 +35,7 @@ app.command()(results.report)
 app.command()(results.replay)
 app.command()(results.trace)
 app.command()(results.export)
+app.command()(archive.pack)
 app.command("export-optuna")(results.export_optuna)
 app.command()(results.score)
 

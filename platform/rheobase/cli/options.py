@@ -20,7 +20,7 @@ Events = Annotated[
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).")]
 RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
+GivenRun = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
 def given_study(path: Path, sessions: list[str] | None) -> StudySpec:

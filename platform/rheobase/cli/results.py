@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from rheobase.cli.options import Json, RunFolder
-from rheobase.cli.terminal import print_json
+from rheobase.cli.options import GivenRun, Json
+from rheobase.cli.terminal import log, print_json
 from rheobase.core.errors import StudyError
-from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRecord
 
 
 def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
-    from rheobase.core.artifacts import read_json
-    from rheobase.study.records.ledger import Ledger
+    from rheobase.study.run_folder import RunFolder
 
-    spec = parse_study(read_json(run_folder / "study.json"), str(run_folder / "study.json"))
-    with Ledger.open_existing(run_folder / "ledger.sqlite") as ledger:
-        return spec, tuple(ledger.records())
+    run = RunFolder(run_folder)
+    return run.read_study(), run.read_records()
 
 
 def ranking_of(run_folder: Path) -> dict[str, Any]:
@@ -48,15 +44,21 @@ def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
     return spec, known[trial]
 
 
-def rank(run_folder: RunFolder, as_json: Json = False) -> None:
+def rank(run_folder: GivenRun, as_json: Json = False) -> None:
     """Print the ranking.
 
     Example: rheobase rank runs/studies/quickstart --json
     """
+    from rheobase.core.artifacts import READ_ONLY
     from rheobase.report.tables import ranking_table, write_tables
 
     ranking = ranking_of(run_folder)
-    write_tables(ranking, run_folder)
+    try:
+        write_tables(ranking, run_folder)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        log.print(f"tables not written: {error}", markup=False, soft_wrap=True)
     if as_json:
         print_json(ranking)
     else:
@@ -64,7 +66,7 @@ def rank(run_folder: RunFolder, as_json: Json = False) -> None:
 
 
 def compare(
-    run_folder: RunFolder,
+    run_folder: GivenRun,
     arm: Annotated[str, typer.Argument(help="An arm of the ablation.")],
     to: Annotated[str, typer.Option("--to", help="What it is compared with.")] = "baseline",
     as_json: Json = False,
@@ -84,41 +86,38 @@ def compare(
             typer.echo(f"{key:28} {value}")
 
 
-def report(run_folder: RunFolder, as_json: Json = False) -> None:
+def report(
+    run_folder: GivenRun,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the page, in place of RUN/report.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Write the HTML report from stored results alone.
 
     Example: rheobase report runs/studies/quickstart
     """
     from rheobase.report.html import write_report
 
-    page = write_report(run_folder)
+    page = write_report(run_folder, out)
     if as_json:
         print_json({"report": str(page)})
     else:
         typer.echo(str(page))
 
 
-@contextlib.contextmanager
-def _inputs(run_folder: Path) -> Iterator[tuple[list[Any], Any]]:
-    from rheobase.core.artifacts import read_json
-    from rheobase.shards.latents import read_latents
-    from rheobase.shards.store import read_shard
-
-    inputs = read_json(run_folder / "inputs.json")
-    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
-    yield shards, read_latents(Path(inputs["latents"]))
-
-
-def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
+def replay(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
     """Run one trial again; exit 0 only where it ends bit for bit as it did.
 
     Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
     """
     from rheobase.core.temporary import temporary_folder
+    from rheobase.study.run_folder import RunFolder
     from rheobase.study.trial.replay import replay_trial
 
     spec, record = _record(run_folder, trial)
-    with _inputs(run_folder) as (shards, latents), temporary_folder() as folder:
+    shards, latents = RunFolder(run_folder).read_data()
+    with temporary_folder() as folder:
         was, now = replay_trial(record, spec, shards, latents, folder)
     same = was == now
     if as_json:
@@ -128,26 +127,25 @@ def replay(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
     raise typer.Exit(0 if same else 1)
 
 
-def trace(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
+def trace(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
     """Print the ancestry of a trial's numbers down to file hashes.
 
     Example: rheobase trace runs/studies/quickstart 3f2a9c0d1b7e4a55
     """
-    from rheobase.core.artifacts import MANIFEST, read_json
+    from rheobase.study.run_folder import RunFolder
 
     _, record = _record(run_folder, trial)
-    inputs = read_json(run_folder / "inputs.json")
+    run = RunFolder(run_folder)
+    latents, shards = run.read_manifests()
     found = {
         "trial": record.request.model_dump(mode="json"),
         "status": record.status,
         "error": record.error,
         "host": record.result.host if record.result else None,
-        "inputs": inputs,
-        "latents": read_json(Path(inputs["latents"]) / MANIFEST),
-        "shards": {
-            session: read_json(Path(path).parent / MANIFEST)
-            for session, path in inputs["shards"].items()
-        },
+        "versions": record.result.versions if record.result else None,
+        "inputs": run.read_inputs().model_dump(include={"digests", "versions"}),
+        "latents": latents,
+        "shards": shards,
     }
     if as_json:
         print_json(found)
@@ -156,7 +154,7 @@ def trace(run_folder: RunFolder, trial: str, as_json: Json = False) -> None:
 
 
 def export(
-    run_folder: RunFolder,
+    run_folder: GivenRun,
     trial: str,
     out: Annotated[Path, typer.Option("--out", help="Folder for seed-<s>.npz.")],
     as_json: Json = False,
@@ -165,11 +163,12 @@ def export(
 
     Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --out export
     """
+    from rheobase.study.run_folder import RunFolder
     from rheobase.study.trial.export import export_trial
 
     spec, record = _record(run_folder, trial)
-    with _inputs(run_folder) as (shards, latents):
-        files = export_trial(record.request, spec, shards, latents, run_folder, out)
+    shards, latents = RunFolder(run_folder).read_data()
+    files = export_trial(record.request, spec, shards, latents, run_folder, out)
     if as_json:
         print_json({"files": [str(path) for path in files]})
     else:
@@ -178,7 +177,7 @@ def export(
 
 
 def export_optuna(
-    run_folder: RunFolder,
+    run_folder: GivenRun,
     out: Annotated[Path, typer.Option("--out", help="The journal; replaced if there.")],
     as_json: Json = False,
 ) -> None:

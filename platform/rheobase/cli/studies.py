@@ -180,6 +180,12 @@ def run(
         Path | None,
         typer.Option("--fork", help="Folder of a run whose finished trials are taken over."),
     ] = None,
+    other_versions: Annotated[
+        bool,
+        typer.Option(
+            "--other-versions", help="Go on though Python or a package is of another version."
+        ),
+    ] = False,
     address: RayAddress = "local",
     underpowered: Annotated[
         bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
@@ -194,6 +200,7 @@ def run(
     from rheobase.report.html import write_report
     from rheobase.report.tables import ranking_table, write_tables
     from rheobase.report.tensorboard import TensorBoardLog
+    from rheobase.study.run_folder import RunFolder
 
     spec = given_study(study, sessions)
     if not underpowered:
@@ -208,6 +215,7 @@ def run(
                 address=address,
                 listener=Terminal([TensorBoardLog(folder, spec)]),
                 fork=fork,
+                allow_other_versions=other_versions,
             )
         except KeyboardInterrupt:
             log.print("interrupted; the same command with --resume goes on", style="yellow")
@@ -220,7 +228,7 @@ def run(
         return
     Console().print(ranking_table(ranking))
     log.print(f"report: {page}", markup=False, soft_wrap=True)
-    log.print(f"TensorBoard: tensorboard --logdir {folder / 'tensorboard'}", soft_wrap=True)
+    log.print(f"TensorBoard: tensorboard --logdir {RunFolder(folder).tensorboard}", soft_wrap=True)
 
 
 def _refuse_underpowered(spec: StudySpec) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pyarrow.fs import FileType, LocalFileSystem, copy_files
 
+from rheobase.core.digest import file_digest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, child, filesystem_of, is_url
 from rheobase.core.temporary import temporary_folder
@@ -22,6 +23,8 @@ PARTIALS = ".*.*"
 """Names of the files that `whole_file` has not finished, or never will: its process was killed."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says of a folder in which this user may not write."""
 
 
 @contextmanager
@@ -78,7 +81,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """Yield a temporary folder; on success add `manifest.json` and publish it as `folder`.
 
-    On this machine it is synced and renamed into place. To a URL its files are copied, the
+    `files` is added to the manifest: size and digest of every file, by its path in the folder.
+    What is added to the folder later is not in it, and nobody checks that (`check_published`).
+
+    On this machine the folder is synced and renamed into place. To a URL its files are copied, the
     manifest last: a folder without one is not there (`is_published`). If another process
     published the same folder first, its copy is kept: a folder is named by the digest of
     what made it, so both hold the same. What killed processes left half written beside `folder`
@@ -92,11 +98,22 @@ def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path
         partial = temporary / "partial"
         partial.mkdir()
         yield partial
-        write_json(partial / MANIFEST, manifest)
+        write_json(partial / MANIFEST, {**manifest, "files": _listed(partial)})
         if isinstance(folder, str):
             _upload(partial, folder)
         else:
             _publish(partial, folder)
+
+
+def _listed(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "digest": file_digest(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _publish(partial: Path, folder: Path) -> None:

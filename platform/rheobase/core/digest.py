@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+PACKAGE = Path(__file__).resolve().parent.parent
 DIGEST_BYTES = 8  # 64 bits: a million artifacts collide with a chance of 3e-8
 
 
@@ -30,15 +30,27 @@ def file_digest(path: Path) -> str:
     return state.hexdigest()
 
 
-def code_digest(*rooms: str) -> str:
-    """Return the digest of the source of the named rooms of this package.
+def code_digest(*rooms: str, package: Path = PACKAGE) -> str:
+    """Return the digest of the source of whole rooms of a package.
 
     A stored result is reused only while the code that made it is unchanged.
+
+    Parameters
+    ----------
+    rooms
+        Folders below `package`, as ``core`` or ``study/trial``.
+    package
+        Folder of the package; this one by default.
+
+    Raises
+    ------
+    ValueError
+        A room holds no source: a misspelt name must not pass as a room that never changes.
     """
-    package = Path(__file__).resolve().parent.parent
-    files: Mapping[str, str] = {
-        path.relative_to(package).as_posix(): file_digest(path)
-        for room in rooms
-        for path in sorted((package / room).rglob("*.py"))
-    }
+    files: dict[str, str] = {}
+    for room in rooms:
+        sources = sorted((package / room).rglob("*.py"))
+        if not sources:
+            raise ValueError(f"{package / room}: a room must hold source, but has none")
+        files |= {path.relative_to(package).as_posix(): file_digest(path) for path in sources}
     return digest(files)

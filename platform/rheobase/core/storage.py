@@ -30,6 +30,20 @@ def child(folder: Location, name: str) -> Location:
     return f"{folder}/{name}" if isinstance(folder, str) else folder / name
 
 
+def parted(location: Location) -> tuple[Location, str]:
+    """Return the folder of a location, and its name there.
+
+    Examples
+    --------
+    >>> parted("s3://bucket/shards/shard.arrow")
+    ('s3://bucket/shards', 'shard.arrow')
+    """
+    if isinstance(location, Path):
+        return location.parent, location.name
+    folder, _, name = location.rpartition("/")
+    return folder, name
+
+
 def filesystem_of(location: Location) -> tuple[FileSystem, str]:
     """Return the file system of a location, and its path there.
 

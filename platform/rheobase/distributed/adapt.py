@@ -17,11 +17,12 @@ from rheobase.core.artifacts import (
 )
 from rheobase.core.digest import code_digest, digest
 from rheobase.distributed.lock import sole_use
-from rheobase.distributed.pretrain import REPORT, TEACHER
+from rheobase.distributed.pretrain import TEACHER
 from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.run_folder import TEACHER_REPORT
 from rheobase.teacher.adapt import adapt, train_minutes
 from rheobase.teacher.encoder import Teacher
 
@@ -83,5 +84,5 @@ def adapt_session(
         with whole_folder(folder, manifest) as partial:
             torch.save(adapted.state(), partial / TEACHER)
             write_latents(partial, {shard.session_id: own})
-            write_json(partial / REPORT, report)
+            write_json(partial / TEACHER_REPORT, report)
     return folder

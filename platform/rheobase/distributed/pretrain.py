@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rheobase import __version__
 from rheobase.core.artifacts import (
     MANIFEST,
     home,
@@ -20,18 +18,20 @@ from rheobase.core.artifacts import (
     write_json,
 )
 from rheobase.core.digest import code_digest, digest
+from rheobase.core.versions import deciding_versions
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.train import train_teacher
 from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
+from rheobase.study.run_folder import TEACHER_REPORT
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.flash import write_flash
 
 TEACHER = "teacher.pt"
-REPORT, FLASH = "report.json", "flash.npz"
+FLASH = "flash.npz"
 CURVES = "tensorboard"
 
 
@@ -94,13 +94,13 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             "digest": folder.name,
             "parents": _parents(shard_paths),
             "sessions": sorted(shard.session_id for shard in shards),
-            "versions": {"rheobase": __version__, "torch": version("torch"), "ray": version("ray")},
+            "versions": dict(deciding_versions()),
         }
         with whole_folder(folder, manifest) as partial:
             torch.save(teacher.state(), partial / TEACHER)
             latents = {shard.session_id: encode(teacher, shard) for shard in shards}
             write_latents(partial, latents)
-            write_json(partial / REPORT, evaluate(teacher, shards, latents))
+            write_json(partial / TEACHER_REPORT, evaluate(teacher, shards, latents))
             write_flash(partial / FLASH, latents, shards)
             if (training / CURVES).exists():
                 shutil.move(training / CURVES, partial / CURVES)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-from rheobase import __version__
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
 from rheobase.core.changes import changes
-from rheobase.core.digest import code_digest, digest, file_digest
 from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.core.versions import deciding_versions, other_versions
 from rheobase.distributed.cluster import insistent_interrupts, ray_session
 from rheobase.distributed.ingest import ingest
 from rheobase.distributed.lock import sole_use
@@ -24,14 +23,10 @@ from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import refuse_too_few_bins
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Listener
+from rheobase.study.run_folder import TEACHER_REPORT, RunFolder
+from rheobase.study.run_inputs import RunInputs, digests_of, read_files
 from rheobase.study.search.schedule import Bookkeeper
 from rheobase.study.search.warm_start import Fork, refuse_what_is_no_run, warm_start
-from rheobase.study.trial import interim, measure, population
-from rheobase.study.trial import run as trial_run
-
-STUDY = "study.json"
-INPUTS = "inputs.json"
-LEDGER = "ledger.sqlite"
 
 
 def run_study(
@@ -42,6 +37,7 @@ def run_study(
     address: str,
     listener: Listener,
     fork: Path | None = None,
+    allow_other_versions: bool = False,
 ) -> None:
     """Run a study, or what is left of it.
 
@@ -50,8 +46,7 @@ def run_study(
     spec
         The study.
     run
-        Folder of the run: ``study.json``, ``inputs.json``, ``ledger.sqlite`` and
-        ``trials/<trial_id>/`` are written there.
+        Folder of the run, as `RunFolder` lays it out.
     resume
         Go on where a run in this folder stopped; harmless where there is none.
     address
@@ -60,12 +55,16 @@ def run_study(
         Hears of stages and trials, in this process.
     fork
         Folder of another run whose finished trials are taken over where they are the same.
+    allow_other_versions
+        Go on, or take trials over, though they were made under other versions of what decides
+        numbers; each trial's result tells its own.
 
     Raises
     ------
     StudyError
         The folder holds another study, or trials of this one and `resume` is false; or an
-        earlier run to be told or forked from read something else.
+        earlier run to be told or forked from read something else; or versions are others than
+        a run began with.
     DataError
         A session has too few train bins for the students.
     ArtifactError
@@ -77,9 +76,13 @@ def run_study(
         Passed on once Ray is down; the run can be resumed.
     """
     began = time.monotonic()
-    with sole_use(run / ".lock"):
+    folder = RunFolder(run)
+    with sole_use(folder.lock):
         refuse_what_is_no_run(spec, run, fork)
-        _claim(spec, run, resume)
+        _claim(spec, folder, resume)
+        for one in (folder, RunFolder(fork) if fork else None):
+            if one and one.inputs.exists():
+                _tell_of_other_versions(one, allow_other_versions)
         listener.stage("ingest", f"{len(spec.data.sessions)} addresses")
         with ray_session(address):
             shards = ingest(spec)
@@ -90,11 +93,11 @@ def run_study(
                 refuse_too_few_bins(spec, shard.session_id, line, warm_up)
             listener.stage("pretrain", f"{len(shards)} sessions")
             latents = pretrain(spec, shards, listener)
-            inputs = _recorded_inputs(spec, run, shards, latents)
-            digests = read_json(run / INPUTS)["digests"]
+            digests = _recorded_inputs(spec, folder, shards, latents).digests
+            inputs = Inputs(tuple(shards), latents, digests.together())
             taken = Fork(fork, run, digests) if fork else None
             told = warm_start(spec, run, digests)
-            with Ledger(run / LEDGER) as ledger:
+            with Ledger(folder.ledger) as ledger:
                 bookkeeper = Bookkeeper(ledger, listener, taken)
                 try:
                     with insistent_interrupts():
@@ -108,62 +111,71 @@ def run_study(
                     ) from error
 
 
-def _claim(spec: StudySpec, run: Path, resume: bool) -> None:
+def _claim(spec: StudySpec, run: RunFolder, resume: bool) -> None:
     """Write the study into its folder, unless that holds another study or trials."""
     study = dump_study(spec)
-    if (run / STUDY).exists():
-        found = changes(read_json(run / STUDY), study)
-        if found:
-            raise StudyError(
-                f"{run}: a folder holds one study, but this one differs: {'; '.join(found)}; "
-                f"use another --out, and --fork {run} to take over its finished trials"
-            )
-        if (run / LEDGER).exists() and not resume:
-            with Ledger.open_existing(run / LEDGER) as ledger:
-                num_trials = len(ledger.records())
-            if num_trials:
-                raise StudyError(
-                    f"{run}: the folder must be new, but holds {num_trials} trials of this "
-                    "study; go on with --resume, or use another --out"
-                )
-    else:
-        write_json(run / STUDY, study)
+    if not run.study.exists():
+        write_json(run.study, study)
+        return
+    if found := changes(read_json(run.study), study):
+        raise StudyError(
+            f"{run.path}: a folder holds one study, but this one differs: {'; '.join(found)}; "
+            f"use another --out, and --fork {run.path} to take over its finished trials"
+        )
+    if run.ledger.exists() and not resume and (num_trials := len(run.read_records())):
+        raise StudyError(
+            f"{run.path}: the folder must be new, but holds {num_trials} trials of this "
+            "study; go on with --resume, or use another --out"
+        )
 
 
-def _recorded_inputs(spec: StudySpec, run: Path, shards: Sequence[Path], latents: Path) -> Inputs:
+def _tell_of_other_versions(run: RunFolder, are_allowed: bool) -> None:
+    """Refuse to mix numbers of several versions; where that is asked for, say that they are."""
+    found = "; ".join(other_versions(run.read_inputs().versions))
+    if found and not are_allowed:
+        raise StudyError(
+            f"{run.path}: trials of one study must be made under the versions that it began with, "
+            f"but differ: {found}; install those, use another --out, or say --other-versions"
+        )
+    if found:
+        logging.getLogger("rheobase").warning(
+            "%s began under other versions: %s; each trial tells its own", run.path, found
+        )
+
+
+def _recorded_inputs(
+    spec: StudySpec, run: RunFolder, shards: Sequence[Path], latents: Path
+) -> RunInputs:
     """Write down what every trial reads; refuse what differs from what the run began with."""
-    paths = {read_shard(path).session_id: path for path in shards}
-    digests = {
-        "shards": {
-            session: read_json(path.parent / MANIFEST)["digest"] for session, path in paths.items()
-        },
-        "latents": read_json(latents / MANIFEST)["digest"],
-        "study": digest(dump_study(spec)["data"] | {"require": dump_study(spec)["require"]}),
-        "code": digest(
-            [
-                code_digest("student", "measures", "shards", "core"),
-                *(
-                    file_digest(Path(str(one.__file__)))
-                    for one in (measure, population, interim, trial_run)
-                ),
-            ]
-        ),
+    shard_manifests = {
+        read_shard(path).session_id: read_json(path.parent / MANIFEST) for path in shards
     }
-    if (run / INPUTS).exists():
-        found = changes(read_json(run / INPUTS)["digests"], digests)
-        if found:
-            raise ArtifactError(
-                f"{run}: data and code must stay what the run began with, but differ: "
-                f"{'; '.join(found)}; use another --out"
-            )
-    packages = ("ray", "torch", "snntorch", "optuna", "numpy", "scipy")
-    write_json(
-        run / INPUTS,
-        {
-            "shards": {session: str(path) for session, path in paths.items()},
-            "latents": str(latents),
-            "digests": digests,
-            "versions": {"rheobase": __version__, **{name: version(name) for name in packages}},
-        },
+    latents_manifest = read_json(latents / MANIFEST)
+    now = RunInputs(
+        digests=digests_of(spec, shard_manifests, latents_manifest),
+        versions=deciding_versions(),
+        latents_manifest=latents_manifest,
+        shard_manifests=shard_manifests,
     )
-    return Inputs(tuple(shards), latents, digest(digests))
+    if not run.inputs.exists():
+        run.begin(now, read_json(latents / TEACHER_REPORT))
+        return now
+    begun = run.read_inputs()
+    found = changes(begun.digests.model_dump(), now.digests.model_dump()) or [
+        f"{name} {then} -> {files.get(name)}"
+        for manifest, files in (
+            (begun.latents_manifest, read_files(latents_manifest)),
+            *(
+                (begun.shard_manifests.get(session, {}), read_files(one))
+                for session, one in shard_manifests.items()
+            ),
+        )
+        for name, then in read_files(manifest).items()
+        if files.get(name) != then
+    ]
+    if found:
+        raise ArtifactError(
+            f"{run.path}: data and code must stay what the run began with, but differ: "
+            f"{'; '.join(found)}; use another --out"
+        )
+    return begun

@@ -10,40 +10,40 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from rheobase.core.artifacts import MANIFEST, read_json, whole_file
+from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import figures
 from rheobase.report.page import inline, template
 from rheobase.report.tables import least_told
 from rheobase.study.file.search_settings import Range
-from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.statistics import Comparison, compare_arms
-from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import BASELINE, TOP
+from rheobase.study.run_folder import RunFolder
 
-PAGE = "report/index.html"
+PAGE = "index.html"
 Row = Mapping[str, Any]
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, out: Path | None = None) -> Path:
     """Write ``RUN/report/index.html`` and return its path.
 
     Parameters
     ----------
     run
-        Folder of a run; its study, inputs, ledger and the winner's sample are read, nothing is
-        trained or measured again.
+        Folder of a run; its study, inputs, ledger, teacher's report and the winner's sample are
+        read, nothing is trained or measured again, and nothing outside the run is needed.
+    out
+        Folder for ``index.html`` in place of ``RUN/report``.
 
     Raises
     ------
     ArtifactError
-        The folder is not of a run, or none of its trials has ended.
+        The folder is not of a run, none of its trials has ended, or the page cannot be written.
     """
-    spec = parse_study(read_json(run / "study.json"), str(run / "study.json"))
-    inputs = read_json(run / "inputs.json")
-    with Ledger.open_existing(run / "ledger.sqlite") as ledger:
-        records = tuple(ledger.records())
+    folder = RunFolder(run)
+    spec, inputs, records = folder.read_study(), folder.read_inputs(), folder.read_records()
     ranking = rank_study(spec, records)
     rows = [*ranking["trials"], *ranking["confirmed"]]
     if not rows:
@@ -53,7 +53,6 @@ def write_report(run: Path) -> Path:
         )
     winner = _winner(ranking)
     comparisons = compare_arms(spec, records)
-    teacher = read_json(Path(inputs["latents"]) / "report.json")
     page = template("report.html.j2").render(
         spec=spec,
         ranking=ranking,
@@ -64,17 +63,25 @@ def write_report(run: Path) -> Path:
         labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),
-        teacher=teacher,
-        teacher_digest=read_json(Path(inputs["latents"]) / MANIFEST)["digest"],
-        inputs=inputs,
+        teacher=folder.read_teacher_report(),
+        inputs=inputs.model_dump(),
         run=run.name,
         notes=_notes(rows),
         num_ended=len(rows),
         num_asked=spec.search.trials,
     )
-    with whole_file(run / PAGE) as partial:
-        partial.write_text(page)
-    return run / PAGE
+    path = (out or folder.report) / PAGE
+    try:
+        with whole_file(path) as partial:
+            partial.write_text(page)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        raise ArtifactError(
+            f"{path}: the report must be written there, but: {error.strerror}; name another folder "
+            "with --out"
+        ) from None
+    return path
 
 
 def _winner(ranking: Mapping[str, Any]) -> Row | None:
@@ -216,7 +223,7 @@ def _figures(
 
 
 def _sample(run: Path, winner: Row | None) -> dict[str, npt.NDArray[Any]] | None:
-    path = run / "trials" / winner["trial_id"] / "sample.npz" if winner else None
+    path = RunFolder(run).trial(winner["trial_id"]).sample if winner else None
     if path is None or not path.exists():
         return None
     with np.load(path) as archive:

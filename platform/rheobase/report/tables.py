@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rheobase.core.artifacts import whole_file, write_json
+from rheobase.study.run_folder import RunFolder
 
 DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}
@@ -58,13 +59,14 @@ def write_tables(ranking: Mapping[str, Any], folder: Path) -> None:
     folder
         The run's.
     """
-    write_json(folder / "ranking.json", ranking)
+    run = RunFolder(folder)
+    write_json(run.ranking("json"), ranking)
     rows = flat_rows(ranking)
-    with whole_file(folder / "ranking.csv") as partial, partial.open("w", newline="") as file:
+    with whole_file(run.ranking("csv")) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["trial_id"])
         writer.writeheader()
         writer.writerows(rows)
-    with whole_file(folder / "ranking.parquet") as partial:
+    with whole_file(run.ranking("parquet")) as partial:
         pq.write_table(pa.Table.from_pylist([_typed(row) for row in rows]), partial)
 
 

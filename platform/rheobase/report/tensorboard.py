@@ -17,8 +17,8 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import trial_row
 from rheobase.study.records.result import TrialRecord, TrialRequest
+from rheobase.study.run_folder import RunFolder
 
-FOLDER = "tensorboard"
 TEACHER = "teacher"
 METRICS = (
     "cca_heldout",
@@ -53,7 +53,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, run: Path, spec: StudySpec) -> None:
-        self._folder = run / FOLDER
+        self._folder = RunFolder(run).tensorboard
         self._spec = spec
         self._writers: dict[str, EventFileWriter] = {}
         self._last_step: dict[str, int] = {}

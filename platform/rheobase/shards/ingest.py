@@ -15,9 +15,7 @@ from rheobase.sessions.quality.selection import select_units
 from rheobase.sessions.records.session import Session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
-from rheobase.shards.store import write_shard
-
-SHARD = "shard.arrow"
+from rheobase.shards.store import SHARD, write_shard
 
 
 def bin_session(

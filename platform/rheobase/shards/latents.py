@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rheobase.core.artifacts import MANIFEST, read_json
 from rheobase.core.errors import ArtifactError
+from rheobase.core.integrity import check_published
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,16 @@ def write_latents(folder: Path, by_session: Mapping[str, npt.NDArray[np.float32]
 
 
 def read_latents(folder: Path) -> Latents:
-    """Map the latents of an artifact folder into memory."""
+    """Map the latents of an artifact folder into memory.
+
+    Raises
+    ------
+    ArtifactError
+        A file is missing, damaged, or not the one that was published.
+    """
     manifest = read_json(folder / MANIFEST)
+    for session in manifest["sessions"]:
+        check_published(folder, f"{session}.npy")
     try:
         arrays = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in manifest["sessions"]}
     except (OSError, ValueError) as error:

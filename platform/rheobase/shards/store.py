@@ -16,10 +16,13 @@ import pyarrow as pa
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.core.storage import Location, filesystem_of
+from rheobase.core.integrity import check_published
+from rheobase.core.storage import Location, filesystem_of, parted
 from rheobase.shards.counts import Chunk, SparseCounts
 from rheobase.shards.shard import Segment, Shard
 
+SHARD = "shard.arrow"
+"""Its name in an artifact's folder."""
 SCHEMA_VERSION = 4
 ENTRIES = {"offsets": np.int32, "unit": np.uint16, "count": np.uint8}
 LABELS = {"split": np.int8, "group": np.int32, "presentation": np.int32, "phase": np.int32}
@@ -114,8 +117,10 @@ def read_shard(location: Location) -> Shard:
     Raises
     ------
     ArtifactError
-        The file is missing, truncated or of another version.
+        The file is missing, damaged, of another version, or not the one that was published.
     """
+    # First: mapped and read, a file with bytes too many can end the process.
+    check_published(*parted(location))
     try:
         reader = pa.ipc.open_file(_opened(location))
         about = json.loads(reader.schema.metadata[b"rheobase"])

@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import pytest
 
 from listeners import Silent
 from rheobase.core.artifacts import read_json
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.planning.estimate import estimate
 from rheobase.study.records.ledger import Ledger
+from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, run_here
 
 
@@ -52,11 +49,9 @@ def test_a_run_on_its_way_never_takes_more_disk_than_planned(small_run, tmp_path
         },
     }
     spec = parse_study(table | {"ablation": None, "seeds": {"select": [0], "report": []}})
-    inputs = read_json(small_run / "inputs.json")
-    shards = [read_shard(Path(path)) for path in inputs["shards"].values()]
+    shards, latents = RunFolder(small_run).read_data()
     weighs = Weighs(tmp_path)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        latents = read_latents(Path(inputs["latents"]))
         run_here(spec, tmp_path, shards, latents, "d", Bookkeeper(ledger, weighs))
         largest = [r for r in ledger.records() if r.request.student["num_neurons"] == 600]
         assert len(largest) == 3

@@ -186,4 +186,89 @@ def test_every_write_that_returned_survives_kill_9(tmp_path):
         assert [r.status for r in records[: told + 1]] == ["failed"] * (told + 1)
         assert all(r.progress for r in records[: told + 1])
         assert len(records) <= told + 2
+    with Ledger(tmp_path / "l") as ledger:
         ledger.add(request(len(records)))
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def cut_off(tmp_path):
+    """A ledger as a killed writer leaves it: changed in part, with the journal to restore it."""
+    path, left = tmp_path / "l", tmp_path / "left"
+    left.mkdir()
+    with Ledger(path) as ledger:
+        for number in range(50):
+            ledger.add(request(number))
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE trial SET status = 'failed', error = ?", ("x" * 5000,))
+    for name in ("l", "l-journal"):
+        (left / name).write_bytes((tmp_path / name).read_bytes())
+    yield left / "l"
+    writer.close()
+
+
+def test_a_ledger_that_was_cut_off_in_a_change_is_read_as_it_was_before_and_left_alone(cut_off):
+    before = files(cut_off.parent)
+    raw = sqlite3.connect(f"file:{cut_off}?mode=ro&immutable=1", uri=True)
+    try:
+        found = raw.execute("SELECT status FROM trial").fetchall()
+    except sqlite3.DatabaseError:
+        found = None
+    raw.close()
+    assert found != [("waiting",)] * 50  # without its journal it is torn
+    with Ledger.open_existing(cut_off) as ledger:
+        assert [r.status for r in ledger.records()] == ["waiting"] * 50
+    assert files(cut_off.parent) == before
+    with Ledger(cut_off) as ledger:
+        ledger.start("t0")
+        assert [r.status for r in ledger.records()] == ["running"] + ["waiting"] * 49
+
+
+def test_a_reader_writes_nothing_and_waits_for_no_change_under_way(tmp_path):
+    path = tmp_path / "l"
+    with Ledger(path) as ledger:
+        ledger.add(request())
+        before = files(tmp_path)
+        with Ledger.open_existing(path) as reader:
+            assert len(reader.records()) == 1
+            ledger.start("t0")
+            assert reader.record("t0").status == "running"
+        assert files(tmp_path).keys() == before.keys() == {"l"}
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE trial SET status = 'failed'")
+        with Ledger.open_existing(path) as reader:
+            assert reader.record("t0").status == "running"
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_a_ledger_with_a_log_written_ahead_is_read_and_left_alone(tmp_path):
+    with Ledger(tmp_path / "l") as ledger:
+        ledger.add(request())
+    old = sqlite3.connect(tmp_path / "l", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.execute("UPDATE trial SET status = 'running'")
+    (tmp_path / "left").mkdir()
+    for name in ("l", "l-wal"):  # as after a kill
+        (tmp_path / "left" / name).write_bytes((tmp_path / name).read_bytes())
+    old.close()
+    before = files(tmp_path / "left")
+    with Ledger.open_existing(tmp_path / "left" / "l") as ledger:
+        assert ledger.record("t0").status == "running"
+    assert files(tmp_path / "left") == before
+    with Ledger(tmp_path / "left" / "l") as ledger:
+        assert ledger.record("t0").status == "running"
+    assert files(tmp_path / "left").keys() == {"l"}
+
+
+def test_a_ledger_without_tables_holds_no_trial(tmp_path):
+    (tmp_path / "l").touch()
+    with Ledger.open_existing(tmp_path / "l") as ledger:
+        assert ledger.records() == []
+    assert (tmp_path / "l").read_bytes() == b""

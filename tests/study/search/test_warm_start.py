@@ -7,10 +7,12 @@ from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import Rung, TrialResult
+from rheobase.study.run_folder import RunFolder
+from rheobase.study.run_inputs import Digests, RunInputs
 from rheobase.study.search.schedule import Bookkeeper, next_requests
 from rheobase.study.search.warm_start import Fork, refuse_what_is_no_run, warm_start
 
-DIGESTS = {"shards": {"s": "1"}, "latents": "2", "study": "3", "code": "4"}
+DIGESTS = Digests(shards={"s": "1"}, latents="2", study="3", code="4")
 WEIGHT = "student.rate_weight"
 
 
@@ -35,7 +37,7 @@ def ran(tmp_path, replicate_of):
     def play(name, spec, fork=None, digests=DIGESTS, outcome=None):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        (folder / "inputs.json").write_text(json.dumps({"digests": digests}))
+        RunFolder(folder).begin(RunInputs(digests=digests), {})
         earlier, trained = warm_start(spec, folder, digests), []
         taken = Fork(tmp_path / fork, folder, digests) if fork else None
         with Ledger(folder / "ledger.sqlite") as ledger:
@@ -134,7 +136,7 @@ def test_only_trials_that_differ_in_searched_settings_are_told(ran, tmp_path):
 
 @pytest.mark.parametrize("key", ["latents", "code", "study"])
 def test_a_run_that_read_something_else_is_refused_with_the_difference(ran, tmp_path, key):
-    ran("old", spec_of(), digests=DIGESTS | {key: "other"})
+    ran("old", spec_of(), digests=DIGESTS.model_copy(update={key: "other"}))
     with pytest.raises(StudyError, match=f"differs: {key} other -> "):
         warm_start(spec_of({"warm_start": str(tmp_path / "old")}), tmp_path / "new", DIGESTS)
     with pytest.raises(StudyError, match=f"differs: {key} other -> "):

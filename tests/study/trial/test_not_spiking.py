@@ -30,7 +30,7 @@ NOT_SPIKING = {
 @pytest.fixture
 def without_spikes(small_run, tmp_path):
     """The small study as it were had none of its networks spiked."""
-    for name in ("study.json", "inputs.json"):
+    for name in ("study.json", "inputs.json", "teacher.json"):
         (tmp_path / name).write_text((small_run / name).read_text())
     with (
         Ledger.open_existing(small_run / "ledger.sqlite") as old,

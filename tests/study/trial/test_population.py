@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.signal import lfilter
 
 from rheobase.sessions.records.session import Intervals, Presentations, Session, Units
@@ -229,6 +230,26 @@ def test_a_rung_is_judged_again_where_a_process_died_at_it(inputs, tmp_path):
     outcome = run_trial(late, *inputs, tmp_path)
     assert isinstance(outcome, TrialStopped)
     assert outcome.step == 4
+
+
+def test_a_checkpoint_made_under_other_versions_is_left_and_its_trial_begins_anew(
+    inputs, alone, tmp_path
+):
+    def report(step, _):
+        if step == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(REQUESTS[0], *inputs, tmp_path, report)
+    (path,) = tmp_path.glob("*checkpoint.pt")
+    state = torch.load(path, weights_only=True)
+    state["versions"]["numpy"] = "1.0"
+    state["training"] = {}
+    torch.save(state, path)
+    steps = []
+    outcome = run_trial(REQUESTS[0], *inputs, tmp_path, lambda step, _: steps.append(step))
+    assert steps[0] == 2
+    assert numbers(outcome) == numbers(alone["plain"][0])
 
 
 def test_a_reports_heldout_numbers_are_those_of_the_final_measure_on_all_its_bins(inputs):

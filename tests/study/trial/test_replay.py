@@ -2,10 +2,9 @@ import pytest
 
 from listeners import Silent
 from rheobase.core.errors import StudyError
-from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
+from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, run_here
 from rheobase.study.trial.replay import replay_trial
 
@@ -13,8 +12,7 @@ from rheobase.study.trial.replay import replay_trial
 @pytest.mark.slow
 def test_a_trial_of_every_kind_replays_alone_to_the_end_it_had_in_its_pack(small_run, tmp_path):
     """Kinds: searched, stopped, confirmed, arm, failed, audited."""
-    shards = [read_shard(small_run.parent / "shard" / "shard.arrow")]
-    latents = read_latents(small_run.parent / "latents")
+    shards, latents = RunFolder(small_run).read_data()
     spec = parse_study(
         {
             "name": "kinds",

@@ -70,8 +70,6 @@ CHECKPOINT_COPIES = 3
 """Arrays of a network's size in a checkpoint: its weights and Adam's two moments."""
 CHECKPOINT_BYTES = 20_000
 """What PyTorch adds to a checkpoint."""
-LEDGER_LOG_BYTES = 4_200_000
-"""The ledger's write-ahead log: SQLite takes it in at 1,000 pages of 4 KiB."""
 
 
 @dataclass(frozen=True)
@@ -330,7 +328,7 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
         )
         num_files = num_trials_together * num_sessions + num_workers
         of_stages.append(arrays + num_files * CHECKPOINT_BYTES)
-    return max(of_stages) + LEDGER_LOG_BYTES
+    return max(of_stages)
 
 
 def _memory(

@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rheobase.core.errors import ArtifactError
+from rheobase.study.records.database import read, written
 from rheobase.study.records.result import ENDED, Status, TrialRecord, TrialRequest, TrialResult
-
-SCHEMA_VERSION = 1
-BUSY_S = 30.0  # a reader's snapshot never takes longer; only another writer could
-SCHEMA = """
-CREATE TABLE trial (
-    trial_id TEXT PRIMARY KEY,
-    number INTEGER NOT NULL UNIQUE,
-    request TEXT NOT NULL,
-    status TEXT NOT NULL,
-    result TEXT,
-    error TEXT,
-    started_at REAL,
-    ended_at REAL
-) STRICT;
-CREATE TABLE progress (
-    trial_id TEXT NOT NULL REFERENCES trial,
-    step INTEGER NOT NULL,
-    scalars TEXT NOT NULL,
-    PRIMARY KEY (trial_id, step)
-) STRICT;
-"""
-
-
-class _Database(sqlite3.Connection):
-    """Tells of a full disk as files do."""
-
-    def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
-        try:
-            return super().execute(sql, values)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise
-            raise OSError(errno.ENOSPC, f"the ledger must be written, but: {error}") from None
 
 
 class Ledger:
@@ -75,24 +41,15 @@ class Ledger:
     [('failed', 'the loss must stay finite')]
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         self._ended: dict[str, TrialRecord] = {}  # read and checked once
-        # Autocommit: a change is a single statement, or an explicit transaction.
-        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, factory=_Database)
-        try:
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise ArtifactError(f"{path}: not a ledger ({error}); use another folder") from None
-        except ArtifactError:
-            self._db.close()
-            raise
+        self._open = ExitStack()
+        self._db = self._open.enter_context(read(path) if read_only else written(path))
 
     @classmethod
     def open_existing(cls, path: Path) -> Ledger:
-        """Open the ledger of a run that exists.
+        """Open the ledger of a run that exists to read it, and write nothing.
 
         Raises
         ------
@@ -101,21 +58,7 @@ class Ledger:
         """
         if not path.is_file():
             raise ArtifactError(f"{path}: no such ledger; name the folder of a run that was begun")
-        return cls(path)
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(
-                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != SCHEMA_VERSION:
-            raise ArtifactError(
-                f"{self._path}: ledger schema {SCHEMA_VERSION} must hold, but got {version}; "
-                "use the rheobase that wrote it, or another folder"
-            )
+        return cls(path, read_only=True)
 
     def __enter__(self) -> Ledger:
         return self
@@ -130,7 +73,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; what was written is kept."""
-        self._db.close()
+        self._open.close()
 
     def add(self, request: TrialRequest) -> None:
         """Write down a trial that waits; the same request again changes nothing.

@@ -125,6 +125,9 @@ class TrialResult(Settings):
     host: Mapping[str, str | int] | None = None
     """Class of the machine (`host_class`), `device` and `threads` of a trial; no number's digest
     holds it. None in records from before it was kept."""
+    versions: Mapping[str, str] | None = None
+    """Of all that decides a number (`deciding_versions`), as it was trained and measured; no
+    number's digest holds them. None in records from before they were kept."""
 
 
 class TrialStopped(Settings):

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rheobase.core.artifacts import read_json, write_json
 from rheobase.core.changes import changes
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import TrialRecord, TrialRequest
+from rheobase.study.run_folder import RunFolder
+from rheobase.study.run_inputs import Digests
 from rheobase.study.search.observations import usable
 
-KEPT = "earlier.json"
 
-
-def warm_start(spec: StudySpec, run: Path, digests: Mapping[str, Any]) -> list[TrialRecord]:
+def warm_start(spec: StudySpec, run: Path, digests: Digests) -> list[TrialRecord]:
     """Return the earlier trials that a study's sampler is told; they are never ranked.
 
     Parameters
@@ -45,7 +43,7 @@ def warm_start(spec: StudySpec, run: Path, digests: Mapping[str, Any]) -> list[T
     """
     if spec.search.warm_start is None:
         return []
-    kept = run / KEPT
+    kept = RunFolder(run).earlier
     if not kept.exists():
         other = Path(spec.search.warm_start)
         found = usable(spec, _trials_of(other, run, digests, "search.warm_start"))
@@ -81,7 +79,7 @@ class Fork:
     One that may stop at rungs is taken over only from a run that held it to the same ones.
     """
 
-    def __init__(self, other: Path, run: Path, digests: Mapping[str, Any]) -> None:
+    def __init__(self, other: Path, run: Path, digests: Digests) -> None:
         records = _trials_of(other, run, digests, "--fork")
         self._ended = {
             record.request.trial_id: record
@@ -96,7 +94,9 @@ class Fork:
         record = self._ended.get(request.trial_id)
         if record is None or record.request.rungs != request.rungs:
             return None
-        source, target = (root / "trials" / request.trial_id for root in (self._other, self._run))
+        source, target = (
+            RunFolder(root).trial(request.trial_id).path for root in (self._other, self._run)
+        )
         if source.is_dir():
             shutil.copytree(source, target, dirs_exist_ok=True)
         return record
@@ -106,25 +106,24 @@ def refuse_what_is_no_run(spec: StudySpec, run: Path, fork: Path | None) -> None
     """Raise, before anything is read or trained, where another run is named that is none."""
     if fork is not None:
         _refuse(fork, run, "--fork")
-    if spec.search.warm_start is not None and not (run / KEPT).exists():
+    if spec.search.warm_start is not None and not RunFolder(run).earlier.exists():
         _refuse(Path(spec.search.warm_start), run, "search.warm_start")
 
 
 def _refuse(other: Path, run: Path, where: str) -> None:
     if other.resolve() == run.resolve():
         raise StudyError(f"{where}: another run must be named, but {other} is this one's folder")
-    if not (other / "inputs.json").is_file():
+    if not RunFolder(other).inputs.is_file():
         raise ArtifactError(f"{where}: {other} must be the folder of a run, but has no inputs.json")
 
 
-def _trials_of(
-    other: Path, run: Path, digests: Mapping[str, Any], where: str
-) -> Sequence[TrialRecord]:
+def _trials_of(other: Path, run: Path, digests: Digests, where: str) -> Sequence[TrialRecord]:
     _refuse(other, run, where)
-    if found := changes(read_json(other / "inputs.json")["digests"], digests):
+    folder = RunFolder(other)
+    began_with = folder.read_inputs().digests
+    if found := changes(began_with.model_dump(), digests.model_dump()):
         raise StudyError(
             f"{where}: {other} must have read the same data, latents and code, but differs: "
             f"{'; '.join(found)}"
         )
-    with Ledger.open_existing(other / "ledger.sqlite") as ledger:
-        return ledger.records()
+    return folder.read_records()

@@ -23,7 +23,7 @@ from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.trial.run import STUDENTS
+from rheobase.study.run_folder import RunFolder
 
 SPLITS = {TRAIN: "train", TEST: "test", GAP: "gap"}
 
@@ -67,7 +67,7 @@ def export_trial(
     # As in the trial: sums over threads would differ in the last bit.
     torch.set_num_threads(1)
     settings = StudentSettings.model_validate(request.student)
-    stored = run / "trials" / request.trial_id / STUDENTS
+    stored = RunFolder(run).trial(request.trial_id).students
     written = []
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id

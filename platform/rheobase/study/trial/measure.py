@@ -39,7 +39,7 @@ from rheobase.student.readout import smoothed_counts
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
-from rheobase.study.trial.sample import write_sample
+from rheobase.study.sample import write_sample
 
 NUM_NULL_DRAWS = 100
 TEACHER = "teacher"

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 
 import torch
 
 from rheobase.core.artifacts import PARTIALS, whole_file
 from rheobase.core.errors import DataError, RheobaseError
+from rheobase.core.versions import deciding_versions
 from rheobase.student.fit import (
     Training,
     TrainingData,
@@ -37,9 +37,9 @@ from rheobase.study.records.result import (
     TrialStopped,
     score,
 )
+from rheobase.study.run_folder import TrialFolder
 from rheobase.study.trial.interim import InterimMeasure, worst
 
-CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SHARE = 0.05  # of a training's time, at most, that writing its checkpoints may take
 OnPopulationProgress = Callable[[str, int, Mapping[str, float]], None]
 Outcome = TrialResult | TrialStopped | str
@@ -51,7 +51,7 @@ class RunningTrial:
 
     request: TrialRequest
     settings: StudentSettings
-    folder: Path
+    folder: TrialFolder
     outcome: Outcome | None = None
     trained: dict[str, Training] = field(default_factory=dict)
     results: list[ReplicateResult] = field(default_factory=list)
@@ -63,14 +63,10 @@ class RunningTrial:
         """Its networks, one a seed."""
         return [Replicate(seed, self.settings) for seed in self.request.seeds]
 
-    def checkpoint(self, session: str) -> Path:
-        """Return the file from which the training on a session goes on."""
-        return self.folder / f"{session}.{CHECKPOINT}"
-
     def forget(self) -> None:
         """Remove what only going on would need, and files that a kill left half written."""
         self.trained.clear()
-        for path in [*self.folder.glob(f"*{CHECKPOINT}"), *self.folder.glob(PARTIALS)]:
+        for path in [*self.folder.checkpoints(), *self.folder.path.glob(PARTIALS)]:
             path.unlink()
 
 
@@ -171,12 +167,15 @@ class SessionTraining:
         return trial.trained[self._data.session]
 
     def _start(self, trial: RunningTrial) -> dict[str, float] | None:
-        """Take up the checkpoint and return what was reported with it; or begin."""
-        path = trial.checkpoint(self._data.session)
-        if not path.exists():
+        """Take up the checkpoint and return what was reported with it; or begin.
+
+        One that was made under other versions is left: a trial is made under those of its result.
+        """
+        path = trial.folder.checkpoint(self._data.session)
+        state = torch.load(path, weights_only=True) if path.exists() else {}
+        if state.get("versions") != deciding_versions():
             trial.trained[self._data.session] = begun(trial.replicates, self._data)
             return None
-        state = torch.load(path, weights_only=True)
         trial.trained[self._data.session] = restored(trial.replicates, state["training"])
         reported: dict[str, float] = state["values"]
         return reported
@@ -190,8 +189,10 @@ class SessionTraining:
             values = dict(reports[trial.request.trial_id])
             content = io.BytesIO()
             # To a file it hides why it could not write.
-            torch.save({"training": self._training(trial).state(), "values": values}, content)
-            with whole_file(trial.checkpoint(self._data.session)) as partial:
+            state = self._training(trial).state()
+            versions = dict(deciding_versions())
+            torch.save({"training": state, "values": values, "versions": versions}, content)
+            with whole_file(trial.folder.checkpoint(self._data.session)) as partial:
                 partial.write_bytes(content.getvalue())
         ended_s = time.monotonic()
         self._keep_again_s = ended_s + (ended_s - began_s) / CHECKPOINT_SHARE

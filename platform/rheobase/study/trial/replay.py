@@ -15,7 +15,7 @@ from rheobase.study.trial.measure import TrialFailed
 from rheobase.study.trial.population import Outcome
 from rheobase.study.trial.run import run_trial
 
-OF_THE_RUN = {"wall_s", "host"}  # what the same trial may have otherwise
+OF_THE_RUN = {"wall_s", "host", "versions"}  # what the same trial may have otherwise
 
 
 def replay_trial(
@@ -38,8 +38,8 @@ def replay_trial(
 
     Returns
     -------
-    Of a complete trial its result but for time and host; of one that was stopped or failed, the
-    reason. On the same class of host both are the same, bit for bit.
+    Of a complete trial its result but for time, host and versions; of one that was stopped or
+    failed, the reason. On the same class of host both are the same, bit for bit.
 
     Raises
     ------

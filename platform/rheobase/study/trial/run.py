@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.host import host_class
+from rheobase.core.versions import deciding_versions
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
@@ -24,6 +25,7 @@ from rheobase.student.memory import MEMORY_BYTES, keep_freed_memory
 from rheobase.student.settings import StudentSettings, population_key
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest, TrialResult, TrialStopped
+from rheobase.study.run_folder import RunFolder, TrialFolder
 from rheobase.study.trial.measure import SessionScorer, TrialFailed, measure_students
 from rheobase.study.trial.population import (
     OnPopulationProgress,
@@ -34,8 +36,6 @@ from rheobase.study.trial.population import (
     trial_clock,
 )
 
-STUDENTS = "students.npz"
-SAMPLE = "sample.npz"
 OnProgress = Callable[[int, Mapping[str, float]], None]
 
 
@@ -82,7 +82,7 @@ def run_population(
     fails or stops leaves, and the others go on. One that was interrupted goes on from the
     checkpoint in its folder, with whichever trials it is packed this time.
     """
-    folders = {request.trial_id: run / "trials" / request.trial_id for request in requests}
+    folders = {request.trial_id: RunFolder(run).trial(request.trial_id) for request in requests}
     return _outcomes(requests, folders, spec, shards, latents, on_progress, memory_bytes)
 
 
@@ -123,7 +123,7 @@ def run_trial(
             on_progress(step, values)
 
     trial_id = request.trial_id
-    folders = {trial_id: folder}
+    folders = {trial_id: TrialFolder(folder)}
     heard = report if on_progress else None
     outcome = _outcomes([request], folders, spec, shards, latents, heard, MEMORY_BYTES)[trial_id]
     if isinstance(outcome, str):
@@ -133,7 +133,7 @@ def run_trial(
 
 def _outcomes(
     requests: Sequence[TrialRequest],
-    folders: Mapping[str, Path],
+    folders: Mapping[str, TrialFolder],
     spec: StudySpec,
     shards: Sequence[Shard],
     latents: Latents,
@@ -174,6 +174,7 @@ def _outcomes(
                 notes=tuple(dict.fromkeys(trial.notes)),
                 wall_s=trial.wall_s,
                 host=host,
+                versions=deciding_versions(),
             )
     return {trial.request.trial_id: trial.outcome for trial in trials if trial.outcome}
 
@@ -194,7 +195,7 @@ def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingD
 
 def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
     session = scorer.data.session
-    sample = None if trial.results else trial.folder / SAMPLE
+    sample = None if trial.results else trial.folder.sample
     results, notes = measure_students(trial.trained[session], scorer, sample)
     trial.results += results
     trial.notes += notes
@@ -206,5 +207,5 @@ def _write_students(trial: RunningTrial) -> None:
         arrays = training.students.arrays()
         arrays["signs"] = arrays["signs"][0]  # the seeds of a trial share them
         weights |= {f"{session}/{name}": array for name, array in arrays.items()}
-    with whole_file(trial.folder / STUDENTS) as partial, partial.open("wb") as file:
+    with whole_file(trial.folder.students) as partial, partial.open("wb") as file:
         np.savez(file, seeds=np.array(trial.request.seeds), **weights)  # type: ignore[arg-type]

@@ -1,0 +1,221 @@
+"""The layout of a run's folder: what lies where in it, and where what it rests on lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rheobase.core.artifacts import MANIFEST, home, is_published, read_json, write_json
+from rheobase.core.errors import ArtifactError
+from rheobase.shards.latents import Latents, read_latents
+from rheobase.shards.shard import Shard
+from rheobase.shards.store import SHARD, read_shard
+from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.result import TrialRecord
+from rheobase.study.run_inputs import RunInputs, read_files
+
+CHECKPOINT = "checkpoint.pt"
+TEACHER_REPORT = "report.json"
+"""In a folder of latents: what the teacher holds."""
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The files of one trial."""
+
+    path: Path
+
+    @property
+    def students(self) -> Path:
+        """Weights of its networks, once it is complete."""
+        return self.path / "students.npz"
+
+    @property
+    def sample(self) -> Path:
+        """What the report's figures show of its first network."""
+        return self.path / "sample.npz"
+
+    def checkpoint(self, session: str) -> Path:
+        """Return the file from which its training on a session goes on."""
+        return self.path / f"{session}.{CHECKPOINT}"
+
+    def checkpoints(self) -> list[Path]:
+        """Return those that there are; none once it has ended."""
+        return list(self.path.glob(f"*{CHECKPOINT}"))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run.
+
+    It may be copied to another folder or machine: nothing in it names a place. What it rests on
+    is named by digests, and looked for in ``$RHEOBASE_HOME``, then beside the run
+    (`find`). What rankings, reports and traces need lies in it.
+
+    Examples
+    --------
+    >>> RunFolder(Path("runs/studies/x")).trial("3f2a").students.as_posix()
+    'runs/studies/x/trials/3f2a/students.npz'
+    """
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        """The resolved study."""
+        return self.path / "study.json"
+
+    @property
+    def inputs(self) -> Path:
+        """`RunInputs`."""
+        return self.path / "inputs.json"
+
+    @property
+    def teacher_report(self) -> Path:
+        """A copy of what is stored with the latents."""
+        return self.path / "teacher.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The one truth about its trials."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def earlier(self) -> Path:
+        """Trials of another run that the sampler is told."""
+        return self.path / "earlier.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the HTML report."""
+        return self.path / "report"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a process runs the study."""
+        return self.path / ".lock"
+
+    def ranking(self, kind: str) -> Path:
+        """Return the ranking as ``json``, ``csv`` or ``parquet``."""
+        return self.path / f"ranking.{kind}"
+
+    def trial(self, trial_id: str) -> TrialFolder:
+        """Return a trial's folder."""
+        return TrialFolder(self.path / "trials" / trial_id)
+
+    def lasting_files(self) -> Iterator[Path]:
+        """Yield every file that a run keeps, in one order: no lock, no checkpoint, no stray file.
+
+        Of the ledger there may be a journal beside it, too, which is none of them.
+        """
+        for path in (
+            *(self.study, self.inputs, self.teacher_report, self.ledger, self.earlier),
+            *(self.ranking(kind) for kind in ("json", "csv", "parquet")),
+        ):
+            if path.is_file():
+                yield path
+        for folder in sorted((self.path / "trials").glob("*")):
+            trial = TrialFolder(folder)
+            yield from (path for path in (trial.students, trial.sample) if path.is_file())
+        for folder in (self.report, self.tensorboard):
+            yield from sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+
+    def begin(self, inputs: RunInputs, teacher_report: Mapping[str, Any]) -> None:
+        """Write down what the run rests on."""
+        write_json(self.teacher_report, teacher_report)
+        write_json(self.inputs, inputs.model_dump(mode="json"))
+
+    def read_study(self) -> StudySpec:
+        """Return the resolved study."""
+        return parse_study(read_json(self.study), str(self.study))
+
+    def read_inputs(self) -> RunInputs:
+        """Return what the run began with.
+
+        Raises
+        ------
+        ArtifactError
+            The folder is not of a run that has begun its search, or the file is damaged.
+        """
+        try:
+            return RunInputs.model_validate(read_json(self.inputs))
+        except ValidationError as error:
+            found = error.errors()[0]
+            raise ArtifactError(
+                f"{self.inputs}: {'.'.join(map(str, found['loc']))} must hold what a run rests on, "
+                f"but: {found['msg']}; take the file from a copy of the run"
+            ) from None
+
+    def read_records(self) -> tuple[TrialRecord, ...]:
+        """Return every trial of the ledger; it may be written meanwhile."""
+        with Ledger.open_existing(self.ledger) as ledger:
+            return tuple(ledger.records())
+
+    def read_teacher_report(self) -> dict[str, Any]:
+        """Return what the teacher holds."""
+        if self.teacher_report.exists():
+            return dict(read_json(self.teacher_report))
+        return dict(read_json(self.latents() / TEACHER_REPORT))  # a run of an earlier version
+
+    def read_manifests(self) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+        """Return the manifest of the latents, and by session those of the shards."""
+        inputs = self.read_inputs()
+        if inputs.latents_manifest:
+            return inputs.latents_manifest, inputs.shard_manifests
+        shards = {session: read_json(path / MANIFEST) for session, path in self.shards().items()}
+        return read_json(self.latents() / MANIFEST), shards
+
+    def read_data(self) -> tuple[list[Shard], Latents]:
+        """Return what every trial reads.
+
+        Raises
+        ------
+        ArtifactError
+            Some of it is not there, damaged, or not what the run read.
+        """
+        shards = [read_shard(folder / SHARD) for folder in self.shards().values()]
+        return shards, read_latents(self.latents())
+
+    def latents(self) -> Path:
+        """Return the folder of the teacher's latents."""
+        inputs = self.read_inputs()
+        return self._find("latents", inputs.digests.latents, inputs.latents_manifest)
+
+    def shards(self) -> dict[str, Path]:
+        """Return the folder of each session's shard."""
+        inputs = self.read_inputs()
+        return {
+            session: self._find("shards", digest, inputs.shard_manifests.get(session, {}))
+            for session, digest in inputs.digests.shards.items()
+        }
+
+    def _find(self, kind: str, digest: str, manifest: Mapping[str, Any]) -> Path:
+        """Return the folder of an artifact: below ``$RHEOBASE_HOME``, or beside the run.
+
+        A folder of that name whose files are others than the run read is passed over: the same
+        code on another machine may end in other bits.
+        """
+        here = self.path.resolve()
+        homes = dict.fromkeys([home(), here, here.parent, here.parent.parent])
+        there = [one / kind / digest for one in homes if is_published(one / kind / digest)]
+        for folder in there:
+            found = read_json(folder / MANIFEST)
+            is_same = not manifest or read_files(manifest) == read_files(found)
+            if found.get("digest") == digest and is_same:
+                return folder
+        where = " or ".join(str(one / kind) for one in homes)
+        what = f"what lies in {there[0]} is not what the run read" if there else "is not there"
+        raise ArtifactError(
+            f"{self.path}: {digest} of its {kind} must lie in {where}, but {what}; copy it there, "
+            "or pack the run with 'rheobase pack' where it was made"
+        )
