@@ -6,9 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ALLEN := .venv-allen
 ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
 BENCH := .venv-bench
+SAMPLE := 2000
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter setup exporter study dev test lint types imports bench-data bench-search bench-student clean
+.PHONY: help interpreter setup exporter study dev test mutants lint types imports bench-data bench-search bench-student clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -38,6 +39,10 @@ $(ALLEN)/.dev: $(ALLEN)/.setup platform/allen_export/requirements-dev.lock
 	$(ALLEN_PIP) install -r platform/allen_export/requirements-dev.lock
 	touch $@
 
+$(VENV)/.mutants: $(VENV)/.dev requirements-mutants.lock
+	$(PIP) install -r requirements-mutants.lock
+	touch $@
+
 setup: $(VENV)/.setup ## build .venv from exact pins
 
 exporter: $(ALLEN)/.setup ## build .venv-allen, in which the AllenSDK reads sessions
@@ -49,6 +54,9 @@ dev: $(VENV)/.dev ## add the test tools to .venv
 
 test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests
 	RAY_USAGE_STATS_ENABLED=0 $(BIN)/pytest -q
+
+mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
+	$(BIN)/python tests/mutants.py --sample $(SAMPLE)
 
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .
@@ -83,4 +91,4 @@ bench-student: $(BENCH)/.setup ## a step of packed students beside snntorch, nor
 	@cat benchmarks/student.md
 
 clean: ## remove environments and caches, keep runs/
-	rm -rf $(VENV) $(ALLEN) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
+	rm -rf $(VENV) $(ALLEN) $(BENCH) .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

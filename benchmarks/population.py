@@ -40,8 +40,9 @@ from rheobase.student.dale import dale_violations
 from rheobase.student.fit import TrainingData, advance, begun, report_steps
 from rheobase.student.inputs import Windows
 from rheobase.student.lif import Cells
-from rheobase.student.network import Replicate, simulate_session
+from rheobase.student.network import simulate_session
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec, load_study, override_student
 from rheobase.study.records.result import TrialRequest, TrialResult
 from rheobase.study.trial.interim import InterimMeasure, worst

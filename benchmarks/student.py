@@ -40,8 +40,9 @@ from spikingjelly.activation_based import surrogate as jelly_surrogate
 
 from rheobase.student.inputs import Windows, session_of
 from rheobase.student.memory import keep_freed_memory
-from rheobase.student.network import Replicate, Students, activity_of
+from rheobase.student.network import activity_of
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate, Students, weights_of
 
 UNITS, BINS, WINDOWS = 200, 100, 32
 SETTINGS = StudentSettings()
@@ -62,7 +63,14 @@ def students(replicates: int, neurons: int, seed: int) -> Students:
         tensor.requires_grad_(True)
     log_tau = torch.full((replicates, neurons), SETTINGS.tau_mem_ms).log()
     signs, connected = torch.ones_like(bias), torch.ones_like(recurrent, dtype=torch.bool)
-    return Students(weights, recurrent, bias, log_tau, signs.detach(), connected)
+    return Students(
+        input_weights=weights,
+        recurrent=recurrent,
+        bias=bias,
+        log_tau=log_tau,
+        signs=signs.detach(),
+        connected=connected,
+    )
 
 
 def counts_for(replicates: int) -> torch.Tensor:
@@ -87,7 +95,7 @@ def currents_of(
     networks: Students, counts: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the first network's input currents (T, B, M), recurrent weights, and no spikes."""
-    weights, recurrent, bias = (tensor[0] for tensor in networks.trainable(SETTINGS))
+    weights, recurrent, bias = (tensor[0] for tensor in weights_of(networks))
     currents = counts[0].transpose(0, 1) @ weights + bias
     return currents, recurrent, torch.zeros_like(currents[0])
 
@@ -110,7 +118,7 @@ def norse_layer(networks: Students, counts: torch.Tensor) -> torch.Tensor:
 
     It has no bias, which comes as an input that is always on. It resets to 0, at once.
     """
-    weights, recurrent, bias = (tensor[0] for tensor in networks.trainable(SETTINGS))
+    weights, recurrent, bias = (tensor[0] for tensor in weights_of(networks))
     leak = 1 - BETA
     layer = LIFRecurrent(
         UNITS + 1,
@@ -173,7 +181,7 @@ def loss_of(spikes: torch.Tensor) -> torch.Tensor:
 
 def stepper(run: Run, networks: Students, counts: torch.Tensor) -> Callable[[], float]:
     """Return a function that takes one training step and says its CPU seconds."""
-    optimiser = torch.optim.Adam(networks.trainable(SETTINGS), lr=1e-4)
+    optimiser = torch.optim.Adam(weights_of(networks), lr=1e-4)
 
     def step() -> float:
         began = time.process_time()
@@ -216,7 +224,7 @@ def found_by(run: Run, neurons: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Return spikes of one network and the gradients of its arrays, which must be finite."""
     networks = students(1, neurons, 0)
     spikes = run(networks, counts_for(1))
-    gradients = torch.autograd.grad(loss_of(spikes), networks.trainable(SETTINGS))
+    gradients = torch.autograd.grad(loss_of(spikes), weights_of(networks))
     if not all(bool(torch.isfinite(one).all() and one.any()) for one in gradients):
         raise SystemExit(f"{run.__name__}: every gradient must be finite and not 0, but is not")
     return spikes.detach(), list(gradients)

@@ -27,7 +27,8 @@ def test_our_folder_does_not_hide_the_platform_module(root):
 
 
 def test_every_pin_is_exact(root):
-    for name in ("requirements.lock", "requirements-dev.lock", "benchmarks/requirements.lock"):
+    locks = ("requirements", "requirements-dev", "requirements-mutants", "benchmarks/requirements")
+    for name in (f"{lock}.lock" for lock in locks):
         lines = [line.split("#")[0].strip() for line in (root / name).read_text().splitlines()]
         assert all("==" in line for line in lines if line and not line.startswith("-"))
 

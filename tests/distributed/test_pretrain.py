@@ -14,7 +14,8 @@ from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.listener import Silent
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.fit import fit_teacher, start_teacher
+from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.start import start_teacher
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

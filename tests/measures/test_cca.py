@@ -9,8 +9,10 @@ from rheobase.measures.cca import (
     choose_shrinkage,
     fit_cca,
     heldout_cca,
+    heldout_of,
     score_cca,
 )
+from rheobase.measures.moments import moments_of
 from rheobase.measures.probes import NUM_FOLDS
 from rheobase.shards.timeline import Timeline
 
@@ -159,3 +161,73 @@ def test_what_cannot_be_measured_is_refused_in_one_line(draw, bad):
     with pytest.raises(DataError) as caught:
         fit_cca(x, y, 0.01)
     assert "\n" not in str(caught.value)
+
+
+def test_of_shrinkages_whose_scores_tie_the_largest_is_chosen(draw):
+    # A single feature correlates the same however its variance is shrunk.
+    y = draw.standard_normal((400, 2))
+    x = y[:, :1] + draw.standard_normal((400, 1))
+    groups = np.arange(400) // 20
+    assert choose_shrinkage(x, y, groups) == max(SHRINKAGES)
+    assert choose_shrinkage(x, y, groups, (1e-3, 1e-2)) == 1e-2
+
+
+def test_two_samples_are_too_few_to_score_and_three_are_not(draw):
+    # Of two samples every correlation is 1 or -1, whatever they are.
+    x, y = draw.standard_normal((2, 300, 2))
+    line = line_of(300)
+    test = np.flatnonzero(line.test)
+    for num in (2, 3):
+        few = np.isin(np.arange(300), test[:num])
+        parts = [moments_of(x[part], y[part]) for part in (line.train, few)]
+        ways = (
+            lambda few=few: heldout_cca(x, y, line, shrinkage=0.1, test=few),
+            lambda parts=parts: heldout_of(*parts, 0.1),
+        )
+        for measured in ways:
+            if num == 2:
+                with pytest.raises(DataError, match="at least 3 samples must hold"):
+                    measured()
+            else:
+                assert -1 <= measured().mean <= 1
+
+
+def test_a_fit_needs_two_samples_more_than_features_and_latents_together(draw):
+    x, y = draw.standard_normal((9, 4)), draw.standard_normal((9, 3))
+    fit_cca(x, y, 0.1)
+    with pytest.raises(DataError, match="at least 9 samples must hold for 4 features and 3"):
+        fit_cca(x[:8], y[:8], 0.1)
+
+
+def test_samples_of_different_number_and_infinite_latents_are_refused(draw):
+    x, y = draw.standard_normal((2, 100, 3))
+    with pytest.raises(DataError, match="as many samples, but got 100 and 99"):
+        fit_cca(x, y[:99], 0.1)
+    y[4, 1] = np.inf
+    with pytest.raises(DataError, match="every value of y must be finite"):
+        fit_cca(x, y, 0.1)
+
+
+def test_projections_make_variates_of_variance_one_on_train(draw):
+    x, y = draw.standard_normal((500, 3)) * [1, 9, 0.1] + 4, draw.standard_normal((500, 2)) * 7 - 2
+    fit = fit_cca(x, y, 1e-12)
+    for values, mean, project in ((x, fit.mean_x, fit.project_x), (y, fit.mean_y, fit.project_y)):
+        variates = (values - mean) @ project
+        np.testing.assert_allclose(variates.mean(axis=0), 0, atol=1e-9)
+        covariance = variates.T @ variates / 500
+        np.testing.assert_allclose(covariance, np.eye(len(covariance)), atol=1e-6)
+
+
+def test_shrinkage_moves_the_covariance_of_x_towards_its_mean_variance(draw):
+    # (1 - s) C + s tr(C) / M I of two features of variance 1 and 9, with s = 0.5: 3 and 7.
+    x = draw.standard_normal((400, 2))
+    x = np.linalg.qr(x - x.mean(axis=0))[0] * np.sqrt(400) * [1, 3]
+    y = x @ np.array([[1.0], [0.0]])
+    assert np.abs(fit_cca(x, y, 0.5).project_x[0, 0]) == pytest.approx(1 / np.sqrt(3))
+    y = x @ np.array([[0.0], [1.0]])
+    assert np.abs(fit_cca(x, y, 0.5).project_x[1, 0]) == pytest.approx(1 / np.sqrt(7))
+
+
+def test_features_that_never_vary_carry_nothing(draw):
+    y = draw.standard_normal((500, 2))
+    assert heldout_cca(np.ones((500, 3)), y, line_of(500), shrinkage=0.1).pairs.tolist() == [0, 0]

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from rheobase.measures.firing import cv_isi, firing_rates, rate_summary, violations
+from rheobase.measures.firing import (
+    cv_isi,
+    ei_current_balance,
+    ei_weight_balance,
+    firing_rates,
+    rate_summary,
+    violations,
+)
 
 BAND = (5.0, 20.0)
 
@@ -81,3 +88,56 @@ def test_spikes_of_one_bin_are_no_time_apart():
     spikes = np.zeros((1000, 1), np.uint8)
     spikes[::10] = 2  # intervals 0, 10, 0, 10, ...
     assert cv_isi(spikes, np.zeros(1000, int)) == pytest.approx(1, abs=0.02)
+
+
+def test_balance_is_of_what_presynaptic_neurons_send_not_of_what_postsynaptic_ones_get():
+    # [post, pre]; what neurons send sums to 3, 7 and 6, what they get to 5, 6 and 5.
+    recurrent = np.array([[0.0, 4.0, -1.0], [1.0, 0.0, -5.0], [2.0, 3.0, 0.0]])
+    signs = np.array([1, 1, -1])
+    assert ei_weight_balance(recurrent, signs) == pytest.approx(6 / 10)
+    rates = np.array([2.0, 1.0, 3.0])
+    assert ei_current_balance(recurrent, signs, rates) == pytest.approx(3 * 6 / (2 * 3 + 1 * 7))
+
+
+def test_without_excitation_there_is_no_balance_and_without_inhibition_it_is_zero():
+    recurrent = np.array([[0.0, 2.0], [3.0, 0.0]])
+    assert ei_weight_balance(-recurrent, np.array([-1, -1])) is None
+    assert ei_weight_balance(recurrent, np.array([1, 1])) == 0.0
+    assert ei_current_balance(recurrent, np.array([1, -1]), np.array([0.0, 4.0])) is None
+
+
+def test_rates_on_the_limits_of_silence_and_saturation_are_neither():
+    on_limits = rate_summary(np.array([0.5, 50.0]), BAND)
+    beyond = rate_summary(np.array([0.499, 50.001]), BAND)
+    assert (on_limits.silent, on_limits.saturated) == (0.0, 0.0)
+    assert (beyond.silent, beyond.saturated) == (0.5, 0.5)
+
+
+def test_each_violation_is_a_signed_distance_from_its_limit():
+    # Mean 20 Hz, a band 15 Hz wide; one in four outside it and saturated.
+    found = violations({"passive": np.array([6.0, 7.0, 60.0, 7.0])}, BAND, 3, 12, True)
+    assert found == pytest.approx(
+        {
+            "dale": 0.25,
+            "finite": 0.0,
+            "passive:rate_low": (5 - 20) / 15,
+            "passive:rate_high": 0.0,
+            "passive:in_band": 0.80 - 0.75,
+            "passive:silent": -0.05,
+            "passive:saturated": 0.25 - 0.05,
+        }
+    )
+
+
+def test_a_network_without_rates_breaks_one_line_by_one():
+    assert violations({}, BAND, 0, 9, True) == {"dale": 0.0, "finite": 0.0, "spiking": 1.0}
+    assert violations({}, BAND, 0, 9, False)["finite"] == 1.0
+
+
+def test_ten_intervals_are_enough_and_nine_are_not():
+    spikes = np.zeros((200, 1), np.uint8)
+    spikes[: 11 * 7 : 7] = 1
+    run = np.zeros(200, int)
+    assert cv_isi(spikes, run) == 0.0
+    spikes[70] = 0
+    assert cv_isi(spikes, run) is None

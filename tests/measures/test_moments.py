@@ -8,10 +8,10 @@ from rheobase.measures.cca import (
     choose_shrinkage,
     heldout_cca,
     heldout_of,
-    within_and_cross_state,
 )
-from rheobase.measures.moments import Parts
+from rheobase.measures.moments import Parts, moments_of
 from rheobase.measures.procrustes import procrustes_of
+from rheobase.measures.transfer import within_and_cross_state
 from rheobase.shards.timeline import Timeline
 
 
@@ -104,3 +104,64 @@ def test_a_state_that_is_never_tested_is_refused_in_one_line(line):
     parts = Parts(y, line)
     with pytest.raises(DataError, match="of the split and state"):
         within_and_cross_state(parts, parts.moments(x), 0.01)
+
+
+def test_parts_tell_their_fold_state_and_whether_their_bins_are_valid(line):
+    x, y = session(0, 4)
+    valid = np.arange(4000) % 75 != 0
+    parts = Parts(y, line, valid)
+    by_part = parts.moments(x)
+    assert sum(one.num for one in by_part) == (line.train | line.test).sum()
+    for state in ("active", "passive"):
+        for is_valid in (True, False):
+            for is_train in (True, False):
+                chosen = (parts.state == state) & (parts.valid == is_valid)
+                chosen &= parts.train == is_train
+                bins = (line.state == state) & (valid == is_valid)
+                bins &= line.train if is_train else line.test
+                pooled, plain = parts.pooled(by_part, chosen), moments_of(x[bins], y[bins])
+                assert pooled.num == plain.num
+                np.testing.assert_allclose(pooled.mean_y, plain.mean_y, atol=1e-9)
+                np.testing.assert_allclose(pooled.xy, plain.xy, rtol=1e-6, atol=1e-3)
+    assert sorted(set(parts.fold)) == [-1, 0, 1, 2, 3, 4]
+    assert not parts.train[parts.fold == -1].any()
+
+
+def test_without_a_word_on_it_every_bin_is_valid(line):
+    assert Parts(session(0, 4)[1], line).valid.all()
+
+
+def test_a_value_that_is_not_finite_is_named_by_its_side(line):
+    x, y = session(0, 4)
+    with pytest.raises(DataError, match="every value of x must be finite"):
+        Parts(y, line).moments(np.where(np.arange(4000)[:, None] == 7, np.nan, x))
+    with pytest.raises(DataError, match="every value of y must be finite"):
+        Parts(np.where(np.arange(4000)[:, None] == 7, np.nan, y), line).moments(x)
+
+
+def test_latents_may_stand_still_only_where_it_is_allowed(line):
+    x, y = session(0, 4)
+    y[:, 2] = 1.0
+    parts = Parts(y, line)
+    by_part = parts.moments(x)
+    with pytest.raises(DataError, match="dimension 2 is constant"):
+        parts.pooled(by_part, parts.train)
+    assert parts.pooled(by_part, parts.train, even_constant=True).num == line.train.sum()
+
+
+def test_a_fit_by_moments_keeps_its_shrinkage_and_the_mean_of_its_pairs(line):
+    x, y = session(0, 6)
+    parts = Parts(y, line)
+    by_part = parts.moments(x)
+    pooled = [parts.pooled(by_part, chosen) for chosen in (parts.train, ~parts.train)]
+    for shrinkage in (1e-4, 0.3):
+        held = heldout_of(*pooled, shrinkage)
+        plain = heldout_cca(x, y, line, shrinkage=shrinkage)
+        assert held.fit.shrinkage == plain.fit.shrinkage == shrinkage
+        assert held.mean == pytest.approx(held.pairs.mean()) == pytest.approx(plain.mean)
+        np.testing.assert_allclose(
+            np.abs(held.fit.project_x), np.abs(plain.fit.project_x), rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            np.abs(held.fit.project_y), np.abs(plain.fit.project_y), rtol=1e-6
+        )

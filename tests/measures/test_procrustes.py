@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from rheobase.measures.cca import heldout_cca, within_and_cross_state
+from rheobase.measures.cca import heldout_cca
 from rheobase.measures.firing import ei_current_balance, ei_weight_balance
 from rheobase.measures.moments import Parts
 from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.measures.transfer import within_and_cross_state
 from rheobase.shards.timeline import Timeline
 
 
@@ -58,3 +59,13 @@ def test_balance_counts_what_each_presynaptic_kind_sends():
     assert ei_weight_balance(recurrent, signs) == pytest.approx(2 / 6)
     rates = np.array([5.0, 5.0, 15.0])
     assert ei_current_balance(recurrent, signs, rates) == pytest.approx(1.0)
+
+
+def test_what_never_varies_is_like_nothing_and_scale_changes_nothing(line):
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((4000, 3))
+    y = x + draw.standard_normal((4000, 3))
+    assert heldout_procrustes(np.ones((4000, 3)), y, line) == 0.0
+    plain = heldout_procrustes(x, y, line)
+    assert heldout_procrustes(1e-5 * x, 1e-3 * y, line) == pytest.approx(plain)
+    assert 0.5 < plain < 0.9

@@ -81,3 +81,55 @@ def test_a_missing_file_a_text_file_and_a_share_of_two_are_refused(stored, tmp_p
     ):
         with pytest.raises(DataError, match=said):
             score_arrays(a, *stored[1:], test=test)
+
+
+def test_a_seeds_numbers_stay_what_they_were(stored):
+    # The draws of a seed belong to published numbers: the names of their generators are kept.
+    found = score_arrays(*stored)
+    assert found["shrinkage"] == 0.3
+    assert (found["num_train"], found["num_test"]) == (1600, 400)
+    golden = {
+        "cca_heldout": 0.9999816897926036,
+        "procrustes": 0.971166527952757,
+        "null_shift_mean": -0.0009016191170752091,
+        "null_shift_q95": 0.049274859327664434,
+    }
+    assert {name: found[name] for name in golden} == pytest.approx(golden, rel=1e-6)
+
+
+def test_another_seed_draws_another_null(stored):
+    first, second = (score_arrays(*stored, seed=seed) for seed in (0, 1))
+    assert first["null_shift_mean"] != second["null_shift_mean"]
+    assert first.keys() == second.keys()
+
+
+@pytest.mark.parametrize(("share", "num_test"), [(1e-6, 1), (0.2, 8), (0.999, 38)])
+def test_at_least_one_group_is_scored_and_two_are_fitted(stored, share, num_test):
+    assert score_arrays(*stored, test=share)["num_test_groups"] == num_test
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 1.5, -0.2])
+def test_a_share_of_nothing_or_all_is_refused(stored, share):
+    with pytest.raises(DataError, match="0 < test < 1 must hold"):
+        score_arrays(*stored, test=share)
+
+
+def test_half_of_the_samples_in_a_group_leave_one_shift_and_more_leave_none(stored):
+    for half, has_null in ((1000, True), (1001, False)):
+        np.save(stored[2], np.repeat(["a", "b", "c"], [half, 500, 1500 - half]))
+        assert (score_arrays(*stored, test=0.3)["null_shift_q95"] is not None) == has_null
+
+
+def test_objects_are_never_unpickled(stored):
+    np.save(stored[2], np.array([{"a": 1}] * 2000, object), allow_pickle=True)
+    with pytest.raises(DataError, match="of numbers"):
+        score_arrays(*stored)
+
+
+def test_an_npz_is_told_from_an_array_of_the_wrong_shape(stored):
+    np.savez(stored[0].with_suffix(".npz"), a=np.zeros(3))
+    with pytest.raises(DataError, match=r"\(samples, dimensions\) must hold, but got an .npz"):
+        score_arrays(stored[0].with_suffix(".npz"), *stored[1:])
+    np.save(stored[0], np.zeros(2000))
+    with pytest.raises(DataError, match=r"got shape \(2000,\)"):
+        score_arrays(*stored)

@@ -86,3 +86,51 @@ def test_what_has_no_share_is_refused(flashes):
     ):
         with pytest.raises(DataError):
             call()
+
+
+def test_the_share_of_a_session_is_that_of_its_means_in_each_dimension():
+    # Dimensions far apart from each other are no sessions apart.
+    first, second = np.array([[0.0, 9.0], [2.0, 9.0]]), np.array([[4.0, 9.0], [6.0, 9.0]])
+    # About the means 1 and 5: 1 + 1 + 1 + 1; about their mean 3: 9 + 1 + 1 + 9.
+    assert session_share([first, second]) == pytest.approx(1 - 4 / 20)
+
+
+def test_the_bin_of_the_onset_and_phases_that_train_holds_once_take_part(flashes):
+    y = (flashes.phase == 0)[:, None] * 1.0
+    assert clock_share(y, flashes) == pytest.approx(1)
+
+
+def line_of(split, phase):
+    zeros = np.zeros(len(split), np.int32)
+    split, phase = np.array(split, np.int8), np.array(phase, np.int32)
+    state = np.full(len(split), "")
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=zeros / 1.0,
+        segment=zeros,
+        split=split,
+        group=zeros,
+        state=state,
+        presentation=zeros,
+        phase=phase,
+    )
+
+
+def test_a_clock_share_is_as_worked_by_hand_and_leaves_out_phases_that_train_does_not_hold():
+    line = line_of([0, 0, 0, 0, 1, 1, 1], [0, 1, 0, 2, 0, 1, 3])
+    y = np.array([[1.0], [5.0], [3.0], [7.0], [2.0], [8.0], [100.0]])
+    # Means of train: 2 at phase 0, 5 at phase 1, 4 of all; phase 3 was never fitted.
+    assert clock_share(y, line) == pytest.approx(1 - (0 + 9) / (4 + 16))
+
+
+@pytest.mark.parametrize("split", [[0, 0, 0, 0], [1, 1, 1, 1]])
+def test_a_clock_share_needs_presentations_on_both_sides(split):
+    with pytest.raises(DataError, match="presentations must be known"):
+        clock_share(np.arange(4.0)[:, None], line_of(split, [0, 1, 0, 1]))
+
+
+def test_a_rank_does_not_depend_on_scale(draw):
+    y = draw.standard_normal((500, 3))
+    assert effective_rank(1e-4 * y) == pytest.approx(effective_rank(y))
+    assert effective_rank(y[:, [0, 0, 1]] * [1, 0, 1]) == pytest.approx(2, abs=0.01)

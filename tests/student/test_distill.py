@@ -13,8 +13,8 @@ from rheobase.student.distill import (
     rsa_correlation,
 )
 from rheobase.student.fit import TrainingData, advance, begun
-from rheobase.student.network import Replicate
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate
 
 KINDS = ("cca", "readout", "procrustes", "cka", "rsa")
 TO_ROTATION = ("procrustes", "cka", "rsa")

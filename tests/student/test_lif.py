@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,14 +30,14 @@ def cells(shape, beta=0.6, alpha=0.0, adaptation=0.0, rho=0.9, refractory=0, **s
         return torch.full((replicates,), value, dtype=torch.float64)
 
     return Cells(
-        torch.full((replicates, neurons), beta, dtype=dtype),
-        each(1.0),
-        each(alpha),
-        each(adaptation),
-        each(rho),
-        torch.full((replicates,), refractory),
-        shaped.get("surrogate", "fast_sigmoid"),
-        each(shaped.get("slope", 10.0)),
+        beta=torch.full((replicates, neurons), beta, dtype=dtype),
+        threshold=each(1.0),
+        alpha=each(alpha),
+        adaptation=each(adaptation),
+        rho=each(rho),
+        refractory=torch.full((replicates,), refractory),
+        surrogate=shaped.get("surrogate", "fast_sigmoid"),
+        slope=each(shaped.get("slope", 10.0)),
     )
 
 
@@ -124,7 +125,7 @@ def test_compiled_loops_equal_autograd(kind, surrogate):
     dtype = torch.float64
     windows, weights = networks(2, 3, 50, 9, 17, dtype)
     made = cells((2, 17, dtype), surrogate=surrogate, slope=1.5, **KINDS[kind])
-    made = made._replace(beta=torch.linspace(0.3, 0.9, 34, dtype=dtype).view(2, 17))
+    made = replace(made, beta=torch.linspace(0.3, 0.9, 34, dtype=dtype).view(2, 17))
     changing = [*weights, made.beta]
     for tensor in changing:
         tensor.requires_grad_()

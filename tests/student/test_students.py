@@ -1,4 +1,5 @@
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,11 +10,20 @@ from hypothesis import strategies as st
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import dale_violations
 from rheobase.student.distill import squared_canonical_correlation
+from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.fit import TrainingData, advance, begun, packed, restored
-from rheobase.student.network import Replicate, initial_students, simulate_session
+from rheobase.student.inputs import Windows
+from rheobase.student.network import (
+    activity_of,
+    features_of,
+    initial_students,
+    simulate_session,
+)
+from rheobase.student.neurons import NEURONS, NeuronName
 from rheobase.student.rates import irregularity_penalty, rate_penalty
 from rheobase.student.readout import smoothed_counts
 from rheobase.student.settings import PER_REPLICATE, StudentSettings, population_key
+from rheobase.student.students import Replicate
 
 SETTINGS = StudentSettings(num_neurons=20, steps=6, batch_windows=4)
 
@@ -238,6 +248,25 @@ def test_a_neuron_without_a_membrane_time_constant_learns_none(session, neuron):
     own = SETTINGS.model_copy(update={"neuron": neuron})
     learning = own.model_copy(update={"learn_tau": True})
     assert_same(*(trained(session, [Replicate(0, settings)]) for settings in (own, learning)))
+
+
+def test_every_kind_of_neuron_that_a_study_may_name_has_its_facts_and_its_dynamics():
+    assert set(NEURONS) == set(DYNAMICS) == set(get_args(NeuronName))
+
+
+@pytest.mark.parametrize("neuron", get_args(NeuronName))
+def test_a_kind_has_spikes_and_something_to_train_where_its_facts_say_so(session, neuron):
+    pack = [Replicate(0, SETTINGS.model_copy(update={"neuron": neuron}))]
+    start = begun(pack, session)
+    spikes, features = simulate_session(start.students, session.counts, session.timeline, pack)
+    assert (spikes is not None) == NEURONS[neuron].spikes
+    assert bool(start.first) == NEURONS[neuron].is_trained
+    windows = Windows(session.sparse, np.zeros((1, 1), np.int64), 50)
+    activity = activity_of(start.students, windows, pack, 10.0)
+    smooth, mean = features_of(activity, pack, 10.0, 20)
+    # A session begins as a window does: at rest.
+    np.testing.assert_allclose(smooth[0, :, 0], features[0, 20:50], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(mean[0], activity[0, 20:, 0].mean(dim=0))
 
 
 @pytest.mark.parametrize("kind", ["linear", "no steps"])

@@ -1,3 +1,5 @@
+import copy
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +9,16 @@ import torch
 from rheobase.core.errors import DataError
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import Segment, Shard
-from rheobase.teacher import fit
+from rheobase.teacher import training
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import ReadIn, Teacher
 from rheobase.teacher.features import future_counts
-from rheobase.teacher.fit import TrainingFailed, fit_teacher, start_teacher, trained
+from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.source import sources_of
+from rheobase.teacher.start import start_teacher
+from rheobase.teacher.training import TrainingFailed, advance, begun, restored
 
 SETTINGS = TeacherSettings(latent_dim=3, steps=200, batch_windows=32, sigreg_slices=16)
 
@@ -66,36 +71,61 @@ def others(shard):
 def test_training_resumed_from_a_report_ends_as_if_never_stopped(
     shard, others, changes, monkeypatch
 ):
-    monkeypatch.setattr(fit, "VISIT_STEPS", 10)
+    monkeypatch.setattr(training, "VISIT_STEPS", 10)
     settings = SETTINGS.model_copy(update={"workers": 1, "steps": 20, **changes})
     sessions = [shard, *others]
-    states = {}
-    whole = fit_teacher(
-        sessions, settings, 1000.0, on_report=lambda at, _, state: states.setdefault(at, state())
-    )
-    assert list(states) == [60, 120]  # of six sessions, ten steps each
-    again = fit_teacher(sessions, settings, 1000.0, resume=states[60])
-    stored, copied = trained(states[120]), Teacher.from_state(whole.state())
+    half, _ = advance(begun(sessions, settings), sources_of(sessions, settings, 1000.0))
+    stored = io.BytesIO()
+    torch.save(half.state(), stored)
+    stored.seek(0)
+    again = restored(torch.load(stored, weights_only=True))
+    assert half.step == again.step == 60  # of six sessions, ten steps each
+    end, losses = advance(half, sources_of(sessions, settings, 1000.0))
+    end_again, losses_again = advance(again, sources_of(sessions, settings, 1000.0))
+    assert losses == losses_again
+    assert end.is_over
+    whole = fit_teacher(sessions, settings, 1000.0)
+    copied = Teacher.from_state(whole.state())
     for one in sessions:
-        np.testing.assert_array_equal(encode(whole, one), encode(again, one))
-        np.testing.assert_array_equal(encode(stored, one), encode(whole, one))
-        np.testing.assert_array_equal(encode(copied, one), encode(whole, one))
+        for other in (end.finished(), end_again.finished(), copied):
+            np.testing.assert_array_equal(encode(whole, one), encode(other, one))
+
+
+def test_training_on_leaves_what_it_began_from_as_it_was(shard, monkeypatch):
+    monkeypatch.setattr(training, "VISIT_STEPS", 10)
+    settings = SETTINGS.model_copy(update={"workers": 1, "patience": 3})
+    sources = sources_of([shard], settings, 1000.0)
+    first, _ = advance(begun([shard], settings), sources)
+    kept = copy.deepcopy(first.state())
+    second, losses = advance(first, sources)
+    torch.testing.assert_close(first.state(), kept, rtol=0, atol=0)
+    again, losses_again = advance(first, sources)
+    assert losses == losses_again
+    torch.testing.assert_close(second.state(), again.state(), rtol=0, atol=0)
+    assert not torch.equal(second.teacher.reader("s.1").weight, first.teacher.reader("s.1").weight)
 
 
 def test_training_ends_at_the_patience_and_keeps_the_best(shard):
     settings = SETTINGS.model_copy(update={"patience": 2, "steps": 1000, "workers": 1})
-    seen, states = [], []
-
-    def report(step, metrics, state):
-        seen.append(metrics["held_out"])
-        states.append(state())
-
-    teacher = fit_teacher([shard], settings, 1000.0, on_report=report)
-    best = int(np.argmin(seen))
-    assert len(seen) == best + 3 < 10  # noise: nothing to learn
-    kept = Teacher.from_state(states[best]["teacher"])
-    np.testing.assert_array_equal(encode(teacher, shard), encode(kept, shard))
-    np.testing.assert_array_equal(encode(trained(states[-1]), shard), encode(kept, shard))
+    sources, passed, held_out = (
+        sources_of([shard], settings, 1000.0),
+        [begun([shard], settings)],
+        [],
+    )
+    while not passed[-1].is_over:
+        after, losses = advance(passed[-1], sources)
+        passed.append(after)
+        held_out.append(losses["held_out"])
+    best = int(np.argmin(held_out))
+    assert len(held_out) == best + 3 < 10  # noise: nothing to learn
+    kept = encode(passed[best + 1].teacher, shard)
+    for teacher in (
+        fit_teacher([shard], settings, 1000.0),
+        passed[-1].finished(),
+        restored(passed[-1].state()).finished(),
+    ):
+        np.testing.assert_array_equal(encode(teacher, shard), kept)
+    assert (encode(passed[-1].teacher, shard) != kept).any()
 
 
 def test_every_session_is_trained(shard, others):

@@ -8,7 +8,6 @@ from rheobase.shards.counts import SparseCounts
 from rheobase.shards.shard import Segment, Shard
 from rheobase.teacher import source as sources
 from rheobase.teacher.features import filtered_counts, future_counts
-from rheobase.teacher.fit import start_teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import Source, train_moments
 
@@ -54,7 +53,7 @@ def shard():
 def source_of(shard, **changes):
     table = {"latent_dim": 2, "context_ms": 60.0, "encoder_width": 4, "sigreg_mix": 1, "workers": 1}
     settings = TeacherSettings(**{**table, **changes})
-    return Source(shard, start_teacher([shard], settings), 300.0)
+    return Source(shard, settings, 300.0)
 
 
 def test_part_of_a_recording_is_filtered_as_the_whole_is(shard):

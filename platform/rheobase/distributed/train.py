@@ -24,8 +24,9 @@ from rheobase.distributed.cluster import ClusterError
 from rheobase.shards.store import read_shard
 from rheobase.study.records.listener import Listener
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.fit import TrainingFailed, fit_teacher, trained
 from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.source import sources_of
+from rheobase.teacher.training import Training, TrainingFailed, advance, begun, restored
 
 MAX_DEATHS = 2  # of a worker, after which training goes on from the last checkpoint
 HEAR_S = 0.5  # between two looks for what the workers have reported
@@ -109,7 +110,7 @@ def train_teacher(
                 _raise_told(failure, folder)
             last = str(error)
             continue
-        return trained(torch.load(folder / CHECKPOINT, weights_only=True))
+        return restored(torch.load(folder / CHECKPOINT, weights_only=True)).finished()
     raise ClusterError(
         f"the teacher's workers must live, but died {MAX_DEATHS + 1} times: "
         f"{' '.join(last.split())[-300:]}"
@@ -137,33 +138,35 @@ def _train_worker(config: dict[str, Any]) -> None:
         world_size=context.get_world_size(),
     )
     folder: Path = config["folder"]
-    checkpoint = folder / CHECKPOINT
-    resume = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
-    first = resume["step"] if resume else 0
-    reports = [(step, values) for step, values in _reports(folder) if step <= first]
-
-    def report(step: int, metrics: Mapping[str, float], state: Callable[[], Any]) -> None:
-        if dist.get_rank() > 0:
-            return
-        reports.append((step, {k: v for k, v in metrics.items() if math.isfinite(v)}))
-        content = io.BytesIO()
-        torch.save(state(), content)  # to a file it hides why it could not write
-        with room_on_disk("give the same command again"):
-            # Reports first: after a kill between the two, the last is made and said again.
-            write_json(folder / REPORTS, reports)
-            with whole_file(checkpoint) as partial:
-                partial.write_bytes(content.getvalue())
-
+    shards = [read_shard(path) for path in config["shards"]]
     try:
-        fit_teacher(
-            [read_shard(path) for path in config["shards"]],
-            settings,
-            config["window_ms"],
-            resume=resume,
-            on_report=report,
-        )
+        sources = sources_of(shards, settings, config["window_ms"])
+        if (folder / CHECKPOINT).exists():
+            training = restored(torch.load(folder / CHECKPOINT, weights_only=True))
+        else:
+            training = begun(shards, settings)
+        reports = [(step, values) for step, values in _reports(folder) if step <= training.step]
+        while not training.is_over:
+            training, means = advance(training, sources)
+            if dist.get_rank() == 0:
+                finite = {name: value for name, value in means.items() if math.isfinite(value)}
+                reports.append((training.step, finite))
+                _keep(folder, training, reports)
     finally:
         dist.destroy_process_group()
+
+
+def _keep(
+    folder: Path, training: Training, reports: Sequence[tuple[int, Mapping[str, float]]]
+) -> None:
+    """Write the checkpoint and all reports up to it."""
+    content = io.BytesIO()
+    torch.save(training.state(), content)  # to a file it hides why it could not write
+    with room_on_disk("give the same command again"):
+        # Reports first: after a kill between the two, the last is made and said again.
+        write_json(folder / REPORTS, reports)
+        with whole_file(folder / CHECKPOINT) as partial:
+            partial.write_bytes(content.getvalue())
 
 
 def _reports(folder: Path) -> list[tuple[int, dict[str, float]]]:

@@ -12,25 +12,30 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.moments import (
-    CrossMoments,
-    Parts,
-    moments_of,
-    pooled_moments,
-    refuse_constant,
-)
+from rheobase.measures.moments import CrossMoments, moments_of, pooled_moments, refuse_constant
 from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 SHRINKAGES = (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
+LEAST_SCORED = 3  # samples: of two every correlation is 1 or -1
 STILL = 1e-20  # variance below which a canonical variate, of variance 1 on train, stands still
 
 
 @dataclass(frozen=True, eq=False)
 class CCAFit:
-    """Means (M,), (D,) and canonical projections (M, K), (D, K), all of train."""
+    """A fit of canonical projections on train.
+
+    Attributes
+    ----------
+    mean_x, mean_y
+        (M,), (D,) means of train.
+    project_x, project_y
+        (M, K), (D, K) projections; those of several teachers are (..., M, K), (..., D, K).
+    shrinkage
+        What the covariance of x was shrunk by, 0..1.
+    """
 
     mean_x: Floats
     mean_y: Floats
@@ -41,7 +46,17 @@ class CCAFit:
 
 @dataclass(frozen=True, eq=False)
 class HeldoutCCA:
-    """Mean over all D teacher dimensions, the signed correlation of each pair (D,), the fit."""
+    """Held-out CCA of one student with one teacher.
+
+    Attributes
+    ----------
+    mean
+        Mean of the pairs, over all D teacher dimensions, in [-1, 1].
+    pairs
+        (D,) signed correlation of each canonical pair on test.
+    fit
+        What was fitted on train.
+    """
 
     mean: float
     pairs: Floats
@@ -53,10 +68,8 @@ def fit_cca(x: Array, y: Array, shrinkage: float) -> CCAFit:
 
     Parameters
     ----------
-    x
-        (B, M) features of the student.
-    y
-        (B, D) latents of the teacher.
+    x, y
+        (B, M) features of the student, (B, D) latents of the teacher.
     shrinkage
         s in ``(1 - s) C + s tr(C) / M I`` for the covariance of x, 0 < s < 1. That of y is
         left as it is: its dimensions are few and all must count.
@@ -83,10 +96,19 @@ def fit_cca(x: Array, y: Array, shrinkage: float) -> CCAFit:
 
 
 def score_cca(fit: CCAFit, x: Array, y: Array) -> Floats:
-    """Return the signed Pearson correlation of each pair on (B, M) and (B, D), as (D,).
+    """Return the signed Pearson correlation of each canonical pair on these samples.
 
-    A student of fewer features than the teacher has dimensions cannot carry the rest: pairs
-    beyond K are 0. So is a pair of which one side does not vary here.
+    Parameters
+    ----------
+    fit
+        Projections, fitted on other samples.
+    x, y
+        (B, M) features of the student, (B, D) latents of the teacher.
+
+    Returns
+    -------
+    (D,) in [-1, 1]. A student of fewer features than the teacher has dimensions cannot carry
+    the rest: pairs beyond K are 0. So is a pair of which one side does not vary here.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     pairs = np.zeros(y.shape[1])
@@ -108,12 +130,17 @@ def choose_shrinkage(
     groups
         (B,) samples of one group stay together.
     grid
-        Values to choose from; the larger one wins a tie.
+        Values to choose from, rising; of those whose scores tie the largest is chosen.
+
+    Returns
+    -------
+    One value of the grid.
 
     Raises
     ------
     DataError
-        Fewer than two groups.
+        Fewer than two groups, a number is not finite, or a dimension of y does not vary outside
+        a fold.
     """
     fold = folds(groups)
     x, y = _checked(x, y)
@@ -124,7 +151,29 @@ def choose_shrinkage(
 
 
 def best_shrinkage(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRINKAGES) -> float:
-    """Return what `choose_shrinkage` does, of the moments of each fold."""
+    """Return what `choose_shrinkage` does, of the moments of each fold.
+
+    Parameters
+    ----------
+    parts
+        Moments of each fold, two at least.
+    grid
+        Values to choose from, rising; of those whose scores tie the largest is chosen.
+
+    Returns
+    -------
+    One value of the grid.
+
+    Raises
+    ------
+    DataError
+        Without one fold there are too few samples, or latents depend on each other.
+
+    Notes
+    -----
+    Scores, sums of correlations, tie where they differ by less than 1e-9: the last digits depend
+    on the order of sums. Where the data cannot tell them apart, more shrinkage is the safer fit.
+    """
     scores = np.zeros(len(grid))
     for held, outside in enumerate(parts):
         inside = pooled_moments([*parts[:held], *parts[held + 1 :]])
@@ -133,7 +182,7 @@ def best_shrinkage(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRI
         white_y = whitening_y(inside.yy / inside.num)
         for index, shrinkage in enumerate(grid):
             fit = _fit(inside, _whitening_x(spectrum, shrinkage), white_y, shrinkage)
-            scores[index] += _score(fit, outside).mean()
+            scores[index] += score_moments(fit, outside).mean()
     best = np.flatnonzero(scores >= scores.max() - 1e-9)[-1]
     return grid[int(best)]
 
@@ -160,6 +209,16 @@ def heldout_cca(
     train, test
         (T,) bins to fit and to score; the timeline's split where None.
 
+    Returns
+    -------
+    Mean, pairs and fit.
+
+    Raises
+    ------
+    DataError
+        As `fit_cca` and `choose_shrinkage`; or test has fewer than three bins, a number that is
+        not finite, or a dimension of y that does not vary.
+
     Notes
     -----
     Linear maps are fitted on train alone and pairs are taken as they come: no picking of the
@@ -171,25 +230,42 @@ def heldout_cca(
     if shrinkage is None:
         shrinkage = choose_shrinkage(x[train], y[train], timeline.group[train])
     fit = fit_cca(x[train], y[train], shrinkage)
-    _checked(x[test], y[test], enough=3)
+    _checked(x[test], y[test], LEAST_SCORED)
     pairs = score_cca(fit, x[test], y[test])
     return HeldoutCCA(float(pairs.mean()), pairs, fit)
 
 
 def heldout_of(train: CrossMoments, test: CrossMoments, shrinkage: float) -> HeldoutCCA:
-    """Return what `heldout_cca` does, of the moments of train and test bins."""
+    """Return what `heldout_cca` does, of the moments of train and test bins.
+
+    Parameters
+    ----------
+    train, test
+        Moments of the bins to fit and of those to score.
+    shrinkage
+        As `fit_cca` takes it.
+
+    Returns
+    -------
+    Mean, pairs and fit.
+
+    Raises
+    ------
+    DataError
+        Too few samples, or latents depend on each other.
+    """
     _refuse_too_few(train.num, train.xy.shape)
-    _refuse_too_few(test.num, test.xy.shape, 3)
+    _refuse_too_few(test.num, test.xy.shape, LEAST_SCORED)
     white_x = _whitening_x(np.linalg.eigh(train.xx / train.num), shrinkage)
     fit = _fit(train, white_x, whitening_y(train.yy / train.num), shrinkage)
-    pairs = _score(fit, test)
+    pairs = score_moments(fit, test)
     return HeldoutCCA(float(pairs.mean()), pairs, fit)
 
 
 def heldout_means(
     train: CrossMoments, test: CrossMoments, white_y: Floats, shrinkage: float
 ) -> Floats:
-    """Return `heldout_of`'s mean of each of several teachers, as (draws,).
+    """Return `heldout_of`'s mean of each of several teachers.
 
     Parameters
     ----------
@@ -199,11 +275,20 @@ def heldout_means(
         (draws, D, D), `whitening_y` of each teacher on train.
     shrinkage
         As `fit_cca` takes it.
+
+    Returns
+    -------
+    (draws,) in [-1, 1].
+
+    Raises
+    ------
+    DataError
+        Too few samples.
     """
     _refuse_too_few(train.num, train.xy.shape)
-    _refuse_too_few(test.num, test.xy.shape, 3)
+    _refuse_too_few(test.num, test.xy.shape, LEAST_SCORED)
     white_x = _whitening_x(np.linalg.eigh(train.xx / train.num), shrinkage)
-    means: Floats = _score(_fit(train, white_x, white_y, shrinkage), test).mean(axis=-1)
+    means: Floats = score_moments(_fit(train, white_x, white_y, shrinkage), test).mean(axis=-1)
     return means
 
 
@@ -215,8 +300,20 @@ def _fit(moments: CrossMoments, white_x: Floats, white_y: Floats, shrinkage: flo
     return CCAFit(moments.mean_x, moments.mean_y, *turned, shrinkage)
 
 
-def _score(fit: CCAFit, moments: CrossMoments) -> Floats:
-    """Return `score_cca` (..., D) on the samples of which these are the moments."""
+def score_moments(fit: CCAFit, moments: CrossMoments) -> Floats:
+    """Return what `score_cca` does, of the moments of samples.
+
+    Parameters
+    ----------
+    fit
+        Projections; those of several teachers are (..., M, K), (..., D, K).
+    moments
+        Of the samples to score; of the same teachers.
+
+    Returns
+    -------
+    (..., D) in [-1, 1].
+    """
     left, right = fit.project_x, fit.project_y
     pairs = np.zeros(moments.yy.shape[:-1])
     pairs[..., : left.shape[-1]] = _ratio(
@@ -228,11 +325,11 @@ def _score(fit: CCAFit, moments: CrossMoments) -> Floats:
     return pairs
 
 
-def _checked(x: Array, y: Array, enough: int | None = None) -> tuple[Floats, Floats]:
+def _checked(x: Array, y: Array, least_samples: int | None = None) -> tuple[Floats, Floats]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(x) != len(y):
         raise DataError(f"x and y must have as many samples, but got {len(x)} and {len(y)}")
-    _refuse_too_few(len(x), (x.shape[1], y.shape[1]), enough)
+    _refuse_too_few(len(x), (x.shape[1], y.shape[1]), least_samples)
     for name, values in (("x", x), ("y", y)):
         if not np.isfinite(values).all():
             raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
@@ -240,12 +337,13 @@ def _checked(x: Array, y: Array, enough: int | None = None) -> tuple[Floats, Flo
     return x, y
 
 
-def _refuse_too_few(num: int, widths: Sequence[int], enough: int | None = None) -> None:
+def _refuse_too_few(num: int, widths: Sequence[int], least_samples: int | None = None) -> None:
     width_x, width_y = widths[-2:]
-    least = width_x + width_y + 2 if enough is None else enough
-    if num < least:
+    if least_samples is None:
+        least_samples = width_x + width_y + 2
+    if num < least_samples:
         raise DataError(
-            f"at least {least} samples must hold for {width_x} features and {width_y} "
+            f"at least {least_samples} samples must hold for {width_x} features and {width_y} "
             f"latents, but got {num}; use more data or fewer neurons"
         )
 
@@ -260,7 +358,16 @@ def _whitening_x(spectrum: tuple[Floats, Floats], shrinkage: float) -> Floats:
 
 
 def whitening_y(covariance: Floats) -> Floats:
-    """Return what makes latents of these covariances (..., D, D) white, (..., D, D).
+    """Return the maps that make latents white: uncorrelated, each of variance 1.
+
+    Parameters
+    ----------
+    covariance
+        (..., D, D) of the latents of each teacher.
+
+    Returns
+    -------
+    (..., D, D), to be multiplied from the right.
 
     Raises
     ------
@@ -290,33 +397,3 @@ def _ratio(both: Floats, left: Floats, right: Floats, num: int) -> Floats:
     varies = np.minimum(left, right) > num * STILL
     norms = np.sqrt(np.where(varies, left * right, 1.0))
     return np.asarray(np.where(varies, both / norms, 0.0), np.float64)
-
-
-def within_and_cross_state(
-    parts: Parts, found: Sequence[CrossMoments], shrinkage: float
-) -> tuple[dict[str, float], float | None, list[str]]:
-    """Return CCA within each state, the mean across states, and why either is missing.
-
-    Within: fitted on a state's train bins, scored on its test bins. Across: the same fit scored
-    on the test bins of every other state, the mean over ordered pairs of states. `found` are the
-    moments of `parts`.
-    """
-    states = [str(state) for state in parts.states]
-    if len(states) < 2:
-        note = "cca_within, cca_cross_state: two states must be recorded, but there are fewer"
-        return {}, None, [note]
-    fits: dict[str, CCAFit] = {}
-    tests: dict[str, CrossMoments] = {}
-    for state in states:
-        here = parts.state == state
-        train = parts.pooled(found, here & parts.train)
-        tests[state] = parts.pooled(found, here & ~parts.train)
-        fits[state] = heldout_of(train, tests[state], shrinkage).fit
-    scores = {
-        (fitted, scored): float(_score(fits[fitted], tests[scored]).mean())
-        for fitted in states
-        for scored in states
-    }
-    within = {state: scores[state, state] for state in states}
-    cross = [score for (fitted, scored), score in scores.items() if fitted != scored]
-    return within, float(np.mean(cross)), []

@@ -20,7 +20,17 @@ SHRINKAGES = (1e-3, 1e-2, 0.1, 0.3, 0.6, 0.9)
 
 
 class Decoded(NamedTuple):
-    """Balanced accuracy, what guessing gets, and how many samples were scored."""
+    """How well classes are decoded.
+
+    Attributes
+    ----------
+    accuracy
+        Balanced: the mean over classes of the share that is decoded right, 0..1.
+    chance
+        What guessing gets, one over the number of classes.
+    num_scored
+        Samples that were scored.
+    """
 
     accuracy: float
     chance: float
@@ -55,8 +65,8 @@ def decode(
 
     Returns
     -------
-    Balanced accuracy: the mean over classes of the share of test samples that are told right.
-    Chance is one over the number of classes, whatever their sizes.
+    Balanced accuracy: the mean over classes of the share of test samples that are decoded
+    right. Chance is one over the number of classes, whatever their sizes.
 
     Raises
     ------
@@ -95,27 +105,27 @@ def decode(
         raise DataError("every value of x must be finite, but it holds NaN or infinity")
     x_train, y_train = np.asarray(x[fitted], np.float64), number[fitted]
     fold = folds(timeline.group[fitted])
-    guessed = np.zeros((len(SHRINKAGES), len(y_train)), np.int64)
+    predicted_inside = np.zeros((len(SHRINKAGES), len(y_train)), np.int64)
     for held in range(int(fold.max()) + 1):
         inside, outside = fold != held, fold == held
-        guessed[:, outside] = _classify(x_train[inside], y_train[inside], x_train[outside])
-    scores = [_balanced(guess, y_train) for guess in guessed]
+        predicted_inside[:, outside] = _classify(x_train[inside], y_train[inside], x_train[outside])
+    scores = [_balanced(predicted, y_train) for predicted in predicted_inside]
     # Shrinkages rise: the last of the best.
     chosen = len(SHRINKAGES) - 1 - int(np.argmax(scores[::-1]))
-    found = _classify(x_train, y_train, np.asarray(x[scored], np.float64))[chosen]
-    return Decoded(_balanced(found, number[scored]), 1 / len(names), int(scored.sum()))
+    predicted = _classify(x_train, y_train, np.asarray(x[scored], np.float64))[chosen]
+    return Decoded(_balanced(predicted, number[scored]), 1 / len(names), int(scored.sum()))
 
 
-def _balanced(guessed: npt.NDArray[np.int64], true: npt.NDArray[np.int64]) -> float:
+def _balanced(predicted: npt.NDArray[np.int64], true: npt.NDArray[np.int64]) -> float:
     classes = np.unique(true)
-    return float(np.mean([(guessed[true == one] == one).mean() for one in classes]))
+    return float(np.mean([(predicted[true == one] == one).mean() for one in classes]))
 
 
-def _classify(x: Floats, y: npt.NDArray[np.int64], asked: Floats) -> npt.NDArray[np.int64]:
-    """Return the class that each shrinkage tells of the asked samples, (G, B)."""
+def _classify(x: Floats, y: npt.NDArray[np.int64], query: Floats) -> npt.NDArray[np.int64]:
+    """Return the class that each shrinkage predicts of the query samples (B, M), as (G, B)."""
     centre = x.mean(axis=0)
     scale = np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), np.inf)
-    x, asked = (x - centre) / scale, (asked - centre) / scale
+    x, query = (x - centre) / scale, (query - centre) / scale
     classes = np.unique(y)
     means = np.stack([x[y == one].mean(axis=0) for one in classes])
     within = np.zeros((x.shape[1], x.shape[1]))
@@ -125,10 +135,10 @@ def _classify(x: Floats, y: npt.NDArray[np.int64], asked: Floats) -> npt.NDArray
     values, vectors = np.linalg.eigh(within)
     values = values.clip(min=0)
     level = values.mean() or 1.0
-    turned, means = asked @ vectors, means @ vectors
-    told = []
+    turned, means = query @ vectors, means @ vectors
+    predicted = []
     for shrinkage in SHRINKAGES:
         metric = (1 - shrinkage) * values + shrinkage * level
         distance = (means**2 / metric).sum(axis=1) - 2 * turned @ (means / metric).T
-        told.append(classes[np.argmin(distance, axis=1)])
-    return np.stack(told)
+        predicted.append(classes[np.argmin(distance, axis=1)])
+    return np.stack(predicted)

@@ -20,7 +20,19 @@ LEAST_INTERVALS = 10  # of a neuron: of fewer, a spread says little
 
 
 class Rates(NamedTuple):
-    """Mean over neurons in Hz, and shares of neurons in 0..1."""
+    """A network's firing.
+
+    Attributes
+    ----------
+    mean
+        Mean rate over neurons in Hz.
+    in_band
+        Share of neurons whose rate lies in the band, 0..1.
+    silent
+        Share of neurons below 0.5 Hz, 0..1.
+    saturated
+        Share of neurons above 50 Hz, 0..1.
+    """
 
     mean: float
     in_band: float
@@ -29,12 +41,36 @@ class Rates(NamedTuple):
 
 
 def firing_rates(spikes: npt.NDArray[Any], bin_ms: float) -> Floats:
-    """Return each neuron's rate (M,) in Hz of spikes (T, M)."""
+    """Return each neuron's mean rate.
+
+    Parameters
+    ----------
+    spikes
+        (T, M) spikes of each bin.
+    bin_ms
+        Width of a bin in ms.
+
+    Returns
+    -------
+    (M,) in Hz.
+    """
     return np.asarray(spikes.mean(axis=0, dtype=np.float64) * 1000 / bin_ms, np.float64)
 
 
 def rate_summary(rates_hz: Floats, band_hz: tuple[float, float]) -> Rates:
-    """Return mean and shares of rates (M,): in the closed band, < 0.5 Hz, > 50 Hz."""
+    """Return the mean of rates, and the shares of neurons in the band, silent and saturated.
+
+    Parameters
+    ----------
+    rates_hz
+        (M,) rate of each neuron in Hz.
+    band_hz
+        Lower and upper end in Hz, both of which belong to the band.
+
+    Returns
+    -------
+    Silent is below 0.5 Hz, saturated above 50 Hz.
+    """
     low, high = band_hz
     return Rates(
         float(rates_hz.mean()),
@@ -113,6 +149,11 @@ def violations(
     is_finite
         Whether every number of the network is.
 
+    Returns
+    -------
+    By line: `dale`, `finite`, `spiking` of a network without rates, and for each state
+    ``<state>:rate_low``, ``rate_high``, ``in_band``, ``silent`` and ``saturated``.
+
     Notes
     -----
     Free of units, so that lines can be added: the mean rate's distance from the band is in
@@ -123,30 +164,38 @@ def violations(
 
     Examples
     --------
-    >>> found = violations({"all": np.repeat([0.0, 40.0], 50)}, (5.0, 20.0), 0, 9, True)
-    >>> sorted(line for line, value in found.items() if value > 0)
+    >>> by_line = violations({"all": np.repeat([0.0, 40.0], 50)}, (5.0, 20.0), 0, 9, True)
+    >>> sorted(line for line, value in by_line.items() if value > 0)
     ['all:in_band', 'all:silent']
     """
     low, high = band_hz
     wrong = num_dale_violations / max(1, num_connections)
-    found = {"dale": wrong, "finite": 0.0 if is_finite else 1.0}
+    by_line = {"dale": wrong, "finite": 0.0 if is_finite else 1.0}
     if not rates_by_state:
-        found["spiking"] = 1.0
+        by_line["spiking"] = 1.0
     for state, rates_hz in rates_by_state.items():
         seen = rate_summary(rates_hz, band_hz)
-        found[f"{state}:rate_low"] = (low - seen.mean) / (high - low)
-        found[f"{state}:rate_high"] = (seen.mean - high) / (high - low)
-        found[f"{state}:in_band"] = LEAST_IN_BAND - seen.in_band
-        found[f"{state}:silent"] = seen.silent - MOST_SILENT
-        found[f"{state}:saturated"] = seen.saturated - MOST_SATURATED
-    return found
+        by_line[f"{state}:rate_low"] = (low - seen.mean) / (high - low)
+        by_line[f"{state}:rate_high"] = (seen.mean - high) / (high - low)
+        by_line[f"{state}:in_band"] = LEAST_IN_BAND - seen.in_band
+        by_line[f"{state}:silent"] = seen.silent - MOST_SILENT
+        by_line[f"{state}:saturated"] = seen.saturated - MOST_SATURATED
+    return by_line
 
 
 def ei_weight_balance(recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any]) -> float | None:
     """Return summed inhibitory over summed excitatory weight, both as magnitudes.
 
-    `recurrent` is (M, M) [post, pre]; `dale_sign` (M,) is of the presynaptic neuron. 1 is
-    balanced; None where no excitatory weight is left.
+    Parameters
+    ----------
+    recurrent
+        (M, M) weights [post, pre].
+    dale_sign
+        (M,) above 0 for excitatory, below 0 for inhibitory presynaptic neurons.
+
+    Returns
+    -------
+    1 is balanced; None where no excitatory weight is left.
     """
     return ei_current_balance(recurrent, dale_sign, np.ones(len(dale_sign)))
 
@@ -154,7 +203,21 @@ def ei_weight_balance(recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any]) 
 def ei_current_balance(
     recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any], rates_hz: Floats
 ) -> float | None:
-    """Return `ei_weight_balance` with each presynaptic neuron weighted by its rate (M,)."""
+    """Return `ei_weight_balance` with each presynaptic neuron weighted by its rate.
+
+    Parameters
+    ----------
+    recurrent
+        (M, M) weights [post, pre].
+    dale_sign
+        (M,) above 0 for excitatory, below 0 for inhibitory presynaptic neurons.
+    rates_hz
+        (M,) rate of each neuron in Hz.
+
+    Returns
+    -------
+    1 is balanced; None where no excitatory current is left.
+    """
     sent = np.abs(recurrent).sum(axis=0, dtype=np.float64) * rates_hz
     excitatory = float(sent[dale_sign > 0].sum())
     return float(sent[dale_sign < 0].sum()) / excitatory if excitatory > 0 else None

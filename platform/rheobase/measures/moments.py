@@ -20,9 +20,20 @@ Bools = npt.NDArray[np.bool_]
 
 
 class CrossMoments(NamedTuple):
-    """Number of samples, means (M,), (D,), and sums of products about them.
+    """Moments of samples of a student and a teacher.
 
-    `xy` and `yy` may be of several teachers, (..., M, D) and (..., D, D).
+    Attributes
+    ----------
+    num
+        Number of samples (B).
+    mean_x, mean_y
+        (M,), (D,) means.
+    xx
+        (M, M) sums of products of x about its means.
+    xy
+        (M, D) sums of products of x and y; (..., M, D) of several teachers.
+    yy
+        (D, D) sums of products of y; (..., D, D) of several teachers.
     """
 
     num: int
@@ -34,7 +45,19 @@ class CrossMoments(NamedTuple):
 
 
 def moments_of(x: Array, y: Array) -> CrossMoments:
-    """Return the moments of samples (B, M) and (B, D)."""
+    """Return the moments of samples.
+
+    Parameters
+    ----------
+    x
+        (B, M) features.
+    y
+        (B, D) latents.
+
+    Returns
+    -------
+    Sums are in float64, about the samples' own means.
+    """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     x, y = x - mean_x, y - mean_y
@@ -42,7 +65,21 @@ def moments_of(x: Array, y: Array) -> CrossMoments:
 
 
 def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
-    """Return the moments of all samples (Chan, Golub & LeVeque 1983)."""
+    """Return the moments of the samples of all parts together.
+
+    Parameters
+    ----------
+    parts
+        Moments of each part, one at least.
+
+    Returns
+    -------
+    What `moments_of` gives of all samples, but for rounding.
+
+    References
+    ----------
+    Chan, Golub & LeVeque 1983, *Algorithms for computing the sample variance*.
+    """
     num = sum(part.num for part in parts)
     mean_x = sum((part.num * part.mean_x for part in parts), np.zeros(1)) / num
     mean_y = sum((part.num * part.mean_y for part in parts), np.zeros(1)) / num
@@ -101,25 +138,47 @@ class Parts:
         self._high = np.stack([self.y[bins].max(axis=0) for bins in self.bins])
 
     def moments(self, x: Array) -> list[CrossMoments]:
-        """Return the moments of x (T, M) and the latents in each part.
+        """Return the moments of features and latents in each part.
+
+        Parameters
+        ----------
+        x
+            (T, M) features.
+
+        Returns
+        -------
+        One for each of the P parts.
 
         Raises
         ------
         DataError
             A value is not finite.
         """
-        found = [moments_of(x[bins], self.y[bins]) for bins in self.bins]
-        for name, sums in (("x", [one.xx for one in found]), ("y", [one.yy for one in found])):
+        by_part = [moments_of(x[bins], self.y[bins]) for bins in self.bins]
+        for name, sums in (("x", [one.xx for one in by_part]), ("y", [one.yy for one in by_part])):
             if not all(np.isfinite(each).all() for each in sums):
                 raise DataError(
                     f"every value of {name} must be finite, but it holds NaN or infinity"
                 )
-        return found
+        return by_part
 
     def pooled(
-        self, found: Sequence[CrossMoments], chosen: Bools, *, even_constant: bool = False
+        self, by_part: Sequence[CrossMoments], chosen: Bools, *, even_constant: bool = False
     ) -> CrossMoments:
-        """Return the moments of the chosen (P,) parts together.
+        """Return the moments of some parts together.
+
+        Parameters
+        ----------
+        by_part
+            What `moments` returned.
+        chosen
+            (P,) whether a part is one of them.
+        even_constant
+            Whether a latent may stand still in all of them.
+
+        Returns
+        -------
+        What `pooled_moments` gives of them.
 
         Raises
         ------
@@ -130,11 +189,22 @@ class Parts:
             raise DataError("at least 1 bin must be of the split and state asked for, but none is")
         if not even_constant:
             refuse_constant(self._high[chosen].max(axis=0) - self._low[chosen].min(axis=0))
-        return pooled_moments([one for one, is_in in zip(found, chosen, strict=True) if is_in])
+        return pooled_moments([one for one, is_in in zip(by_part, chosen, strict=True) if is_in])
 
 
 def refuse_constant(spread: Floats) -> None:
-    """Refuse a teacher of which a dimension has no spread (..., D) between least and largest."""
+    """Refuse a teacher of which a dimension does not vary.
+
+    Parameters
+    ----------
+    spread
+        (..., D) largest value minus least of each dimension.
+
+    Raises
+    ------
+    DataError
+        A spread is 0.
+    """
     still = np.flatnonzero((spread == 0).reshape(-1, spread.shape[-1]).any(axis=0))
     if len(still):
         raise DataError(

@@ -27,7 +27,15 @@ LEAST_PHASE = 0.2  # of the period, where that is less
 
 @dataclass(frozen=True, eq=False)
 class NullRows:
-    """Which bin's latents stand in for each bin's: `rows`, each (T,), over `valid` bins (T,)."""
+    """Which bin's latents stand in for each bin's.
+
+    Attributes
+    ----------
+    rows
+        Of each draw (T,), the bin whose latents are taken.
+    valid
+        (T,) bins for which they are; the others are neither fitted nor scored.
+    """
 
     rows: tuple[Rows, ...]
     valid: npt.NDArray[np.bool_]
@@ -100,6 +108,12 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     num_draws
         Number of draws.
 
+    Returns
+    -------
+    Rows for which no presentation keeps its own latents. Of the usual number of bins of a
+    presentation the last is left out, as strides differ by one; a presentation that is cut off
+    before it takes no part.
+
     Raises
     ------
     DataError
@@ -127,7 +141,17 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
 
 class Measured(NamedTuple):
-    """A student: features (T, M), its moments on valid train and test bins, and shrinkage."""
+    """A student whose nulls are wanted.
+
+    Attributes
+    ----------
+    x
+        (T, M) features.
+    train, test
+        Its moments on valid train bins and on valid test bins.
+    shrinkage
+        As `fit_cca` takes it.
+    """
 
     x: npt.NDArray[Any]
     train: CrossMoments
@@ -168,27 +192,39 @@ class NullTeachers:
         self._white = whitening_y(train / len(inside))
 
     def cca(self, students: Sequence[Measured]) -> list[npt.NDArray[np.float64]]:
-        """Return held-out CCA of each student with each teacher, as (draws,).
+        """Return held-out CCA of each student with each teacher.
 
-        A student's numbers are its own, whichever are measured with it.
+        Parameters
+        ----------
+        students
+            Of the same session; a student's numbers are its own, whichever are measured with it.
+
+        Returns
+        -------
+        For each student (draws,), in [-1, 1].
+
+        Raises
+        ------
+        DataError
+            There are too few bins for a student's features.
         """
         crosses = [self._crosses(students, part) for part in (0, 1)]
-        scores = []
+        by_student = []
         for one, train, test in zip(students, *crosses, strict=True):
             inside = one.train._replace(xy=train)
             outside = one.test._replace(xy=test, yy=self._yy_test)
-            scores.append(heldout_means(inside, outside, self._white, one.shrinkage))
-        return scores
+            by_student.append(heldout_means(inside, outside, self._white, one.shrinkage))
+        return by_student
 
     def _covariances(self, bins: Rows) -> npt.NDArray[np.float64]:
         """Return each teacher's sums of products about its means on some bins, (draws, D, D)."""
-        products = []
+        covariances = []
         for row in self._rows:
             teacher = self._y.take(row[bins], axis=1)
             refuse_constant(np.ptp(teacher, axis=1))
             teacher -= teacher.mean(axis=1, keepdims=True)
-            products.append(teacher @ teacher.T)
-        return np.stack(products)
+            covariances.append(teacher @ teacher.T)
+        return np.stack(covariances)
 
     def _crosses(self, students: Sequence[Measured], part: int) -> list[npt.NDArray[np.float64]]:
         """Return each student's sums of products with each teacher, (draws, M, D).
@@ -217,9 +253,30 @@ def null_cca(
     null: NullRows,
     shrinkage: float,
 ) -> npt.NDArray[np.float64]:
-    """Return held-out CCA of x (T, M) with each draw's teacher y[rows] (T, D), as (draws,).
+    """Return held-out CCA of a student with the teacher of each draw of a null.
 
-    The same numbers as `heldout_cca`: projections fitted on train, signed score on test.
+    Parameters
+    ----------
+    x
+        (T, M) features.
+    y
+        (T, D) latents, of which a draw's teacher is ``y[rows]``.
+    timeline
+        Labels (T,).
+    null
+        The draws.
+    shrinkage
+        As `fit_cca` takes it.
+
+    Returns
+    -------
+    (draws,), the same numbers as `heldout_cca`: projections fitted on train, signed score on
+    test.
+
+    Raises
+    ------
+    DataError
+        As `NullTeachers`, or there are too few bins for the features.
     """
     teachers = NullTeachers(y, timeline, null)
     train, test = (

@@ -1,4 +1,8 @@
-"""What a linear readout makes of a code, on held-out bins."""
+"""What a linear readout makes of a code, on held-out bins.
+
+A probe, here and in `tasks`, is a linear decoder that is fitted to a code to see what it holds:
+never a silicon probe.
+"""
 
 # Shape legend: T bins, B samples, M features, D targets, P penalties.
 
@@ -86,15 +90,24 @@ def ridge_r2(
         missed += [_missed(part, *model) for model in _ridge(others, still)]
     # Penalties rise: the last of the least errors.
     chosen = len(PENALTIES) - 1 - np.argmin(missed[::-1], axis=0)
-    found = np.array([_missed(scored, *model) for model in _ridge(whole, still)])
-    left = found[chosen, np.arange(y.shape[1])]
+    errors = np.array([_missed(scored, *model) for model in _ridge(whole, still)])
+    left = errors[chosen, np.arange(y.shape[1])]
     total = scored.yy - scored.y**2 / scored.num
     varies = np.ptp(y[test], axis=0) > 0
     return np.where(varies, 1 - left / np.where(varies, total, 1.0), 0.0)
 
 
 def folds(group: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Return the fold of each train sample (B,), whole groups together, at most `NUM_FOLDS`.
+    """Return the fold of each train sample, whole groups together.
+
+    Parameters
+    ----------
+    group
+        (B,) number of the group of each sample.
+
+    Returns
+    -------
+    (B,) from 0; of at most `NUM_FOLDS` folds none is empty.
 
     Raises
     ------
@@ -127,7 +140,7 @@ def _sums(
     x: Array, y: Floats, rows: npt.NDArray[np.int64], centre_x: Floats, centre_y: Floats
 ) -> _Sums:
     width, num_targets = len(centre_x), len(centre_y)
-    found = _Sums(
+    totals = _Sums(
         len(rows),
         np.zeros(width),
         np.zeros(num_targets),
@@ -139,12 +152,12 @@ def _sums(
         some = rows[begin : begin + CHUNK_SAMPLES]
         left, right = x[some] - centre_x, y[some] - centre_y
         for total, part in zip(
-            found[1:],
+            totals[1:],
             (left.sum(0), right.sum(0), left.T @ left, left.T @ right, (right**2).sum(0)),
             strict=True,
         ):
             total += part
-    return found
+    return totals
 
 
 def _ridge(sums: _Sums, still: Floats) -> list[tuple[Floats, Floats]]:

@@ -23,6 +23,11 @@ def heldout_procrustes(x: npt.NDArray[Any], y: npt.NDArray[Any], timeline: Timel
     timeline
         Labels (T,).
 
+    Returns
+    -------
+    1 where a rotation maps the one onto the other, 0 where nothing is shared or a side does not
+    vary.
+
     Notes
     -----
     Centred by train means; Q is the rotation or reflection that best maps x to y on train;
@@ -36,7 +41,17 @@ def heldout_procrustes(x: npt.NDArray[Any], y: npt.NDArray[Any], timeline: Timel
 
 
 def procrustes_of(train: CrossMoments, test: CrossMoments) -> float:
-    """Return what `heldout_procrustes` does, of the moments of train and test bins."""
+    """Return what `heldout_procrustes` does, of moments.
+
+    Parameters
+    ----------
+    train, test
+        Moments of the bins to fit and of those to score.
+
+    Returns
+    -------
+    A similarity in [-1, 1].
+    """
     left, _, right = np.linalg.svd(train.xy, full_matrices=False)
     # The moments of test are about its own means.
     off_x, off_y = test.mean_x - train.mean_x, test.mean_y - train.mean_y

@@ -75,7 +75,7 @@ def score_arrays(
     timeline = _timeline(group, np.isin(group, chosen))
     held = heldout_cca(x, y, timeline)
     notes = ["null_clock: arrays name no presentations"]
-    found: dict[str, Any] = {
+    measures: dict[str, Any] = {
         "cca_heldout": held.mean,
         "cca_pairs": held.pairs.tolist(),
         "shrinkage": held.fit.shrinkage,
@@ -92,14 +92,14 @@ def score_arrays(
     least = max(int(sizes.max()), round(LEAST_SHIFT * len(x)))
     if len(x) < 2 * least:
         notes.append("null_shift: a group holds more than half of the samples")
-        return found
+        return measures
     shifts = generator(seed, "score", "null").integers(
         least, len(x) - least, NUM_NULL_DRAWS, endpoint=True
     )
     rows = tuple(np.roll(np.arange(len(x)), int(shift)) for shift in shifts)
     null = NullRows(rows, np.ones(len(x), bool))
     draws = null_cca(x, y, timeline, null, held.fit.shrinkage)
-    return found | {
+    return measures | {
         "null_shift_mean": float(draws.mean()),
         "null_shift_q95": float(np.quantile(draws, 0.95)),
     }
@@ -113,9 +113,9 @@ def _read(path: Path, num_axes: int) -> npt.NDArray[Any]:
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path}: must be a .npy of numbers ({error})") from None
     if not isinstance(array, np.ndarray) or array.ndim != num_axes:
-        found = f"shape {array.shape}" if isinstance(array, np.ndarray) else "an .npz"
+        shape = f"shape {array.shape}" if isinstance(array, np.ndarray) else "an .npz"
         wanted = "(samples, dimensions)" if num_axes == 2 else "(samples,)"
-        raise DataError(f"{path}: the shape {wanted} must hold, but got {found}")
+        raise DataError(f"{path}: the shape {wanted} must hold, but got {shape}")
     if num_axes == 2 and array.dtype.kind not in "fiub":
         raise DataError(f"{path}: real numbers must hold, but got {array.dtype}")
     return array

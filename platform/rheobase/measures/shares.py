@@ -69,6 +69,10 @@ def session_share(ys: Sequence[Array]) -> float:
     ys
         One (T, D) for each session, of the same teacher; give test bins alone.
 
+    Returns
+    -------
+    0 where sessions have the same means, 1 where nothing but the session varies.
+
     Raises
     ------
     DataError
@@ -93,7 +97,16 @@ def session_share(ys: Sequence[Array]) -> float:
 
 
 def effective_rank(y: Array) -> float:
-    r"""Return how many dimensions the latents (T, D) fill, from 1 to D.
+    r"""Return how many dimensions the latents fill.
+
+    Parameters
+    ----------
+    y
+        (T, D) latents.
+
+    Returns
+    -------
+    From 1 to D.
 
     Raises
     ------

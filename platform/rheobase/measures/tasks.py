@@ -1,4 +1,4 @@
-"""What a session's labels let a linear readout be asked: stimulus, behaviour and state."""
+"""What a session's labels let a linear readout tell: stimulus, behaviour and state."""
 
 # Shape legend: B samples, M features.
 
@@ -33,8 +33,18 @@ ACCURACY, R2 = "accuracy above chance", "R²"
 class Task:
     """Something to read out of every code.
 
-    `value` (B,) holds classes for an accuracy, (B, K) numbers for an R²; `codes` (B, M) and
-    `line` (B,) are of the same samples.
+    Attributes
+    ----------
+    target
+        What is read out, ``image`` for instance.
+    score
+        `ACCURACY` or `R2`.
+    codes
+        By name, (B, M) each.
+    value
+        (B,) classes for an accuracy, (B, K) numbers for an R².
+    line
+        Labels (B,) of the same samples.
     """
 
     target: str
@@ -44,17 +54,51 @@ class Task:
     line: Timeline
 
     def scored(self, code: str, train: Bools, test: Bools) -> tuple[float, float | None, int]:
-        """Return the score of a code, what guessing gets, and the number of scored samples."""
+        """Return the score of a code, what guessing gets, and the number of scored samples.
+
+        Parameters
+        ----------
+        code
+            Its name.
+        train, test
+            (B,) samples to fit on and to score.
+
+        Returns
+        -------
+        Accuracy above chance with the chance, or the mean R² over targets with None.
+
+        Raises
+        ------
+        DataError
+            As `decode` or `ridge_r2`.
+        """
         x = self.codes[code]
         if self.score == R2:
-            found = ridge_r2(x, self.value, self.line, train=train, test=test)
-            return float(found.mean()), None, int(test.sum())
-        told = decode(x, self.value, self.line, train=train, test=test)
-        return told.above_chance, told.chance, told.num_scored
+            r2 = ridge_r2(x, self.value, self.line, train=train, test=test)
+            return float(r2.mean()), None, int(test.sum())
+        decoded = decode(x, self.value, self.line, train=train, test=test)
+        return decoded.above_chance, decoded.chance, decoded.num_scored
 
 
 def tasks_of(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iterator[Task]:
-    """Return what a session's labels let its codes (T, M) be asked, and note what they do not."""
+    """Return what a session's labels let a linear readout tell from its codes.
+
+    Parameters
+    ----------
+    shard
+        The session.
+    codes
+        By name, (T, M) each.
+    line
+        Its labels (T,).
+    notes
+        What the labels do not allow is added here.
+
+    Returns
+    -------
+    Tasks whose samples are windows of `WINDOW_MS`: those from the onsets of presentations for
+    what is shown, else side by side.
+    """
     num_bins = max(1, round(WINDOW_MS / line.bin_ms))
 
     def task(
@@ -99,7 +143,20 @@ def tasks_of(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> It
 
 
 def probe(task: Task, notes: list[str]) -> Row:
-    """Return a row of a task: each code's score, None with a note where it cannot be had."""
+    """Fit a probe, a linear decoder, to each code of a task.
+
+    Parameters
+    ----------
+    task
+        What to read out.
+    notes
+        Why a score is missing is added here, once.
+
+    Returns
+    -------
+    ``target``, ``score``, ``chance``, ``num_scored``, and each code's score, None where it
+    cannot be had.
+    """
     row: Row = {"target": task.target, "score": task.score, "chance": None, "num_scored": None}
     for code in task.codes:
         row[code] = None
@@ -113,17 +170,25 @@ def probe(task: Task, notes: list[str]) -> Row:
 
 
 def note_once(notes: list[str], note: str) -> None:
-    """Add a note that is not yet there."""
+    """Add a note that is not yet there.
+
+    Parameters
+    ----------
+    notes
+        Changed in place.
+    note
+        One line.
+    """
     if note not in notes:
         notes.append(note)
 
 
 def _side_by_side(line: Timeline, num_bins: int) -> npt.NDArray[np.int64]:
     """Return the starts of windows that share no bin, of train and of test, rising."""
-    found = []
+    starts = []
     for split in (TRAIN, TEST):
         try:
-            found.append(window_starts(line, split, num_bins, num_bins))
+            starts.append(window_starts(line, split, num_bins, num_bins))
         except DataError:  # the scores say what is missing then
             continue
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *starts]))

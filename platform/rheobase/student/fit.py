@@ -22,16 +22,12 @@ from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_
 from rheobase.student.distill import carried_by
+from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.inputs import InputKind, SparseCounts, Windows, counts_for
-from rheobase.student.network import (
-    Replicate,
-    Students,
-    activity_of,
-    features_of,
-    initial_students,
-    of_each,
-)
+from rheobase.student.network import activity_of, features_of, initial_students
 from rheobase.student.rates import irregularity_penalty, rate_penalty
+from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate, Students, of_each
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data
 NUM_REPORTS = 8
@@ -102,7 +98,7 @@ class Training:
         return Training(
             tuple(self.replicates[i] for i in index),
             self.step,
-            Students(*(tensor[rows] for tensor in vars(self.students).values())),
+            self.students.chosen(rows),
             tuple(tensor[rows] for tensor in self.first),
             tuple(tensor[rows] for tensor in self.second),
         )
@@ -120,7 +116,7 @@ class Training:
 def begun(replicates: Sequence[Replicate], data: TrainingData) -> Training:
     """Return untrained networks, none of which has made a step."""
     students = initial_students(replicates, data.counts, data.timeline, data.session)
-    changing = students.trainable(replicates[0].settings)
+    changing = _trainable(students, replicates[0].settings)
     state = {
         "step": 0,
         "students": vars(students),
@@ -144,12 +140,14 @@ def restored(replicates: Sequence[Replicate], state: Mapping[str, Any]) -> Train
 
 def packed(parts: Sequence[Training]) -> Training:
     """Return networks of the same `population_key` and step as one population, copied."""
-    names = [field.name for field in fields(Students)]
-    of_students = [[getattr(part.students, name) for part in parts] for name in names]
+    of_students = {
+        field.name: torch.cat([getattr(part.students, field.name) for part in parts])
+        for field in fields(Students)
+    }
     return Training(
         tuple(replicate for part in parts for replicate in part.replicates),
         parts[0].step,
-        Students(*(torch.cat(tensors) for tensors in of_students)),
+        Students(**of_students),
         tuple(map(torch.cat, zip(*(part.first for part in parts), strict=True))),
         tuple(map(torch.cat, zip(*(part.second for part in parts), strict=True))),
     )
@@ -216,7 +214,7 @@ def _trained_until_one_fails(
     replicates, students, step = training.replicates, training.students, training.step
     settings = replicates[0].settings
     device = students.bias.device
-    changing = students.trainable(settings)
+    changing = _trainable(students, settings)
     bin_ms, warm_up = data.timeline.bin_ms, data.warm_up(data.num_bins)
     shrinkage = of_each(replicates, "distill_shrinkage").to(device)
     rate_weight = of_each(replicates, "rate_weight").float().to(device)
@@ -224,7 +222,7 @@ def _trained_until_one_fails(
     regularity_weight = of_each(replicates, "regularity_weight").float().to(device)
     low_cv, high_cv = of_each(replicates, "cv_isi_band").float().to(device).unbind(dim=1)
     learning_rate = of_each(replicates, "learning_rate").to(device)
-    dale = of_each(replicates, "dale").to(device) & torch.tensor(settings.is_spiking)
+    dale = of_each(replicates, "dale").to(device) & torch.tensor(settings.kind.spikes)
     sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
     finite = torch.ones(len(replicates), dtype=torch.bool)
     while step < until and bool(finite.all()):
@@ -239,7 +237,7 @@ def _trained_until_one_fails(
         )
         loss = 1 - carried
         penalty = rate_hz = torch.zeros_like(carried)
-        if settings.is_spiking:
+        if settings.kind.spikes:
             rates_hz = mean * (1000 / bin_ms)
             penalty, rate_hz = rate_penalty(rates_hz, low_hz, high_hz), rates_hz.mean(dim=1)
             loss = loss + rate_weight * penalty
@@ -262,6 +260,11 @@ def _trained_until_one_fails(
         finite = torch.isfinite(loss.detach() + norms).cpu()
     trained = Training(replicates, step, students, training.first, training.second)
     return trained, sums.cpu(), finite.tolist()
+
+
+def _trainable(students: Students, settings: StudentSettings) -> tuple[Tensor, ...]:
+    """Return what an optimiser may change."""
+    return DYNAMICS[settings.neuron].trainable(students, settings)
 
 
 def _batches(

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rheobase.student.inputs import Windows
 from rheobase.student.kernels import (
     CHARGE,
     LEAST_MV,
@@ -17,6 +19,8 @@ from rheobase.student.kernels import (
     izhikevich_backward,
     izhikevich_forward,
 )
+from rheobase.student.lif import currents_of
+from rheobase.student.students import Replicate, Students, of_each
 from rheobase.student.surrogates import SURROGATES, Surrogate, spike
 
 # (a, b, c, d) of Izhikevich 2003: regular spiking if excitatory, fast spiking if inhibitory.
@@ -25,6 +29,31 @@ INHIBITORY = 0.1, 0.2, -65.0, 2.0
 CURRENT = 10.0  # of the model's units, for a current that brings an LIF neuron to its threshold
 STEP_MS = 1.0
 ARRIVED = 1e-6  # the peak counts as a spike
+
+
+def izhikevich_activity(
+    students: Students, windows: Windows, replicates: Sequence[Replicate], bin_ms: float
+) -> Tensor:
+    """Return spike counts (R, T, B, M) of networks, as `izhikevich_spikes` gives them.
+
+    Parameters
+    ----------
+    students, replicates
+        R networks and their settings.
+    windows
+        Counts of B windows of T bins for each network.
+    bin_ms
+        Width of a bin.
+    """
+    counts = windows.dense(students.input_weights.device)
+    return izhikevich_spikes(
+        currents_of(counts, students.input_weights, students.bias),
+        students.recurrent,
+        students.signs,
+        bin_ms,
+        replicates[0].settings.surrogate,
+        of_each(replicates, "surrogate_slope"),
+    )
 
 
 def izhikevich_spikes(
@@ -88,23 +117,23 @@ def looped_izhikevich(
     a, b, c, d = _kinds(signs, currents)[:, :, None].unbind(dim=1)
     num_steps, step_ms = _steps(bin_ms)
     slope = slope.to(currents.device)[:, None, None]
-    potential = torch.full_like(currents[:, 0], REST_MV)
-    recovery = b * potential
-    fired = torch.zeros_like(potential)
+    V = torch.full_like(currents[:, 0], REST_MV)
+    U = b * V
+    S = torch.zeros_like(V)
     spikes = []
     for t in range(currents.shape[1]):
-        current = CURRENT * (currents[:, t] + torch.bmm(fired, recurrent))
-        fired = torch.zeros_like(potential)
+        I = CURRENT * (currents[:, t] + torch.bmm(S, recurrent))
+        S = torch.zeros_like(V)
         for _ in range(num_steps):
             for _ in range(2):
-                potential = _half(potential, recovery, current, step_ms / 2)
-            recovery = recovery + step_ms * a * (b * potential - recovery)
-            far = (potential - PEAK_MV) / (PEAK_MV - REST_MV) + ARRIVED
-            now = spike(far, surrogate, slope)
-            potential = torch.where(now.detach() > 0, c, potential)
-            recovery = recovery + d * now.detach()
-            fired = fired + now
-        spikes.append(fired)
+                V = _half(V, U, I, step_ms / 2)
+            U = U + step_ms * a * (b * V - U)
+            Z = (V - PEAK_MV) / (PEAK_MV - REST_MV) + ARRIVED
+            fires = spike(Z, surrogate, slope)
+            V = torch.where(fires.detach() > 0, c, V)
+            U = U + d * fires.detach()
+            S = S + fires
+        spikes.append(S)
     return torch.stack(spikes, dim=1)
 
 
@@ -120,27 +149,23 @@ def _steps(bin_ms: float) -> tuple[int, float]:
     return num_steps, bin_ms / num_steps
 
 
-def _half(potential: Tensor, recovery: Tensor, current: Tensor, half_ms: float) -> Tensor:
-    after: Tensor = _HalfStep.apply(  # type: ignore[no-untyped-call]
-        potential, recovery, current, half_ms
-    )
+def _half(V: Tensor, U: Tensor, I: Tensor, half_ms: float) -> Tensor:
+    after: Tensor = _HalfStep.apply(V, U, I, half_ms)  # type: ignore[no-untyped-call]
     return after
 
 
 class _HalfStep(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, potential: Tensor, recovery: Tensor, current: Tensor, half_ms: float
-    ) -> Tensor:
-        ctx.save_for_backward(potential)
+    def forward(ctx: Any, V: Tensor, U: Tensor, I: Tensor, half_ms: float) -> Tensor:
+        ctx.save_for_backward(V)
         ctx.half_ms = half_ms
-        rise = (0.04 * potential + 5) * potential + CHARGE - recovery + current
-        return (potential + half_ms * rise).clamp(LEAST_MV, PEAK_MV)
+        dV_dt = (0.04 * V + 5) * V + CHARGE - U + I
+        return (V + half_ms * dV_dt).clamp(LEAST_MV, PEAK_MV)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (potential,), (grad,) = ctx.saved_tensors, grad_outputs
-        factor = (1 + ctx.half_ms * (0.08 * potential + 5)).clamp(0, 1)
+        (V,), (grad,) = ctx.saved_tensors, grad_outputs
+        factor = (1 + ctx.half_ms * (0.08 * V + 5)).clamp(0, 1)
         return factor * grad, -ctx.half_ms * grad, ctx.half_ms * grad, None
 
 
@@ -157,27 +182,27 @@ class _Izhikevich(torch.autograd.Function):
     ) -> Tensor:
         kinds = _kinds(signs, currents).contiguous().numpy()
         num_steps, step_ms = _steps(bin_ms)
-        spikes = torch.empty(currents.shape, dtype=currents.dtype)
+        S = torch.empty(currents.shape, dtype=currents.dtype)
         # Both states before each bin: what is between is computed again in the backward pass.
-        states = torch.empty((2, *currents.shape), dtype=currents.dtype)
-        weights = recurrent.detach().contiguous()
+        VU = torch.empty((2, *currents.shape), dtype=currents.dtype)
+        W = recurrent.detach().contiguous()
         izhikevich_forward(
-            currents.detach().contiguous().numpy(), weights.numpy(), kinds, num_steps,
-            step_ms, CURRENT, spikes.numpy(), states.numpy(),
+            currents.detach().contiguous().numpy(), W.numpy(), kinds, num_steps,
+            step_ms, CURRENT, S.numpy(), VU.numpy(),
         )  # fmt: skip
-        ctx.save_for_backward(currents, weights, spikes, states)
+        ctx.save_for_backward(currents, W, S, VU)
         ctx.kept = kinds, num_steps, step_ms, SURROGATES.index(surrogate), slope
-        return spikes
+        return S
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        currents, weights, spikes, states = ctx.saved_tensors
+        currents, W, S, VU = ctx.saved_tensors
         kinds, num_steps, step_ms, surrogate, slope = ctx.kept
-        on_currents, on_weights = torch.empty_like(spikes), torch.zeros_like(weights)
+        dX, dW = torch.empty_like(S), torch.zeros_like(W)
         izhikevich_backward(
-            currents.detach().contiguous().numpy(), weights.numpy(), kinds, num_steps,
-            step_ms, CURRENT, ARRIVED, surrogate, slope.to(spikes).numpy(), spikes.numpy(),
-            states.numpy(), grad_outputs[0].contiguous().numpy(), on_currents.numpy(),
-            on_weights.numpy(),
+            currents.detach().contiguous().numpy(), W.numpy(), kinds, num_steps,
+            step_ms, CURRENT, ARRIVED, surrogate, slope.to(S).numpy(), S.numpy(),
+            VU.numpy(), grad_outputs[0].contiguous().numpy(), dX.numpy(),
+            dW.numpy(),
         )  # fmt: skip
-        return on_currents, on_weights, None, None, None, None
+        return dX, dW, None, None, None, None

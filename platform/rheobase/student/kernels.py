@@ -7,6 +7,10 @@ is made anew when its own file changes, not when that of a function it calls doe
 """
 
 # Shape legend: T bins, R replicates, B windows, N units, M neurons, K counts of a session.
+# Symbols are those of the equations in `lif.lif_spikes` and `izhikevich.izhikevich_spikes`: X, W,
+# I, U, A, Z, S; v and u. SW is what the last bin's spikes send. A small letter is one window's row
+# (M,) of what the capital holds (B, M), v_m one neuron's value; d before a symbol is the gradient
+# of the loss by it.
 
 from __future__ import annotations
 
@@ -38,43 +42,43 @@ def lif_forward(
     count: Array,
     input_weights: Array,
     bias: Array,
-    recurrent: Array,
+    W: Array,
     beta: Array,
     constants: Array,
     refractory: Array,
-    spikes: Array,
-    distance: Array,
-    potentials: Array,
+    S: Array,
+    Z: Array,
+    U_kept: Array,
     fired: Array,
     ends: Array,
 ) -> None:
-    """Fill spikes and U - threshold (R, T, B, M), and U where `potentials` is not empty.
+    """Fill S and Z (R, T, B, M), and U where `U_kept` is not empty.
 
     `starts` (R, B) are first bins of windows in the session, whose counts are `unit` and `count`
-    (K,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 4) hold the synapse's decay,
-    threshold, adaptation and its decay; `refractory` (R,) in bins. Weights (R, N, M), (R, M),
-    (R, M, M) [pre, post]; `beta` (R, M). Distance is -inf in refractory bins. `fired` lists the
-    neurons that fired, those of window b before bin t between ``ends[r, t * B + b]`` and the next.
+    (K,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 4) hold alpha, theta, g and rho;
+    `refractory` (R,) in bins. Weights (R, N, M), (R, M), W (R, M, M) [pre, post]; `beta` (R, M).
+    Z is -inf in refractory bins. `fired` lists the neurons that fired, those of window b before
+    bin t between ``ends[r, t * B + b]`` and the next.
     """
-    num_replicates, num_bins, num_windows, neurons = spikes.shape
-    kind = spikes.dtype.type
-    fed = np.empty((num_windows, neurons), spikes.dtype)
-    sent = np.empty((num_windows, neurons), spikes.dtype)
+    num_replicates, num_bins, num_windows, neurons = S.shape
+    kind = S.dtype.type
+    X = np.empty((num_windows, neurons), S.dtype)
+    SW = np.empty((num_windows, neurons), S.dtype)
     for r in range(num_replicates):
-        alpha, threshold, gain, rho = constants[r]
-        is_plain = alpha == 0 and gain == 0 and refractory[r] == 0
-        synapse = np.zeros((num_windows, neurons), spikes.dtype)
-        potential = np.zeros((num_windows, neurons), spikes.dtype)
-        adapted = np.zeros((num_windows, neurons), spikes.dtype)
-        before = np.zeros((num_windows, neurons), spikes.dtype)
-        hold = np.zeros((num_windows, neurons), np.int64)
+        alpha, theta, g, rho = constants[r]
+        is_plain = alpha == 0 and g == 0 and refractory[r] == 0
+        I = np.zeros((num_windows, neurons), S.dtype)
+        U = np.zeros((num_windows, neurons), S.dtype)
+        A = np.zeros((num_windows, neurons), S.dtype)
+        S_last = np.zeros((num_windows, neurons), S.dtype)
+        waits = np.zeros((num_windows, neurons), np.int64)
         ends[r, : num_windows + 1] = 0
-        weights, decay = recurrent[r], beta[r]
+        W_r, decay = W[r], beta[r]
         for t in range(num_bins):
             place, after = t * num_windows, (t + 1) * num_windows
             for b in range(num_windows):
                 row = starts[r, b] + t
-                into = fed[b]
+                into = X[b]
                 into[:] = 0
                 for k in range(row_ends[row], row_ends[row + 1]):
                     given, often = input_weights[r, unit[k]], kind(count[k])
@@ -82,42 +86,40 @@ def lif_forward(
                         into[m] += often * given[m]
                 for m in range(neurons):
                     into[m] += bias[r, m]
-            sent[:] = 0
+            SW[:] = 0
             for b in range(num_windows):
                 last = place + b
-                add_listed(weights, fired[r, ends[r, last] : ends[r, last + 1]], sent[b])
+                add_listed(W_r, fired[r, ends[r, last] : ends[r, last + 1]], SW[b])
             for b in range(num_windows):
-                now, far, held = spikes[r, t, b], distance[r, t, b], potential[b]
-                last_spikes, current, more = before[b], fed[b], sent[b]
+                s, z, u = S[r, t, b], Z[r, t, b], U[b]
+                s_last, x, sw = S_last[b], X[b], SW[b]
                 if is_plain:
                     for m in range(neurons):
-                        held[m] = (
-                            decay[m] * held[m] + (current[m] + more[m]) - threshold * last_spikes[m]
-                        )
-                        far[m] = held[m] - threshold
-                        now[m] = kind(1) if far[m] > 0 else kind(0)
+                        u[m] = decay[m] * u[m] + (x[m] + sw[m]) - theta * s_last[m]
+                        z[m] = u[m] - theta
+                        s[m] = kind(1) if z[m] > 0 else kind(0)
                 else:
-                    flowing, tired, closed = synapse[b], adapted[b], hold[b]
+                    i, a, wait = I[b], A[b], waits[b]
                     for m in range(neurons):
-                        flowing[m] = alpha * flowing[m] + (current[m] + more[m])
-                        held[m] = decay[m] * held[m] + flowing[m] - threshold * last_spikes[m]
-                        tired[m] = rho * tired[m] + (kind(1) - rho) * last_spikes[m]
-                        away = held[m] - (threshold + gain * tired[m])
-                        if closed[m] > 0:
-                            closed[m] -= 1
-                            away = kind(-np.inf)
-                        elif away > 0:
-                            closed[m] = refractory[r]
-                        far[m] = away
-                        now[m] = kind(1) if away > 0 else kind(0)
-                if potentials.size > 0:
-                    potentials[r, t, b] = held
-                before[b] = now
-                found = ends[r, after + b]
+                        i[m] = alpha * i[m] + (x[m] + sw[m])
+                        u[m] = decay[m] * u[m] + i[m] - theta * s_last[m]
+                        a[m] = rho * a[m] + (kind(1) - rho) * s_last[m]
+                        z_m = u[m] - (theta + g * a[m])
+                        if wait[m] > 0:
+                            wait[m] -= 1
+                            z_m = kind(-np.inf)
+                        elif z_m > 0:
+                            wait[m] = refractory[r]
+                        z[m] = z_m
+                        s[m] = kind(1) if z_m > 0 else kind(0)
+                if U_kept.size > 0:
+                    U_kept[r, t, b] = u
+                S_last[b] = s
+                end = ends[r, after + b]
                 for m in range(neurons):
-                    fired[r, found] = m
-                    found += now[m] > 0
-                ends[r, after + b + 1] = found
+                    fired[r, end] = m
+                    end += s[m] > 0
+                ends[r, after + b + 1] = end
 
 
 @compiled
@@ -152,24 +154,24 @@ def turn_back(turned: Array, values: Array) -> None:
 
 
 @compiled
-def fill_gate(distance: Array, surrogate: int, slope: Any, gate: Array) -> None:
-    """Fill dS/dU (M,) at distances (M,) from the threshold, as `surrogate_gradient` says."""
+def fill_gate(z: Array, surrogate: int, slope: Any, gate: Array) -> None:
+    """Fill dS/dZ (M,) at distances z (M,) from the threshold, as `surrogate_gradient` says."""
     kind = gate.dtype.type
     one = kind(1)
     if surrogate == FAST_SIGMOID:
         for m in range(len(gate)):
-            wide = one + slope * abs(distance[m])
+            wide = one + slope * abs(z[m])
             gate[m] = one / (wide * wide)
     elif surrogate == ATAN:
         for m in range(len(gate)):
-            wide = kind(np.pi / 2) * slope * distance[m]
+            wide = kind(np.pi / 2) * slope * z[m]
             gate[m] = slope / kind(2) / (one + wide * wide)
     elif surrogate == TRIANGULAR:
         for m in range(len(gate)):
-            gate[m] = max(kind(0), one - slope * abs(distance[m]))
+            gate[m] = max(kind(0), one - slope * abs(z[m]))
     else:
         for m in range(len(gate)):
-            gate[m] = one if slope * abs(distance[m]) <= one else kind(0)
+            gate[m] = one if slope * abs(z[m]) <= one else kind(0)
 
 
 @compiled
@@ -178,20 +180,20 @@ def lif_backward(
     row_ends: Array,
     unit: Array,
     count: Array,
-    recurrent: Array,
+    W: Array,
     beta: Array,
     constants: Array,
     surrogate: int,
     slope: Array,
-    distance: Array,
-    potentials: Array,
+    Z: Array,
+    U_kept: Array,
     fired: Array,
     ends: Array,
-    grad_spikes: Array,
-    grad_input: Array,
-    grad_bias: Array,
-    grad_recurrent: Array,
-    grad_beta: Array,
+    dS: Array,
+    d_input_weights: Array,
+    d_bias: Array,
+    dW: Array,
+    d_beta: Array,
 ) -> None:
     """Add the gradients of input weights, bias, recurrent weights and beta to arrays of zeros.
 
@@ -199,194 +201,191 @@ def lif_backward(
     adjoint recursion runs from the last bin to the first. The reset and the refractory period are
     left out of it, as in snntorch, where they are detached.
     """
-    num_replicates, num_bins, num_windows, neurons = distance.shape
-    kind = distance.dtype.type
+    num_replicates, num_bins, num_windows, neurons = Z.shape
+    kind = Z.dtype.type
     one = kind(1)
     shape = (num_windows, neurons)
-    open_, felt = np.empty(neurons, distance.dtype), np.empty(shape, distance.dtype)
-    through = np.empty(shape, distance.dtype)
+    gate, W_dI = np.empty(neurons, Z.dtype), np.empty(shape, Z.dtype)
+    dI = np.empty(shape, Z.dtype)
     # In this order the product takes BLAS two thirds of the time of the other; and in one place,
     # for how it sums may depend on it.
-    weights = np.empty((neurons, neurons), distance.dtype)
-    later, sent = np.empty(shape[::-1], distance.dtype), np.empty(shape[::-1], distance.dtype)
+    W_r = np.empty((neurons, neurons), Z.dtype)
+    dI_turned, W_dI_turned = np.empty(shape[::-1], Z.dtype), np.empty(shape[::-1], Z.dtype)
     for r in range(num_replicates):
-        alpha, _, gain, rho = constants[r]
-        is_plain = alpha == 0 and gain == 0
-        weights[:] = recurrent[r]
-        on_potential, on_adapted = np.zeros(shape, distance.dtype), np.zeros(shape, distance.dtype)
+        alpha, _, g, rho = constants[r]
+        is_plain = alpha == 0 and g == 0
+        W_r[:] = W[r]
+        dU, dA = np.zeros(shape, Z.dtype), np.zeros(shape, Z.dtype)
         decay = beta[r]
-        through[:] = 0
+        dI[:] = 0
         for t in range(num_bins - 1, -1, -1):
-            turn(through, later)
-            np.dot(weights, later, out=sent)
-            turn_back(sent, felt)
+            turn(dI, dI_turned)
+            np.dot(W_r, dI_turned, out=W_dI_turned)
+            turn_back(W_dI_turned, W_dI)
             for b in range(num_windows):
-                fill_gate(distance[r, t, b], surrogate, slope[r], open_)
-                given, on_spike, on_u = grad_spikes[r, t, b], felt[b], on_potential[b]
-                out = through[b]  # until it is filled, that of the bin after
+                fill_gate(Z[r, t, b], surrogate, slope[r], gate)
+                ds, w_di, du = dS[r, t, b], W_dI[b], dU[b]
+                di = dI[b]  # until it is filled, that of the bin after
                 if is_plain:
                     for m in range(neurons):
-                        on_u[m] = decay[m] * on_u[m] + open_[m] * (given[m] + on_spike[m])
-                        out[m] = on_u[m]
+                        du[m] = decay[m] * du[m] + gate[m] * (ds[m] + w_di[m])
+                        di[m] = du[m]
                 else:
-                    on_a = on_adapted[b]
+                    da = dA[b]
                     for m in range(neurons):
-                        pulled = open_[m] * (given[m] + on_spike[m] + (one - rho) * on_a[m])
-                        on_u[m] = decay[m] * on_u[m] + pulled
-                        on_a[m] = rho * on_a[m] - gain * pulled
-                        out[m] = on_u[m] + alpha * out[m]
-                if potentials.size > 0 and t > 0:
+                        dz_m = gate[m] * (ds[m] + w_di[m] + (one - rho) * da[m])
+                        du[m] = decay[m] * du[m] + dz_m
+                        da[m] = rho * da[m] - g * dz_m
+                        di[m] = du[m] + alpha * di[m]
+                if U_kept.size > 0 and t > 0:
                     for m in range(neurons):
-                        grad_beta[r, m] += on_u[m] * potentials[r, t - 1, b, m]
+                        d_beta[r, m] += du[m] * U_kept[r, t - 1, b, m]
                 for m in range(neurons):
-                    grad_bias[r, m] += out[m]
+                    d_bias[r, m] += di[m]
                 row, place = starts[r, b] + t, t * num_windows + b  # that of the last bin's spikes
                 for k in range(row_ends[row], row_ends[row + 1]):
-                    into, often = grad_input[r, unit[k]], kind(count[k])
+                    into, often = d_input_weights[r, unit[k]], kind(count[k])
                     for m in range(neurons):
-                        into[m] += often * out[m]
+                        into[m] += often * di[m]
                 for k in range(ends[r, place], ends[r, place + 1]):
-                    into = grad_recurrent[r, fired[r, k]]
+                    into = dW[r, fired[r, k]]
                     for m in range(neurons):
-                        into[m] += out[m]
+                        into[m] += di[m]
 
 
 @compiled
-def smooth_forward(values: Array, decay: Array, smooth: Array) -> None:
-    """Fill `smooth` with the last bins (R, T - first, B, M) of F[t] = a F[t-1] + (1 - a) S[t]."""
-    num_replicates, num_bins, num_windows, neurons = values.shape
-    first = num_bins - smooth.shape[1]
-    state = np.empty((num_windows, neurons), values.dtype)
+def smooth_forward(S: Array, decay: Array, F: Array) -> None:
+    """Fill the last bins of F (R, T - first, B, M), F[t] = a F[t-1] + (1 - a) S[t]."""
+    num_replicates, num_bins, num_windows, neurons = S.shape
+    first = num_bins - F.shape[1]
+    F_now = np.empty((num_windows, neurons), S.dtype)
     for r in range(num_replicates):
         kept, taken = decay[r], 1 - decay[r]
-        state[:] = 0
+        F_now[:] = 0
         for t in range(num_bins):
             for b in range(num_windows):
-                now, held = values[r, t, b], state[b]
+                s, f = S[r, t, b], F_now[b]
                 for m in range(neurons):
-                    held[m] = kept * held[m] + taken * now[m]
+                    f[m] = kept * f[m] + taken * s[m]
                 if t >= first:
-                    smooth[r, t - first, b] = held
+                    F[r, t - first, b] = f
 
 
 @compiled
-def smooth_backward(grad_smooth: Array, grad_mean: Array, decay: Array, grad_values: Array) -> None:
-    """Fill the gradient of `smooth_forward`'s values, the same filter run backwards.
+def smooth_backward(dF: Array, d_mean: Array, decay: Array, dS: Array) -> None:
+    """Fill dS of `smooth_forward`, the same filter run backwards.
 
-    `grad_mean` (R, M) is added in the bins that were filled: that of the values' sum over them.
+    `d_mean` (R, M) is added in the bins that were filled: the gradient of the sum of S over them.
     """
-    num_replicates, num_bins, num_windows, neurons = grad_values.shape
-    first = num_bins - grad_smooth.shape[1]
-    state = np.empty((num_windows, neurons), grad_values.dtype)
+    num_replicates, num_bins, num_windows, neurons = dS.shape
+    first = num_bins - dF.shape[1]
+    dS_by_F = np.empty((num_windows, neurons), dS.dtype)
     for r in range(num_replicates):
-        kept, taken, more = decay[r], 1 - decay[r], grad_mean[r]
-        state[:] = 0
+        kept, taken, ds_by_mean = decay[r], 1 - decay[r], d_mean[r]
+        dS_by_F[:] = 0
         for t in range(num_bins - 1, -1, -1):
             for b in range(num_windows):
-                out, held = grad_values[r, t, b], state[b]
+                ds, ds_by_f = dS[r, t, b], dS_by_F[b]
                 if t >= first:
-                    now = grad_smooth[r, t - first, b]
+                    df = dF[r, t - first, b]
                     for m in range(neurons):
-                        held[m] = kept * held[m] + taken * now[m]
-                        out[m] = held[m] + more[m]
+                        ds_by_f[m] = kept * ds_by_f[m] + taken * df[m]
+                        ds[m] = ds_by_f[m] + ds_by_mean[m]
                 else:
                     for m in range(neurons):
-                        held[m] = kept * held[m]
-                        out[m] = held[m]
+                        ds_by_f[m] = kept * ds_by_f[m]
+                        ds[m] = ds_by_f[m]
 
 
 @compiled
-def add_rows(spikes: Array, weights: Array, sent: Array) -> None:
-    """Add to `sent` (B, M) the row of `weights` (M, M) of each spike (B, M)."""
-    for b in range(len(spikes)):
-        into = sent[b]
-        for p in range(spikes.shape[1]):
-            often = spikes[b, p]
+def add_rows(S: Array, W: Array, SW: Array) -> None:
+    """Add to SW (B, M) the row of W (M, M) of each spike of S (B, M)."""
+    for b in range(len(S)):
+        into = SW[b]
+        for p in range(S.shape[1]):
+            often = S[b, p]
             if often > 0:
-                given = weights[p]
+                given = W[p]
                 for m in range(len(into)):
                     into[m] += often * given[m]
 
 
 @compiled
 def izhikevich_forward(
-    currents: Array,
-    recurrent: Array,
+    X: Array,
+    W: Array,
     kinds: Array,
     num_steps: int,
     step_ms: float,
     scale: float,
-    spikes: Array,
-    states: Array,
+    S: Array,
+    VU: Array,
 ) -> None:
-    """Fill spike counts (R, T, B, M), and v and u (2, R, T, B, M) before each bin.
+    """Fill spike counts S (R, T, B, M), and VU (2, R, T, B, M), both states before each bin.
 
-    `currents` (R, T, B, M) and `recurrent` (R, M, M) in units of `scale`; `kinds` (R, 4, M) hold
-    a, b, c and d.
+    X (R, T, B, M) and W (R, M, M) in units of `scale`; `kinds` (R, 4, M) hold a, b, c and d.
     """
-    num_replicates, num_bins, num_windows, neurons = spikes.shape
-    kind = spikes.dtype.type
-    total = np.empty(neurons, spikes.dtype)
-    sent = np.zeros((num_windows, neurons), spikes.dtype)
-    path = np.empty((3, num_steps, neurons), spikes.dtype)
+    num_replicates, num_bins, num_windows, neurons = S.shape
+    kind = S.dtype.type
+    i = np.empty(neurons, S.dtype)
+    SW = np.zeros((num_windows, neurons), S.dtype)
+    path = np.empty((3, num_steps, neurons), S.dtype)
     for r in range(num_replicates):
-        potential = np.full((num_windows, neurons), kind(REST_MV))
-        recovery = np.empty((num_windows, neurons), spikes.dtype)
-        recovery[:] = kinds[r, 1] * kind(REST_MV)
+        V = np.full((num_windows, neurons), kind(REST_MV))
+        U = np.empty((num_windows, neurons), S.dtype)
+        U[:] = kinds[r, 1] * kind(REST_MV)
         for t in range(num_bins):
-            sent[:] = 0
+            SW[:] = 0
             if t > 0:
-                add_rows(spikes[r, t - 1], recurrent[r], sent)
+                add_rows(S[r, t - 1], W[r], SW)
             for b in range(num_windows):
                 for m in range(neurons):
-                    total[m] = kind(scale) * (currents[r, t, b, m] + sent[b, m])
-                states[0, r, t, b] = potential[b]
-                states[1, r, t, b] = recovery[b]
-                izhikevich_bin(
-                    potential[b], recovery[b], total, kinds[r], kind(step_ms), spikes[r, t, b], path
-                )
+                    i[m] = kind(scale) * (X[r, t, b, m] + SW[b, m])
+                VU[0, r, t, b] = V[b]
+                VU[1, r, t, b] = U[b]
+                izhikevich_bin(V[b], U[b], i, kinds[r], kind(step_ms), S[r, t, b], path)
 
 
 @compiled
 def izhikevich_bin(
-    potential: Array,
-    recovery: Array,
-    current: Array,
+    v: Array,
+    u: Array,
+    i: Array,
     kinds: Array,
     step_ms: Any,
-    fired: Array,
+    s: Array,
     path: Array,
 ) -> None:
-    """Take both states (M,) through a bin; fill spikes (M,), and `path` (3, steps, M).
+    """Take both states v and u (M,) through a bin; fill s (M,), and `path` (3, steps, M).
 
     The path holds v before each half step and after the second, before a reset.
     """
-    kind = fired.dtype.type
+    kind = s.dtype.type
     peak, least, half = kind(PEAK_MV), kind(LEAST_MV), step_ms / kind(2)
     a, b, c, d = kinds[0], kinds[1], kinds[2], kinds[3]
-    fired[:] = 0
+    s[:] = 0
     for step in range(path.shape[1]):
-        first, second, third = path[0, step], path[1, step], path[2, step]
-        for m in range(len(fired)):
-            v, u, given = potential[m], recovery[m], current[m]
-            first[m] = v
-            v += half * ((kind(0.04) * v + kind(5)) * v + kind(CHARGE) - u + given)
-            v = max(least, min(v, peak))
-            second[m] = v
-            v += half * ((kind(0.04) * v + kind(5)) * v + kind(CHARGE) - u + given)
-            v = max(least, min(v, peak))
-            third[m] = v
-            u += step_ms * a[m] * (b[m] * v - u)
-            now = v >= peak
-            potential[m] = c[m] if now else v
-            recovery[m] = u + d[m] if now else u
-            fired[m] += kind(1) if now else kind(0)
+        v_0, v_1, v_2 = path[0, step], path[1, step], path[2, step]
+        for m in range(len(s)):
+            v_m, u_m, i_m = v[m], u[m], i[m]
+            v_0[m] = v_m
+            v_m += half * ((kind(0.04) * v_m + kind(5)) * v_m + kind(CHARGE) - u_m + i_m)
+            v_m = max(least, min(v_m, peak))
+            v_1[m] = v_m
+            v_m += half * ((kind(0.04) * v_m + kind(5)) * v_m + kind(CHARGE) - u_m + i_m)
+            v_m = max(least, min(v_m, peak))
+            v_2[m] = v_m
+            u_m += step_ms * a[m] * (b[m] * v_m - u_m)
+            fires = v_m >= peak
+            v[m] = c[m] if fires else v_m
+            u[m] = u_m + d[m] if fires else u_m
+            s[m] += kind(1) if fires else kind(0)
 
 
 @compiled
 def izhikevich_backward(
-    currents: Array,
-    recurrent: Array,
+    X: Array,
+    W: Array,
     kinds: Array,
     num_steps: int,
     step_ms: float,
@@ -394,75 +393,75 @@ def izhikevich_backward(
     arrived: float,
     surrogate: int,
     slope: Array,
-    spikes: Array,
-    states: Array,
-    grad_spikes: Array,
-    grad_currents: Array,
-    grad_recurrent: Array,
+    S: Array,
+    VU: Array,
+    dS: Array,
+    dX: Array,
+    dW: Array,
 ) -> None:
-    """Fill the gradient of the currents, and add that of the recurrent weights to zeros."""
-    num_replicates, num_bins, num_windows, neurons = spikes.shape
-    kind = spikes.dtype.type
+    """Fill dX, and add dW to zeros."""
+    num_replicates, num_bins, num_windows, neurons = S.shape
+    kind = S.dtype.type
     one, zero = kind(1), kind(0)
     span = kind(PEAK_MV - REST_MV)
     shape = (num_windows, neurons)
-    step, half = kind(step_ms), kind(step_ms) / kind(2)
-    total, fired = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
-    potential, recovery = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
-    far, open_ = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
-    path = np.empty((3, num_steps, neurons), spikes.dtype)
-    sent, felt = np.zeros(shape, spikes.dtype), np.empty(shape, spikes.dtype)
-    weights = np.empty((neurons, neurons), spikes.dtype)  # as in `lif_backward`
-    later, given = np.empty(shape[::-1], spikes.dtype), np.empty(shape[::-1], spikes.dtype)
+    h, half = kind(step_ms), kind(step_ms) / kind(2)
+    i, s = np.empty(neurons, S.dtype), np.empty(neurons, S.dtype)
+    v, u = np.empty(neurons, S.dtype), np.empty(neurons, S.dtype)
+    z, gate = np.empty(neurons, S.dtype), np.empty(neurons, S.dtype)
+    path = np.empty((3, num_steps, neurons), S.dtype)
+    SW, W_dX = np.zeros(shape, S.dtype), np.empty(shape, S.dtype)
+    W_r = np.empty((neurons, neurons), S.dtype)  # as in `lif_backward`
+    dX_turned, W_dX_turned = np.empty(shape[::-1], S.dtype), np.empty(shape[::-1], S.dtype)
     for r in range(num_replicates):
-        weights[:] = recurrent[r]
+        W_r[:] = W[r]
         a, b, k = kinds[r, 0], kinds[r, 1], slope[r]
-        on_v, on_u = np.zeros(shape, spikes.dtype), np.zeros(shape, spikes.dtype)
+        dV, dU = np.zeros(shape, S.dtype), np.zeros(shape, S.dtype)
         for t in range(num_bins - 1, -1, -1):
-            sent[:] = 0
+            SW[:] = 0
             if t > 0:
-                add_rows(spikes[r, t - 1], recurrent[r], sent)
+                add_rows(S[r, t - 1], W[r], SW)
             if t < num_bins - 1:
-                turn(grad_currents[r, t + 1], later)
-                np.dot(weights, later, out=given)
-                turn_back(given, felt)
+                turn(dX[r, t + 1], dX_turned)
+                np.dot(W_r, dX_turned, out=W_dX_turned)
+                turn_back(W_dX_turned, W_dX)
             else:
-                felt[:] = 0
+                W_dX[:] = 0
             for w in range(num_windows):
                 for m in range(neurons):
-                    total[m] = kind(scale) * (currents[r, t, w, m] + sent[w, m])
-                potential[:], recovery[:] = states[0, r, t, w], states[1, r, t, w]
-                izhikevich_bin(potential, recovery, total, kinds[r], step, fired, path)
-                out = grad_currents[r, t, w]
-                out[:] = 0
-                for s in range(num_steps - 1, -1, -1):
-                    first, second, third = path[0, s], path[1, s], path[2, s]
+                    i[m] = kind(scale) * (X[r, t, w, m] + SW[w, m])
+                v[:], u[:] = VU[0, r, t, w], VU[1, r, t, w]
+                izhikevich_bin(v, u, i, kinds[r], h, s, path)
+                dx = dX[r, t, w]
+                dx[:] = 0
+                for step in range(num_steps - 1, -1, -1):
+                    v_0, v_1, v_2 = path[0, step], path[1, step], path[2, step]
                     for m in range(neurons):
-                        far[m] = (third[m] - kind(PEAK_MV)) / span + kind(arrived)
-                    fill_gate(far, surrogate, k, open_)
+                        z[m] = (v_2[m] - kind(PEAK_MV)) / span + kind(arrived)
+                    fill_gate(z, surrogate, k, gate)
                     for m in range(neurons):
-                        kept = zero if third[m] >= kind(PEAK_MV) else on_v[w, m]
-                        late = on_u[w, m]
-                        pulled = (
-                            kept
-                            + open_[m] / span * (grad_spikes[r, t, w, m] + felt[w, m])
-                            + late * step * a[m] * b[m]
+                        dv_kept = zero if v_2[m] >= kind(PEAK_MV) else dV[w, m]
+                        du_m = dU[w, m]
+                        dv_m = (
+                            dv_kept
+                            + gate[m] / span * (dS[r, t, w, m] + W_dX[w, m])
+                            + du_m * h * a[m] * b[m]
                         )
-                        late -= late * step * a[m] + half * pulled
-                        out[m] += half * pulled
-                        rise = one + half * (kind(0.08) * second[m] + kind(5))
-                        pulled *= min(one, max(zero, rise))
-                        late -= half * pulled
-                        out[m] += half * pulled
-                        rise = one + half * (kind(0.08) * first[m] + kind(5))
-                        on_v[w, m] = pulled * min(one, max(zero, rise))
-                        on_u[w, m] = late
+                        du_m -= du_m * h * a[m] + half * dv_m
+                        dx[m] += half * dv_m
+                        rise = one + half * (kind(0.08) * v_1[m] + kind(5))
+                        dv_m *= min(one, max(zero, rise))
+                        du_m -= half * dv_m
+                        dx[m] += half * dv_m
+                        rise = one + half * (kind(0.08) * v_0[m] + kind(5))
+                        dV[w, m] = dv_m * min(one, max(zero, rise))
+                        dU[w, m] = du_m
                 for m in range(neurons):
-                    out[m] *= kind(scale)
+                    dx[m] *= kind(scale)
                 if t > 0:
                     for p in range(neurons):
-                        often = spikes[r, t - 1, w, p]
+                        often = S[r, t - 1, w, p]
                         if often > 0:
-                            into = grad_recurrent[r, p]
+                            into = dW[r, p]
                             for m in range(neurons):
-                                into[m] += often * out[m]
+                                into[m] += often * dx[m]

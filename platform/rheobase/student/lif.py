@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +15,13 @@ from torch import Tensor
 
 from rheobase.student.inputs import Windows
 from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
+from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate, Students, of_each, weights_of
 from rheobase.student.surrogates import SURROGATES, Surrogate, spike
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
     """What makes the neurons of R networks, all float64 but `beta`.
 
     Attributes
@@ -45,6 +50,55 @@ class Cells(NamedTuple):
     slope: Tensor
 
 
+def lif_trainable(students: Students, settings: StudentSettings) -> tuple[Tensor, ...]:
+    """Return what an optimiser may change: the weights, and time constants if they are learned."""
+    weights = weights_of(students)
+    return (*weights, students.log_tau) if settings.learn_tau else weights
+
+
+def lif_activity(
+    students: Students, windows: Windows, replicates: Sequence[Replicate], bin_ms: float
+) -> Tensor:
+    """Return the spikes (R, T, B, M) of networks of LIF neurons, as `lif_spikes` gives them.
+
+    Parameters
+    ----------
+    students, replicates
+        R networks and their settings.
+    windows
+        Counts of B windows of T bins for each network.
+    bin_ms
+        Width of a bin.
+    """
+    cells = _cells(students, replicates, bin_ms)
+    return lif_spikes(windows, students.input_weights, students.bias, students.recurrent, cells)
+
+
+def _cells(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:
+    settings = replicates[0].settings
+    if settings.learn_tau:
+        beta = torch.exp(-bin_ms / students.log_tau.exp())
+    else:
+        decays = [membrane_decay(bin_ms, own.tau_mem_ms) for _, own in replicates]
+        beta = torch.tensor(decays).to(students.bias)[:, None].expand(students.bias.shape)
+    alpha, rho = (
+        torch.tensor([membrane_decay(bin_ms, getattr(own, tau)) for _, own in replicates]).double()
+        for tau in ("tau_syn_ms", "tau_adapt_ms")
+    )
+    # A period that ends inside a bin ends with it.
+    refractory = torch.tensor([math.ceil(own.refractory_ms / bin_ms - 1) for _, own in replicates])
+    return Cells(
+        beta=beta,
+        threshold=of_each(replicates, "threshold"),
+        alpha=alpha,
+        adaptation=of_each(replicates, "adaptation") * of_each(replicates, "threshold"),
+        rho=rho,
+        refractory=refractory.clamp(min=0),
+        surrogate=settings.surrogate,
+        slope=of_each(replicates, "surrogate_slope"),
+    )
+
+
 def lif_spikes(
     windows: Windows, input_weights: Tensor, bias: Tensor, recurrent: Tensor, cells: Cells
 ) -> Tensor:
@@ -71,7 +125,8 @@ def lif_spikes(
         I_t &= \alpha I_{t-1} + X_t + S_{t-1} W \\
         U_t &= \beta U_{t-1} + I_t - \theta S_{t-1} \\
         A_t &= \rho A_{t-1} + (1 - \rho) S_{t-1} \\
-        S_t &= H(U_t - \theta - g A_t)
+        Z_t &= U_t - \theta - g A_t \\
+        S_t &= H(Z_t)
 
     and :math:`S_t = 0` in refractory bins. With :math:`\alpha = g = 0` and no refractory period
     it is snntorch's Leaky with reset by subtraction, one step after the spike; with
@@ -88,8 +143,9 @@ def lif_spikes(
     >>> from rheobase.student.inputs import SparseCounts
     >>> silence = SparseCounts.of(np.zeros((50, 1), np.uint8))
     >>> none = torch.zeros(1)
-    >>> cells = Cells(torch.full((1, 2), 0.5), torch.ones(1).double(), none.double(),
-    ...               none.double(), none.double(), none.long(), "atan", torch.ones(1).double())
+    >>> cells = Cells(beta=torch.full((1, 2), 0.5), threshold=torch.ones(1).double(),
+    ...               alpha=none.double(), adaptation=none.double(), rho=none.double(),
+    ...               refractory=none.long(), surrogate="atan", slope=torch.ones(1).double())
     >>> spikes = lif_spikes(Windows(silence, np.zeros((1, 1), np.int64), 50),
     ...                     torch.zeros(1, 1, 2), torch.tensor([[0.49, 0.51]]),
     ...                     torch.zeros(1, 2, 2), cells)
@@ -120,24 +176,24 @@ def currents_of(counts: Tensor, input_weights: Tensor, bias: Tensor) -> Tensor:
 def looped_lif(currents: Tensor, recurrent: Tensor, cells: Cells) -> Tensor:
     """Return the spikes of `lif_spikes` for currents (R, T, B, M), by autograd on any device."""
     num_bins = currents.shape[1]
-    threshold, alpha, gain, rho, slope = (
+    theta, alpha, g, rho, slope = (
         value.to(currents.device)[:, None, None]
         for value in (cells.threshold, cells.alpha, cells.adaptation, cells.rho, cells.slope)
     )
-    threshold, alpha, gain, rho = (v.to(currents) for v in (threshold, alpha, gain, rho))
+    theta, alpha, g, rho = (v.to(currents) for v in (theta, alpha, g, rho))
     bins = cells.refractory.to(currents.device)[:, None, None]
     beta = cells.beta[:, None, :]
-    flowing = potential = tired = fired = torch.zeros_like(currents[:, 0])
-    closed = torch.zeros_like(fired, dtype=torch.long)
+    I = U = A = S = torch.zeros_like(currents[:, 0])
+    waits = torch.zeros_like(S, dtype=torch.long)
     spikes = []
     for t in range(num_bins):
-        flowing = alpha * flowing + (currents[:, t] + torch.bmm(fired, recurrent))
-        potential = beta * potential + flowing - threshold * fired.detach()
-        tired = rho * tired + (1 - rho) * fired
-        far = potential - (threshold + gain * tired)
-        fired = spike(far.masked_fill(closed > 0, -math.inf), cells.surrogate, slope)
-        closed = torch.where(fired > 0, bins, (closed - 1).clamp(min=0))
-        spikes.append(fired)
+        I = alpha * I + (currents[:, t] + torch.bmm(S, recurrent))
+        U = beta * U + I - theta * S.detach()
+        A = rho * A + (1 - rho) * S
+        Z = U - (theta + g * A)
+        S = spike(Z.masked_fill(waits > 0, -math.inf), cells.surrogate, slope)
+        waits = torch.where(S > 0, bins, (waits - 1).clamp(min=0))
+        spikes.append(S)
     return torch.stack(spikes, dim=1)
 
 
@@ -155,9 +211,9 @@ class _LIF(torch.autograd.Function):
         num_replicates, neurons = bias.shape
         num_windows = windows.starts.shape[1]
         shape = num_replicates, windows.num_bins, num_windows, neurons
-        spikes = torch.empty(shape, dtype=bias.dtype)
-        distance = torch.empty_like(spikes)
-        potentials = torch.empty(shape if beta.requires_grad else (0, 0, 0, 0), dtype=bias.dtype)
+        S = torch.empty(shape, dtype=bias.dtype)
+        Z = torch.empty_like(S)
+        U_kept = torch.empty(shape if beta.requires_grad else (0, 0, 0, 0), dtype=bias.dtype)
         # Room for every neuron in every bin; what is never written takes no memory.
         fired = np.empty((num_replicates, math.prod(shape[1:]) + 1), np.uint16)
         ends = np.empty((num_replicates, (windows.num_bins + 1) * num_windows + 1), np.int64)
@@ -172,19 +228,19 @@ class _LIF(torch.autograd.Function):
             *inner,
             constants,
             cells.refractory.numpy(),
-            spikes.numpy(),
-            distance.numpy(),
-            potentials.numpy(),
+            S.numpy(),
+            Z.numpy(),
+            U_kept.numpy(),
             fired,
             ends,
         )
-        ctx.save_for_backward(input_weights, bias, recurrent, beta, distance, potentials)
+        ctx.save_for_backward(input_weights, bias, recurrent, beta, Z, U_kept)
         ctx.kept = fed, constants, cells, fired, ends
-        return spikes
+        return S
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        input_weights, bias, recurrent, beta, distance, potentials = ctx.saved_tensors
+        input_weights, bias, recurrent, beta, Z, U_kept = ctx.saved_tensors
         fed, constants, cells, fired, ends = ctx.kept
         grads = [torch.zeros_like(tensor) for tensor in (input_weights, bias, recurrent, beta)]
         lif_backward(
@@ -194,8 +250,8 @@ class _LIF(torch.autograd.Function):
             constants,
             SURROGATES.index(cells.surrogate),
             cells.slope.to(bias).numpy(),
-            distance.numpy(),
-            potentials.numpy(),
+            Z.numpy(),
+            U_kept.numpy(),
             fired,
             ends,
             grad_outputs[0].contiguous().numpy(),
@@ -209,19 +265,17 @@ class _Smooth(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, decay: Tensor, first: int) -> tuple[Tensor, Tensor]:
         ctx.decay, ctx.shape = decay.to(values).numpy(), values.shape
         num_replicates, num_bins, num_windows, neurons = values.shape
-        smooth = values.new_empty(num_replicates, num_bins - first, num_windows, neurons)
-        smooth_forward(values.detach().contiguous().numpy(), ctx.decay, smooth.numpy())
-        return smooth, values[:, first:].mean(dim=(1, 2))
+        F = values.new_empty(num_replicates, num_bins - first, num_windows, neurons)
+        smooth_forward(values.detach().contiguous().numpy(), ctx.decay, F.numpy())
+        return F, values[:, first:].mean(dim=(1, 2))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        of_smooth, of_mean = (grad.contiguous() for grad in grad_outputs)
-        gradient = of_smooth.new_empty(ctx.shape)
-        num_averaged = of_smooth.shape[1] * of_smooth.shape[2]
-        smooth_backward(
-            of_smooth.numpy(), (of_mean / num_averaged).numpy(), ctx.decay, gradient.numpy()
-        )
-        return gradient, None, None
+        dF, d_mean = (grad.contiguous() for grad in grad_outputs)
+        dS = dF.new_empty(ctx.shape)
+        num_averaged = dF.shape[1] * dF.shape[2]
+        smooth_backward(dF.numpy(), (d_mean / num_averaged).numpy(), ctx.decay, dS.numpy())
+        return dS, None, None
 
 
 def smoothed(values: Tensor, decay: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,6 @@ from rheobase.student.settings import StudentSettings
 # the other half. Fixed, for what is free at one moment is shared by workers that start together.
 MEMORY_BYTES = 1 << 30
 FLOAT_BYTES = 4
-# Arrays of T x B x M that live at the peak of a step, the backward pass of the dynamics: spikes,
-# distances, potentials, features, gradients, and copies in another order of axes.
-NUM_ACTIVITY = 12
 NUM_INPUT = 3  # arrays of T x B x N: rows of counts, as floats, transposed
 NUM_WEIGHTS = 6  # weights, gradients, two moments, what they change by, a copy at a report
 
@@ -40,11 +37,21 @@ def keep_freed_memory() -> None:
 
 
 def step_bytes(settings: StudentSettings, num_units: int, num_bins: int) -> int:
-    """Return an estimate of what one replicate's training step holds in memory at its peak."""
-    neurons = settings.num_neurons
-    activity = num_bins * settings.batch_windows * neurons * NUM_ACTIVITY
+    """Return an estimate of what one replicate's training step holds in memory at its peak.
+
+    Parameters
+    ----------
+    settings
+        Of the network.
+    num_units
+        N, the units that it is fed.
+    num_bins
+        T, the bins of a training window.
+    """
+    neurons, kind = settings.num_neurons, settings.kind
+    activity = num_bins * settings.batch_windows * neurons * kind.num_activity
     fed = num_bins * settings.batch_windows * num_units * NUM_INPUT
-    weights = (num_units * neurons + neurons * neurons + neurons) * NUM_WEIGHTS
+    weights = (num_units + neurons + 1) * neurons * kind.num_gates * NUM_WEIGHTS
     return FLOAT_BYTES * (activity + fed + weights)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from rheobase.core.settings import Settings
 from rheobase.student.inputs import InputKind
+from rheobase.student.neurons import NEURONS, NeuronKind, NeuronName
 from rheobase.student.surrogates import Surrogate
 
 Positive = Annotated[float, Field(gt=0)]
@@ -17,7 +18,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 class StudentSettings(Settings):
     """A recurrent spiking network distilled to the teacher."""
 
-    neuron: Literal["lif", "izhikevich", "gru", "linear"] = "lif"
+    neuron: NeuronName = "lif"
     """`lif`; `izhikevich`; and two that do not spike, to compare with: `gru`, gated units, what as
     many of them reach without constraints; `linear`, the input counts through the readout's filter
     in a network's place."""
@@ -81,9 +82,9 @@ class StudentSettings(Settings):
     """Peak learning rate of Adam, cosine to a tenth."""
 
     @property
-    def is_spiking(self) -> bool:
-        """Whether the network has spikes, and so rates."""
-        return self.neuron in ("lif", "izhikevich")
+    def kind(self) -> NeuronKind:
+        """What is known of its kind of neuron."""
+        return NEURONS[self.neuron]
 
     @property
     def num_excitatory(self) -> int:
@@ -104,7 +105,7 @@ class StudentSettings(Settings):
     @property
     def num_steps(self) -> int:
         """Optimiser steps it takes; the linear readout has nothing to train."""
-        return 0 if self.neuron == "linear" else self.steps
+        return self.steps if self.kind.is_trained else 0
 
     @field_validator("excitatory_fraction")
     @classmethod

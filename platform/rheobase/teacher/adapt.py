@@ -27,11 +27,12 @@ from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import FUTURES_MS
 from rheobase.teacher.evidence import evidence
-from rheobase.teacher.fit import fit_teacher, start_teacher
+from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.start import start_teacher
 
 ALL, OWN, START = "all", "own_teacher", "untrained_read_in"
-ENOUGH = 0.95
-"""Share of what all minutes give at which fewer are called enough."""
+SUFFICIENT_SHARE = 0.95
+"""Share of what all minutes give at which fewer are sufficient."""
 
 
 def adapt(
@@ -63,7 +64,8 @@ def adapt(
     the same test bins, with a column for each of ``codes``: the amounts, ``all``,
     ``untrained_read_in``, and, fitted on all train bins, ``own_teacher`` (trunk and predictor of
     the session's own), ``pca`` and ``smoothed_counts``. ``train_minutes`` is how much there is,
-    ``enough_minutes`` the least amount whose ``judged_by`` reaches `ENOUGH` times that of all.
+    ``enough_minutes`` the least amount whose ``judged_by`` reaches `SUFFICIENT_SHARE` times that
+    of all.
 
     Raises
     ------
@@ -103,8 +105,8 @@ def adapt(
     codes[COUNTS] = counts
     true = true_latents_of(shard)
     given = codes if true is None else {**codes, TRUE: true[1]}
-    found = evidence(shard, given, FUTURES_MS)
-    found.pop("spectra")
+    tables = evidence(shard, given, FUTURES_MS)
+    tables.pop("spectra")
     return (
         adapted,
         codes[ALL],
@@ -114,8 +116,8 @@ def adapt(
             "train_minutes": there,
             "window_ms": WINDOW_MS,
             "codes": list(codes),
-            **_enough(found, sorted({*minutes}), there),
-            **found,
+            **_minutes_needed(tables, sorted({*minutes}), there),
+            **tables,
         },
     )
 
@@ -137,12 +139,12 @@ def first_minutes(shard: Shard, minutes: float) -> Shard:
     return replace(shard, segments=tuple(segments))
 
 
-def _enough(
-    found: Mapping[str, Any], minutes: Sequence[float], all_minutes: float
+def _minutes_needed(
+    tables: Mapping[str, Any], minutes: Sequence[float], all_minutes: float
 ) -> dict[str, Any]:
     """Return the least amount that reads nearly as well as all, judged by the truth if known."""
-    judged_by = "true_latents_r2" if found["true_latents_r2"] else "future_counts_r2"
+    judged_by = "true_latents_r2" if tables["true_latents_r2"] else "future_counts_r2"
     # The mean over latents is the last row; the nearest future is the first.
-    row = found[judged_by][-1 if judged_by == "true_latents_r2" else 0]
-    enough = [one for one in minutes if row[f"{one:g} min"] >= ENOUGH * row[ALL]]
-    return {"judged_by": judged_by, "enough_minutes": min([*enough, all_minutes])}
+    row = tables[judged_by][-1 if judged_by == "true_latents_r2" else 0]
+    sufficient = [one for one in minutes if row[f"{one:g} min"] >= SUFFICIENT_SHARE * row[ALL]]
+    return {"judged_by": judged_by, "enough_minutes": min([*sufficient, all_minutes])}

@@ -19,8 +19,8 @@ from rheobase.shards.timeline import timeline_of
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts
-from rheobase.teacher.fit import start_teacher
 from rheobase.teacher.moments import RunningMoments
+from rheobase.teacher.start import start_teacher
 
 Floats = npt.NDArray[np.float64]
 Code = npt.NDArray[np.float32]
@@ -115,10 +115,10 @@ def _moments(
 ) -> tuple[Floats, Floats]:
     """Return mean (N,) and covariance (N, N) over the bins of train."""
     rows = np.flatnonzero(train)
-    found = RunningMoments(counts.shape[1])
+    moments = RunningMoments(counts.shape[1])
     for begin in range(0, len(rows), CHUNK_BINS):
-        found.add(counts[rows[begin : begin + CHUNK_BINS]])
-    return found.mean, found.covariance
+        moments.add(counts[rows[begin : begin + CHUNK_BINS]])
+    return moments.mean, moments.covariance
 
 
 def _projected(counts: npt.NDArray[np.floating[Any]], centre: Floats, axes: Floats) -> Code:

@@ -121,8 +121,8 @@ def _means(tables: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return float(np.mean(found)) if found else None
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _gaussianity(seed: int, latents: Floats) -> dict[str, float]:
@@ -162,14 +162,14 @@ def _prediction(
             "persistence": future[now - num_bins],
             "mean": future[train].mean(axis=0) if len(train) else np.nan,
         }
-        asked = future[now]
-        total = ((asked - asked.mean(axis=0)) ** 2).sum() if len(now) else 0.0
+        truth = future[now]
+        total = ((truth - truth.mean(axis=0)) ** 2).sum() if len(now) else 0.0
         rows.append(
             {
                 "horizon_ms": num_bins * timeline.bin_ms,
-                "target_std": float(asked.std(axis=0).mean()) if len(now) else None,
+                "target_std": float(truth.std(axis=0).mean()) if len(now) else None,
                 **{
-                    name: float(((asked - guess) ** 2).sum() / total) if total > 0 else None
+                    name: float(((truth - guess) ** 2).sum() / total) if total > 0 else None
                     for name, guess in guesses.items()
                 },
             }

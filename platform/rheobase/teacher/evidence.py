@@ -96,8 +96,8 @@ def future_count_prediction(
         num_bins = round(ms / line.bin_ms)
         now = with_future(line, num_bins)
         labels, future = line.at(now), targets[now + num_bins]
-        found = {name: float(ridge_r2(x[now], future, labels).mean()) for name, x in codes.items()}
-        rows.append({"horizon_ms": num_bins * line.bin_ms, **found})
+        r2 = {name: float(ridge_r2(x[now], future, labels).mean()) for name, x in codes.items()}
+        rows.append({"horizon_ms": num_bins * line.bin_ms, **r2})
     return rows
 
 
@@ -107,10 +107,10 @@ def _truth(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iter
         notes.append("true_latents_r2: only a simulated recording knows its true latents")
         return
     names, true = known
-    found = {code: ridge_r2(x, true, line) for code, x in codes.items() if code != TRUE}
+    of_codes = {code: ridge_r2(x, true, line) for code, x in codes.items() if code != TRUE}
     for index, name in enumerate(names):
-        yield {"latent": name, **{code: float(r2[index]) for code, r2 in found.items()}}
-    yield {"latent": "mean", **{code: float(r2.mean()) for code, r2 in found.items()}}
+        yield {"latent": name, **{code: float(r2[index]) for code, r2 in of_codes.items()}}
+    yield {"latent": "mean", **{code: float(r2.mean()) for code, r2 in of_codes.items()}}
 
 
 def _shared_truth(shard: Shard, codes: Codes, line: Timeline) -> Iterator[Task]:
@@ -176,13 +176,13 @@ def spectra(codes: Codes, line: Timeline) -> Row:
         values = np.linalg.eigvalsh(np.atleast_2d(np.cov(x[line.test], rowvar=False)))[::-1]
         total = values.clip(min=0).sum()
         eigenvalues[name] = [float(f"{v:.4g}") for v in values.clip(min=0) / (total or 1.0)]
-        found = np.zeros(len(frequency_hz))
+        spectrum = np.zeros(len(frequency_hz))
         for end, length in zip(ends, lengths, strict=True):
             if length >= width:
                 part = x[end - length : end]
-                found += welch(part, 1000 / line.bin_ms, nperseg=width, axis=0)[1].sum(axis=1)
-        area = found.sum() * (frequency_hz[1] - frequency_hz[0])
-        power[name] = [float(f"{v:.4g}") for v in found / (area or 1.0)]
+                spectrum += welch(part, 1000 / line.bin_ms, nperseg=width, axis=0)[1].sum(axis=1)
+        area = spectrum.sum() * (frequency_hz[1] - frequency_hz[0])
+        power[name] = [float(f"{v:.4g}") for v in spectrum / (area or 1.0)]
     return {
         "eigenvalues": eigenvalues,
         "frequency_hz": [round(float(v), 4) for v in frequency_hz],

@@ -74,7 +74,7 @@ def horizon_bins(horizons_ms: tuple[float, ...], bin_ms: float) -> list[int]:
 
 
 def _parts(shard: Shard, begin: int, end: int) -> Iterator[tuple[Segment, int, int, int]]:
-    """Yield each segment that holds asked bins: its own first and last of them, and their row."""
+    """Yield each segment that holds some of the bins: its first and last of them, and their row."""
     offset = 0
     for segment in shard.segments:
         first, last = max(begin - offset, 0), min(end - offset, len(segment))

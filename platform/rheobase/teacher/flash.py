@@ -53,14 +53,14 @@ def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Ar
 
     def means(label: Array) -> dict[str, Array]:
         names = np.unique(label)
-        found = np.full((len(names), num_phases, latents.shape[1]), np.nan)
-        for row, name in zip(found, names, strict=True):
+        of_names = np.full((len(names), num_phases, latents.shape[1]), np.nan)
+        for row, name in zip(of_names, names, strict=True):
             chosen = label == name
             counts = np.bincount(phase[chosen], minlength=num_phases)
             sums = np.zeros_like(row)
             np.add.at(sums, phase[chosen], latents[here][chosen])
             row[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
-        return {"names": names, "means": found.astype(np.float32)}
+        return {"names": names, "means": of_names.astype(np.float32)}
 
     shown, state = means(_shown(shard)[line.presentation[here]]), means(line.state[here])
     return {

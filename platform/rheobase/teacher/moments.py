@@ -17,10 +17,10 @@ class RunningMoments:
 
     Examples
     --------
-    >>> found = RunningMoments(1)
-    >>> found.add(np.array([[1.0], [3.0]]))
-    >>> found.add(np.array([[5.0]]))
-    >>> found.count, found.mean.round(6).tolist(), found.covariance.round(6).tolist()
+    >>> moments = RunningMoments(1)
+    >>> moments.add(np.array([[1.0], [3.0]]))
+    >>> moments.add(np.array([[5.0]]))
+    >>> moments.count, moments.mean.round(6).tolist(), moments.covariance.round(6).tolist()
     (3, [3.0], [[2.666667]])
     """
 

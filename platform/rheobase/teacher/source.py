@@ -18,11 +18,12 @@ from rheobase.core.seeds import generator
 from rheobase.shards.shard import TRAIN, Shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
-from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.features import filtered_counts, future_counts, horizon_bins
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import STRETCH_BINS
+from rheobase.teacher.trunk import context_bins
+from rheobase.teacher.workers import place
 
 CHUNK_BINS = 8192  # of moments
 RUN_BINS = 16
@@ -85,6 +86,15 @@ class Stretch:
 class Source:
     """A session to draw from.
 
+    Parameters
+    ----------
+    shard
+        The session, binned.
+    settings
+        The [teacher] table.
+    window_ms
+        Longest stretch that presents and their future may span.
+
     Attributes
     ----------
     session
@@ -94,11 +104,10 @@ class Source:
         fewer than `HELD_OUT` groups, or training does not ask for it.
     """
 
-    def __init__(self, shard: Shard, teacher: Teacher, window_ms: float) -> None:
-        settings = teacher.settings
+    def __init__(self, shard: Shard, settings: TeacherSettings, window_ms: float) -> None:
         self.session = shard.session_id
         self._shard, self._settings = shard, settings
-        self._context = teacher.trunk.context
+        self._context = context_bins(settings, shard.bin_ms)
         longest = longest_horizon(shard, settings, window_ms)
         room = int(window_ms / shard.bin_ms + 1e-9) - longest
         self.run = min(RUN_BINS, room) if self._context else 1
@@ -163,11 +172,43 @@ class Source:
             return None
         parts = []
         for one in np.unique(group[chosen]):
-            asked = starts[chosen[group[chosen] == one]]
-            begin = max(0, int(asked[0]) - self._context)
-            part = self._read(begin, int(asked[-1]) + self.run, asked)
+            of_group = starts[chosen[group[chosen] == one]]
+            begin = max(0, int(of_group[0]) - self._context)
+            part = self._read(begin, int(of_group[-1]) + self.run, of_group)
             parts.append(part.batch(part.starts, self._context, self.run))
         return Batch(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Batch)))
+
+
+def sources_of(
+    shards: Sequence[Shard], settings: TeacherSettings, window_ms: float
+) -> list[Source]:
+    """Return what a teacher of these sessions draws from, in the order of their ids.
+
+    Parameters
+    ----------
+    shards
+        Binned sessions.
+    settings
+        The [teacher] table.
+    window_ms
+        Longest stretch that presents and their future may span.
+
+    Raises
+    ------
+    DataError
+        No window fits, or a batch cannot be shared among the workers.
+    """
+    shards = sorted(shards, key=lambda shard: shard.session_id)
+    sources = [Source(shard, settings, window_ms) for shard in shards]
+    _, world = place()
+    for source in sources:
+        if settings.batch_windows % (source.run * world):
+            raise DataError(
+                f"teacher.batch_windows must be a multiple of the {world} workers"
+                + (f" times the {source.run} bins of a run" if source.run > 1 else "")
+                + f", but got {settings.batch_windows}"
+            )
+    return sources
 
 
 def longest_horizon(shard: Shard, settings: TeacherSettings, window_ms: float) -> int:

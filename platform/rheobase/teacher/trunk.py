@@ -17,6 +17,13 @@ NUM_HEADS = 4
 CHUNK_BINS = 4096  # of a segment that is encoded; bounds memory, changes no number
 
 
+def context_bins(settings: TeacherSettings, bin_ms: float) -> int:
+    """Return how many bins before its own a latent is made from."""
+    if settings.encoder in ("linear", "mlp"):
+        return 0
+    return max(1, round(settings.context_ms / bin_ms))
+
+
 class Trunk(nn.Module):
     """Adds to the read-in what a body makes of it and of the bins before.
 
@@ -31,9 +38,7 @@ class Trunk(nn.Module):
     def __init__(self, settings: TeacherSettings, bin_ms: float, seed: torch.Generator) -> None:
         super().__init__()
         dims, width = settings.latent_dim, settings.encoder_width
-        self.context = 0
-        if settings.encoder in ("gru", "tcn", "transformer"):
-            self.context = max(1, round(settings.context_ms / bin_ms))
+        self.context = context_bins(settings, bin_ms)
         self.recurrent = settings.encoder == "gru"
         self.body: nn.Module | None = None
         if settings.encoder == "linear":
@@ -125,7 +130,7 @@ class _Attention(nn.Module):
         self.context = context
         self.enter = nn.Linear(dims, width)
         self.normed = nn.LayerNorm(width)
-        self.asked = nn.Linear(width, 3 * width)
+        self.query_key_value = nn.Linear(width, 3 * width)
         self.gathered = nn.Linear(width, width)
         self.after = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
@@ -133,7 +138,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.enter(x)
-        heads = self.asked(self.normed(x)).unflatten(-1, (3, NUM_HEADS, -1))
+        heads = self.query_key_value(self.normed(x)).unflatten(-1, (3, NUM_HEADS, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # (S, A, L, W / A) each
         attended = functional.scaled_dot_product_attention(query, key, value, self._mask(x))
         x = x + self.gathered(attended.transpose(1, 2).flatten(2))

@@ -14,7 +14,8 @@ from rheobase.study.ranking.statistics import (
     interquartile_mean,
     probability_of_improvement,
     sign_flip_p,
-    student_interval,
+    t_interval,
+    welch_interval,
 )
 
 ARMS = {"no-dale": {"student.dale": False}, "no-rate": {"student.rate_weight": 0.0}}
@@ -47,11 +48,80 @@ def records(trial_of, replicate_of):
     ]
 
 
-def test_the_student_interval_is_scipys(random):
+def test_the_t_interval_is_scipys(random):
     values = random.standard_normal(8)
     expected = t.interval(0.95, 7, values.mean(), values.std(ddof=1) / np.sqrt(8))
-    assert student_interval(values) == pytest.approx(expected)
-    assert student_interval([1.0]) is None
+    assert t_interval(values) == pytest.approx(expected)
+    assert t_interval([1.0]) is None
+
+
+def spread_within(values, strata):
+    """Return the sum of squares about the mean of each stratum, and its degrees of freedom."""
+    values, names = np.asarray(values), np.asarray(strata)
+    parts = [values[names == name] for name in set(strata)]
+    return sum(((one - one.mean()) ** 2).sum() for one in parts), len(values) - len(parts)
+
+
+def test_eight_seeds_on_three_sessions_have_21_degrees_of_freedom(random):
+    strata = [session for session in "abc" for _ in range(8)]
+    values = random.standard_normal(24) + np.repeat([0.0, 5.0, -3.0], 8)
+    squares, freedom = spread_within(values, strata)
+    assert freedom == 21
+    half = t.ppf(0.975, 21) * np.sqrt(squares / 21 / 24)
+    assert t_interval(values, strata) == pytest.approx((values.mean() - half, values.mean() + half))
+
+
+def test_one_seed_on_eight_sessions_has_7_degrees_of_freedom(random):
+    values = random.standard_normal(8)
+    assert t_interval(values, list("abcdefgh")) == t_interval(values)
+
+
+def test_two_values_have_an_interval_and_two_on_two_sessions_too():
+    half = t.ppf(0.975, 1) * np.sqrt(0.5 / 2)
+    for strata in (None, ["a", "a"], ["a", "b"]):
+        assert t_interval([1.0, 2.0], strata) == pytest.approx((1.5 - half, 1.5 + half))
+
+
+def test_welchs_interval_takes_the_degrees_of_freedom_within_sessions(random):
+    left, right = random.standard_normal(8) + np.repeat([0, 4], 4), random.standard_normal(6)
+    left_strata, right_strata = ["a"] * 4 + ["b"] * 4, ["a"] * 3 + ["b"] * 3
+    variances, freedoms = [], []
+    for values, strata in ((left, left_strata), (right, right_strata)):
+        squares, freedom = spread_within(values, strata)
+        variances.append(squares / freedom / len(values))
+        freedoms.append(freedom)
+    assert freedoms == [6, 4]
+    shared = sum(variances) ** 2 / (variances[0] ** 2 / 6 + variances[1] ** 2 / 4)
+    middle = left.mean() - right.mean()
+    half = t.ppf(0.975, shared) * np.sqrt(sum(variances))
+    found = welch_interval(left, left_strata, right, right_strata)
+    assert found == pytest.approx((middle - half, middle + half))
+
+
+def test_welchs_interval_needs_two_values_of_a_session_on_each_side():
+    assert welch_interval([1.0, 2.0], ["a", "b"], [1.0, 2.0], ["a", "a"]) is None
+    assert welch_interval([1.0, 2.0], ["a", "a"], [1.0], ["a"]) is None
+    assert welch_interval([1.0, 1.0], ["a", "a"], [0.5, 0.5], ["a", "a"]) == (0.5, 0.5)
+
+
+def test_a_p_of_random_flips_is_never_zero(random):
+    # Forty pairs that agree: of 100,000 flips none reaches their sum, the found pattern does.
+    assert sign_flip_p(np.ones(40), random) == 1 / 100_001
+
+
+def test_sixteen_pairs_are_flipped_in_every_way_and_seventeen_are_not(random):
+    assert sign_flip_p(np.ones(16), random) == 2 / 2**16
+    assert sign_flip_p(np.ones(17), random) != 2 / 2**17
+
+
+def test_equal_differences_of_either_sign_are_counted_as_reached(random):
+    # Sums of 0.1, 0.2 and 0.3 in another order differ in their last digit.
+    differences = np.array([0.1, 0.2, 0.3, -0.1, -0.2, 0.3])
+    flipped = [
+        abs(sum(s * d for s, d in zip(signs, [1, 2, 3, -1, -2, 3], strict=True)))
+        for signs in product([1, -1], repeat=6)
+    ]
+    assert sign_flip_p(differences, random) == np.mean(np.array(flipped) >= 6)
 
 
 @pytest.mark.parametrize(("num_seeds", "num_sessions"), [(3, 1), (8, 1), (8, 3), (1, 8)])
@@ -62,7 +132,7 @@ def test_the_interval_covers_the_truth_in_93_to_97_percent_of_1000_studies(num_s
     offsets = 0.1 * (np.arange(num_sessions) - (num_sessions - 1) / 2) * (num_seeds > 1)
     studies = (arm - to + offsets[:, None]).reshape(1000, -1)
     strata = np.repeat([f"s{n}" for n in range(num_sessions)], num_seeds)
-    intervals = [student_interval(differences, strata) for differences in studies]
+    intervals = [t_interval(differences, strata) for differences in studies]
     assert 0.93 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 0.97
 
 

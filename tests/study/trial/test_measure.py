@@ -6,8 +6,9 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
-from rheobase.student.network import Replicate, simulate_session
+from rheobase.student.network import simulate_session
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
 from rheobase.study.trial import measure
 from rheobase.study.trial.measure import SessionScorer

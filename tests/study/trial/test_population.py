@@ -10,8 +10,8 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData, advance, begun, report_steps
 from rheobase.student.memory import chunks, step_bytes
-from rheobase.student.network import Replicate
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.result import Rung, TrialRequest, TrialResult, TrialStopped, score
 from rheobase.study.trial import population

@@ -253,7 +253,8 @@ class StudySpec(Settings):
         counted = overrides.keys() & {"student.num_neurons", "student.excitatory_fraction"}
         if counted and student.missing_sign:
             problems.append(f"[{where}]: {student.missing_sign}.")
-        if overrides.keys() & {"student.tau_mem_ms", "student.tau_syn_ms", "student.neuron"}:
+        decisive = ("neuron", *student.kind.forgets_rest_over)
+        if overrides.keys() & {f"student.{name}" for name in decisive}:
             problems += self._forgetful(where, student)
         return problems
 
@@ -262,13 +263,14 @@ class StudySpec(Settings):
 
         Its adaptation and readout are slower and left out: windows would have to last seconds.
         """
-        least_ms = MEMORY_TAUS * (student.tau_mem_ms + student.tau_syn_ms)
-        if student.neuron != "lif" or least_ms <= self.data.window_ms:
+        taus = student.kind.forgets_rest_over
+        least_ms = MEMORY_TAUS * sum(getattr(student, name) for name in taus)
+        if least_ms <= self.data.window_ms:
             return []
         return [
             f"[{where}]: a window must be {MEMORY_TAUS} time constants of the membrane long, for "
             "the network to forget that it began at rest, but data.window_ms = "
-            f"{self.data.window_ms:g} < {MEMORY_TAUS} x (tau_mem_ms + tau_syn_ms) = {least_ms:g}; "
+            f"{self.data.window_ms:g} < {MEMORY_TAUS} x ({' + '.join(taus)}) = {least_ms:g}; "
             "use a longer window or smaller time constants."
         ]
 

@@ -16,6 +16,7 @@ from rheobase.shards.counts import CHUNK_BINS
 from rheobase.shards.shard import TEST, TRAIN
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
+from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
@@ -42,9 +43,8 @@ EVALUATE_S_PER_COUNT = 220e-9
 FLOP_PER_S = 60e9
 """Of the matrix products of packed students on one core."""
 STUDENT_S_PER_BIN = 3e-6
-"""CPU seconds of a student's training step for a bin of its batch, matrix products apart."""
-NEURON_S_PER_BIN = {"lif": 0.0, "izhikevich": 0.11e-6, "gru": 0.17e-6}
-"""What a bin costs more for each neuron."""
+"""CPU seconds of a student's training step for a bin of its batch, matrix products apart; what
+kinds of neuron cost more is in `student.neurons`."""
 SCORE_S_PER_BIN = 30e-6
 """CPU seconds to simulate and measure a replicate, untrained twin and nulls included."""
 
@@ -282,11 +282,12 @@ def _training_seconds(num_units: int, spec: StudySpec, overrides: Mapping[str, A
     num_windows: int = max(values("steps")) * max(values("batch_windows"))
     # Forward and the weights' gradient for the input; for the recurrence the state's too.
     flop = 4 * num_units * neurons + 6 * neurons**2
-    kinds = [NEURON_S_PER_BIN[kind] for kind in values("neuron") if kind in NEURON_S_PER_BIN]
-    if not kinds:
-        return 0.0  # a linear readout is not trained
+    kinds = [NEURONS[name] for name in values("neuron")]
+    neuron_s_per_bin = [kind.s_per_bin for kind in kinds if kind.is_trained]
+    if not neuron_s_per_bin:
+        return 0.0
     bins = num_windows * spec.data.window_ms / spec.data.bin_ms
-    return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(kinds))
+    return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(neuron_s_per_bin))
 
 
 def _student_hours(row: SessionEstimate, spec: StudySpec) -> float:

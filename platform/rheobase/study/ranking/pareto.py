@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rheobase.study.file.objectives import DIRECTIONS, objective_values
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.statistics import student_interval
+from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.result import TrialRecord
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ def pareto_front(
         )
         found.append({"trial_id": record.request.trial_id, "number": record.request.number})
         for name in names:
-            interval = student_interval(values[name], sessions)
+            interval = t_interval(values[name], sessions)
             found[-1][name] = {
                 "mean": fmean(values[name]),
                 "ci95": None if interval is None else list(interval),

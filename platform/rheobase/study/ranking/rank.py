@@ -12,7 +12,7 @@ from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.confirm import least_network, optimism
 from rheobase.study.ranking.pareto import pareto_front
 from rheobase.study.ranking.pruned import stopped_summary
-from rheobase.study.ranking.statistics import student_interval
+from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.result import ENDED, Decoding, ReplicateResult, TrialRecord
 
 SCHEMA = 1
@@ -137,8 +137,8 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
     cca = fmean(one.cca_heldout for one in found)
     untrained = fmean(one.untrained for one in found)
     sessions = [one.session for one in found]
-    ci95 = student_interval([one.cca_heldout for one in found], sessions)
-    gain_ci95 = student_interval([one.cca_heldout - one.untrained for one in found], sessions)
+    ci95 = t_interval([one.cca_heldout for one in found], sessions)
+    gain_ci95 = t_interval([one.cca_heldout - one.untrained for one in found], sessions)
     if ci95 is None:
         notes.append("ci95, gain_ci95: one replicate has no interval, and cannot pass the gate")
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}

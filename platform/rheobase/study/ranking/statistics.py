@@ -43,7 +43,7 @@ class Comparison(Settings):
     mean_to: float
     mean_difference: float
     ci95: Interval | None
-    """Of the mean difference, as `student_interval`; None with fewer than two pairs."""
+    """Of the mean difference, as `t_interval`; None with fewer than two pairs."""
     iqm_difference: float
     """Mean of the middle half of the differences."""
     ci95_bootstrap: Interval | None
@@ -59,10 +59,10 @@ class Comparison(Settings):
     notes: tuple[str, ...] = ()
 
 
-def student_interval(
+def t_interval(
     values: Sequence[float] | Floats, strata: Sequence[str] | None = None
 ) -> Interval | None:
-    """Return the 95 % Student t interval of the mean; None with fewer than two values.
+    """Return the 95 % interval of the mean by Student's t; None with fewer than two values.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def student_interval(
 
     Examples
     --------
-    >>> low, high = student_interval([0.1, 0.2, 0.3])
+    >>> low, high = t_interval([0.1, 0.2, 0.3])
     >>> round(low, 3), round(high, 3)
     (-0.048, 0.448)
     """
@@ -112,7 +112,7 @@ def welch_interval(
     left, right
         (n,) and (m,) values; the difference is left - right.
     left_strata, right_strata
-        Session of each; the spread is that within sessions, as in `student_interval`.
+        Session of each; the spread is that within sessions, as in `t_interval`.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def bootstrap_intervals(
     -----
     Agarwal et al. 2021, *Deep RL at the edge of the statistical precipice*. Percentile intervals
     leave out the uncertainty of the variance: of 1,000 simulated studies with 8 pairs they cover
-    the truth in 89 %, with 3 pairs in 74 %. Quote `student_interval` instead.
+    the truth in 89 %, with 3 pairs in 74 %. Quote `t_interval` instead.
     """
     names = np.array(strata)
     columns = []
@@ -225,12 +225,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    found = [0.0] * len(p_values)
+    adjusted = [0.0] * len(p_values)
     largest = 0.0
     for step, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, (len(p_values) - step) * p_values[index])
-        found[index] = min(1.0, largest)
-    return found
+        adjusted[index] = min(1.0, largest)
+    return adjusted
 
 
 def probability_of_improvement(arm: Floats, to: Floats, strata: Sequence[str]) -> float:
@@ -301,13 +301,13 @@ def _results(records: Sequence[TrialRecord]) -> dict[str, TrialResult]:
 
 def _family(spec: StudySpec, results: dict[str, TrialResult], to: str) -> list[Comparison]:
     names = [name for name in (BASELINE, *arms_of(spec)) if name in results and name != to]
-    found = [paired_comparison(spec, name, results[name], to, results[to]) for name in names]
+    comparisons = [paired_comparison(spec, name, results[name], to, results[to]) for name in names]
     controls = controls_of(spec)
-    asked = [one for one in found if one.arm not in controls and one.to not in controls]
+    tested = [one for one in comparisons if one.arm not in controls and one.to not in controls]
     adjusted = dict(
-        zip([one.arm for one in asked], holm([one.p_sign_flip for one in asked]), strict=True)
+        zip([one.arm for one in tested], holm([one.p_sign_flip for one in tested]), strict=True)
     )
-    return [one.model_copy(update={"p_holm": adjusted.get(one.arm)}) for one in found]
+    return [one.model_copy(update={"p_holm": adjusted.get(one.arm)}) for one in comparisons]
 
 
 def paired_comparison(
@@ -369,7 +369,7 @@ def paired_comparison(
         mean_arm=math.fsum(ours) / num,
         mean_to=math.fsum(theirs) / num,
         mean_difference=math.fsum(differences) / num,
-        ci95=student_interval(differences, strata),
+        ci95=t_interval(differences, strata),
         iqm_difference=float(interquartile_mean(differences)),
         p_sign_flip=sign_flip_p(differences, random),
         least_p=floor,

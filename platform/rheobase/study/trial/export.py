@@ -18,8 +18,9 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.inputs import counts_for
-from rheobase.student.network import Replicate, Students, simulate_session
+from rheobase.student.network import simulate_session
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest
 from rheobase.study.trial.run import STUDENTS

@@ -97,12 +97,12 @@ class InterimMeasure:
         for index in range(len(training.replicates)):
             fit = fit_cca(x_train[index], latents[train], SHRINKAGE)
             cca = float(score_cca(fit, x_test[index], latents[test]).mean())
-            is_spiking = training.replicates[index].settings.is_spiking
+            spikes_at_all = training.replicates[index].settings.kind.spikes
             rates = {
                 str(state) or "all": firing_rates(
                     spikes[index][timeline.state[test] == state], timeline.bin_ms
                 )
-                for state in np.unique(timeline.state[test] if is_spiking else [])
+                for state in np.unique(timeline.state[test] if spikes_at_all else [])
             }
             sizes = int(wrong[index]), int(connections[index])
             found.append((cca, violations(rates, self._band_hz, *sizes, True)))

@@ -15,12 +15,7 @@ import numpy.typing as npt
 
 from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.seeds import generator
-from rheobase.measures.cca import (
-    HeldoutCCA,
-    best_shrinkage,
-    heldout_of,
-    within_and_cross_state,
-)
+from rheobase.measures.cca import HeldoutCCA, best_shrinkage, heldout_of
 from rheobase.measures.firing import (
     cv_isi,
     ei_current_balance,
@@ -33,13 +28,15 @@ from rheobase.measures.moments import CrossMoments, Parts
 from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
+from rheobase.measures.transfer import within_and_cross_state
 from rheobase.shards.shard import TEST, Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.inputs import counts_for
-from rheobase.student.network import Replicate, initial_students, simulate_session
+from rheobase.student.network import initial_students, simulate_session
 from rheobase.student.readout import smoothed_counts
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.trial.sample import write_sample

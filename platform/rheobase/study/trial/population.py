@@ -27,8 +27,8 @@ from rheobase.student.fit import (
     restored,
 )
 from rheobase.student.memory import chunks, step_bytes
-from rheobase.student.network import Replicate
 from rheobase.student.settings import StudentSettings
+from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import (
     ReplicateResult,

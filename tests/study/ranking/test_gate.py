@@ -1,0 +1,77 @@
+"""What the gate and the order of infeasible trials do on the very limit."""
+
+import pytest
+
+from rheobase.study.file.spec import parse_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.records.result import Null
+
+SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})
+REQUIRED = SPEC.require.cca_heldout
+A_LITTLE = 1e-9
+
+
+def null_of(q95):
+    return Null(mean=0.0, q95=q95, num_draws=100)
+
+
+@pytest.fixture
+def tier_of(trial_of, replicate_of):
+    """Return the tier of a trial of two seeds that score the same."""
+
+    def rank(cca, **changes):
+        record = trial_of(0, [replicate_of(seed, cca, **changes) for seed in (0, 1)])
+        (row,) = rank_study(SPEC, [record])["trials"]
+        assert row["cca_heldout"]["mean"] == cca
+        return row["tier"]
+
+    return rank
+
+
+def test_a_cca_that_reaches_what_is_required_does_not_exceed_it(tier_of):
+    assert tier_of(REQUIRED) == "feasible"
+    assert tier_of(REQUIRED + A_LITTLE) == "passed"
+
+
+@pytest.mark.parametrize("name", ["null_shift", "null_clock"])
+def test_a_cca_that_reaches_a_null_does_not_exceed_it(tier_of, name):
+    assert tier_of(0.75, **{name: null_of(0.75)}) == "feasible"
+    assert tier_of(0.75 + A_LITTLE, **{name: null_of(0.75)}) == "passed"
+
+
+def test_a_network_as_good_as_untrained_has_gained_nothing(tier_of):
+    assert tier_of(0.75, untrained=0.75) == "feasible"
+    assert tier_of(0.75 + A_LITTLE, untrained=0.75) == "passed"
+
+
+def test_a_line_on_its_limit_holds(tier_of):
+    assert tier_of(0.75, violation=0.0) == "passed"
+    assert tier_of(0.75, violation=A_LITTLE) == "infeasible"
+
+
+@pytest.fixture
+def broken(trial_of, replicate_of):
+    """Build an infeasible trial of which each seed breaks lines by so much."""
+
+    def build(number, *violations):
+        found = [replicate_of(seed, 0.75, violations=one) for seed, one in enumerate(violations)]
+        return trial_of(number, found)
+
+    return build
+
+
+def test_violations_of_several_lines_add_up(broken):
+    wide = broken(0, {"dale": 0.3, "active:silent": 0.25, "active:in_band": -0.5})
+    deep = broken(1, {"dale": 0.5, "active:silent": -1.0, "active:in_band": -0.5})
+    first, second = rank_study(SPEC, [wide, deep])["trials"]
+    # By the largest line, or with what holds counted in, the order would turn.
+    assert (first["number"], second["number"]) == (1, 0)
+    assert first["violation"] == pytest.approx(0.5)
+    assert second["violation"] == pytest.approx(0.55)
+
+
+def test_of_each_line_the_worst_seed_counts_once(broken):
+    trial = broken(0, {"dale": 0.3, "active:silent": -1.0}, {"dale": 0.1, "active:silent": 0.2})
+    (row,) = rank_study(SPEC, [trial])["trials"]
+    assert row["violations"] == {"dale": 0.3, "active:silent": 0.2}
+    assert row["violation"] == pytest.approx(0.5)
