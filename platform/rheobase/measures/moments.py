@@ -1,6 +1,6 @@
 """Second moments of the parts of a session, from which fits and scores are made."""
 
-# Shape legend: T bins, B samples, P parts, M features of x, D dimensions of y.
+# Shape legend: T bins, B samples, Q parts, M features of x, D dimensions of y.
 
 from __future__ import annotations
 
@@ -110,13 +110,13 @@ class Parts:
     Attributes
     ----------
     train
-        (P,) whether a part is fitted; the others are scored.
+        (Q,) whether a part is fitted; the others are scored.
     fold
-        (P,) fold of a train part; -1 of test.
+        (Q,) fold of a train part; -1 of test.
     state
-        (P,) its state.
+        (Q,) its state.
     valid
-        (P,) whether its bins are valid.
+        (Q,) whether its bins are valid.
 
     Raises
     ------
@@ -151,7 +151,7 @@ class Parts:
 
         Returns
         -------
-        One for each of the P parts.
+        One for each of the Q parts.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class Parts:
         by_part
             What `moments` returned.
         chosen
-            (P,) whether a part is one of them.
+            (Q,) whether a part is one of them.
         even_constant
             Whether a latent may stand still in all of them.
 

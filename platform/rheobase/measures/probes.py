@@ -4,7 +4,7 @@ A probe, here and in `tasks`, is a linear decoder that is fitted to a code to se
 never a silicon probe.
 """
 
-# Shape legend: T bins, B samples, M features, D targets, P penalties.
+# Shape legend: T bins, B samples, M features, D targets, G penalties.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The report's figures, each an SVG made from stored numbers."""
 
-# Shape legend: T bins, M neurons, D teacher dimensions, S states, F bins of a flash, K pairs.
+# Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash, K canonical pairs.
 
 from __future__ import annotations
 

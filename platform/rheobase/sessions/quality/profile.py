@@ -1,6 +1,6 @@
 """What a recording holds, in numbers that a report prints."""
 
-# Shape legend: N units, K intervals, H bins of a histogram.
+# Shape legend: N units, I intervals, O bins of a histogram.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The Pareto front of trials that pass the gate, and its knee."""
 
-# Shape legend: n trials, k objectives, smaller is better.
+# Shape legend: n points, k objectives, smaller is better.
 
 from __future__ import annotations
 
