@@ -5,18 +5,25 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ALLEN := .venv-allen
 ALLEN_PIP := $(ALLEN)/bin/python -m pip --disable-pip-version-check --quiet
+# The AllenSDK and the benchmarks' peers are pinned for Python 3.11 alone.
+PYTHON_3_11 ?= $(PYTHON)
+PYTHONS ?= 3.12 3.13
 BENCH := .venv-bench
+# Those that need neither torch nor Ray.
+FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py
 SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter setup exporter study dev test mutants lint types imports bench-data bench-search bench-student clean
+.PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 interpreter:
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 must be there as $(PYTHON); install it, or run make PYTHON=/its/path"; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) must be Python 3.11; run make PYTHON=/its/path"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) must be Python 3.11, 3.12 or 3.13; install one, or run make PYTHON=/its/path"; exit 2; }
+
+interpreter-3.11:
+	@$(PYTHON_3_11) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON_3_11) must be Python 3.11 for this target; run make PYTHON_3_11=/its/path"; exit 2; }
 
 $(VENV)/.setup: requirements.lock pyproject.toml | interpreter
 	$(PYTHON) -m venv $(VENV)
@@ -29,9 +36,9 @@ $(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
 	touch $@
 
 # Always a fresh one: pynwb keeps what it has read of older versions in site-packages.
-$(ALLEN)/.setup: platform/allen_export/requirements.lock platform/allen_export/pyproject.toml | interpreter
+$(ALLEN)/.setup: platform/allen_export/requirements.lock platform/allen_export/pyproject.toml | interpreter-3.11
 	rm -rf $(ALLEN)
-	$(PYTHON) -m venv $(ALLEN)
+	$(PYTHON_3_11) -m venv $(ALLEN)
 	$(ALLEN_PIP) install -r platform/allen_export/requirements.lock
 	$(ALLEN_PIP) install --no-deps --no-build-isolation -e platform/allen_export
 	touch $@
@@ -59,6 +66,15 @@ test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by sid
 mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
 	$(BIN)/python tests/mutants.py --sample $(SAMPLE)
 
+# Without torch and Ray, which are gigabytes: the extra nwb alone.
+.venv-%/.dev: requirements.lock requirements-dev.lock pyproject.toml
+	python$* -m venv .venv-$*
+	.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -c requirements.lock -c requirements-dev.lock -e ".[nwb]" pytest pytest-timeout hypothesis scikit-learn
+	touch $@
+
+test-pythons: $(PYTHONS:%=.venv-%/.dev) ## run the fast tests on other Pythons, those of PYTHONS
+	set -e; for version in $(PYTHONS); do .venv-$$version/bin/python -m pytest -q $(FAST_TESTS); done
+
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,8 +85,8 @@ types: $(VENV)/.dev ## mypy, strict
 imports: $(VENV)/.dev ## the direction of imports
 	PYTHONPATH=platform $(BIN)/lint-imports
 
-$(BENCH)/.setup: benchmarks/requirements.lock | interpreter
-	$(PYTHON) -m venv $(BENCH)
+$(BENCH)/.setup: benchmarks/requirements.lock | interpreter-3.11
+	$(PYTHON_3_11) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	touch $@
 
@@ -91,5 +107,10 @@ bench-student: $(BENCH)/.setup ## a step of packed students beside snntorch, nor
 	mv benchmarks/.student.md benchmarks/student.md
 	@cat benchmarks/student.md
 
+bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train nothing; writes benchmarks/commands.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/commands.py > benchmarks/.commands.md
+	mv benchmarks/.commands.md benchmarks/commands.md
+	@cat benchmarks/commands.md
+
 clean: ## remove environments and caches, keep runs/
-	rm -rf $(VENV) $(ALLEN) $(BENCH) .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
+	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

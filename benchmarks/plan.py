@@ -48,7 +48,7 @@ def ingest(spec: StudySpec, folder: Path) -> None:
 def teacher(spec: StudySpec, folder: Path) -> None:
     import torch
 
-    from rheobase.core.artifacts import whole_folder
+    from rheobase.core.folders import whole_folder
     from rheobase.shards.latents import write_latents
     from rheobase.teacher.encode import encode
     from rheobase.teacher.evaluate import evaluate

@@ -24,8 +24,9 @@ from typing import Any
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
-from rheobase.core.artifacts import is_published, whole_folder, write_json
+from rheobase.core.artifacts import write_json
 from rheobase.core.digest import digest
+from rheobase.core.folders import is_published, whole_folder
 from rheobase.distributed.cluster import ray_session
 from rheobase.distributed.search import Inputs, search
 from rheobase.sessions.load import load_session

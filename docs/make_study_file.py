@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from rheobase.sessions.readers.events import EventSettings
+from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.search_settings import Choice, Range, SearchSettings, StopSettings

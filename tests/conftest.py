@@ -10,10 +10,9 @@ import pytest
 from hypothesis import settings
 
 from rheobase.cli import main
-from rheobase.core.artifacts import MANIFEST, read_json, whole_folder, write_json
+from rheobase.core.artifacts import MANIFEST, read_json, write_json
+from rheobase.core.folders import whole_folder
 from rheobase.core.versions import deciding_versions
-from rheobase.distributed.cluster import ray_session
-from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import read_latents, write_latents
@@ -30,10 +29,6 @@ from rheobase.study.records.result import (
 )
 from rheobase.study.run_folder import TEACHER_REPORT, RunFolder
 from rheobase.study.run_inputs import RunInputs, digests_of
-from rheobase.study.search.schedule import Bookkeeper, run_here
-from rheobase.teacher.encode import encode
-from rheobase.teacher.evaluate import evaluate
-from rheobase.teacher.fit import fit_teacher
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # Machines are shared and slow: how long an example took says nothing of the code.
@@ -81,6 +76,8 @@ class SharedRay:
         self._is_open = False
 
     def start(self):
+        from rheobase.distributed.cluster import ray_session
+
         if not self._is_open:
             with self._leaving_the_test_as_it_was():
                 self._open.enter_context(ray_session("local", num_cpus=2))
@@ -304,6 +301,13 @@ def small_run(tmp_path_factory) -> Path:
 
 
 def _small_run(root: Path) -> Path:
+    # Here, so that tests which train nothing run where torch is not installed.
+    from rheobase.report.tensorboard import TensorBoardLog
+    from rheobase.study.search.schedule import Bookkeeper, run_here
+    from rheobase.teacher.encode import encode
+    from rheobase.teacher.evaluate import evaluate
+    from rheobase.teacher.fit import fit_teacher
+
     address = "synthetic:planted?seed=0&minutes=2&units=20&nuisance=0"
     spec = parse_study(
         {

@@ -1,8 +1,12 @@
+import ast
+import re
 import subprocess
 import sys
 import tomllib
 
 import pytest
+
+from rheobase.cli.extras import EXTRAS
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +55,35 @@ def test_every_declared_dependency_is_pinned(root):
         for line in (root / "requirements.lock").read_text().splitlines()
         if "==" in line
     }
-    for dependency in project["dependencies"]:
-        name = dependency.split(">=")[0].split("[")[0].lower().replace("_", "-")
-        assert name in pins, dependency
+    extras = project["optional-dependencies"]
+    for dependency in [*project["dependencies"], *extras["train"], *extras["nwb"]]:
+        assert distribution(dependency) in pins, dependency
+
+
+def distribution(requirement):
+    """Return the name in a requirement, as it is compared."""
+    return re.split(r"[\[<>=;~ ]", requirement)[0].lower().replace("_", "-")
+
+
+def test_what_the_package_imports_is_declared_and_by_the_extra_that_is_told(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    declared = {
+        extra: {distribution(one) for one in project["optional-dependencies"][extra]}
+        for extra in EXTRAS
+    }
+    declared[None] = {distribution(one) for one in project["dependencies"]}
+    brought = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "hdmf": "pynwb"}
+    brought |= {"sklearn": "scikit-learn"}
+    extra_of = {module: extra for extra, modules in EXTRAS.items() for module in modules}
+    for path in (root / "platform" / "rheobase").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            for name in {str(one).split(".")[0] for one in names}:
+                if name in sys.stdlib_module_names or name == "rheobase":
+                    continue
+                wanted = brought.get(name, name).lower()
+                assert wanted in declared[extra_of.get(name)], (path, name)
 
 
 def test_no_file_names_a_machine_or_a_registry(committed):

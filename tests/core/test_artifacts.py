@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rheobase.core.artifacts import is_published, read_json, whole_file, whole_folder, write_json
+from rheobase.core.artifacts import read_json, whole_file, write_json
 from rheobase.core.errors import ArtifactError
+from rheobase.core.folders import is_published, whole_folder
 from rheobase.core.temporary import LOCK, temporary_folder
 
 
@@ -46,7 +47,7 @@ def dies_holding(folder, root, code):
     script = f"""
     import sys, time
     from pathlib import Path
-    from rheobase.core.artifacts import whole_folder
+    from rheobase.core.folders import whole_folder
     from rheobase.core.temporary import temporary_folder
     with {code} as held:
         (held / "half").write_text("written")

@@ -9,8 +9,8 @@ import pytest
 from scipy.signal import lfilter
 
 from listeners import Silent
-from rheobase.core.artifacts import whole_folder
 from rheobase.core.digest import digest
+from rheobase.core.folders import whole_folder
 from rheobase.distributed.ingest import ingest
 from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.counts import SparseCounts

@@ -2,7 +2,7 @@ import re
 import tomllib
 
 from rheobase.sessions.quality.selection import PRESETS
-from rheobase.sessions.readers.events import EventSettings, parse_events
+from rheobase.sessions.readers.event_settings import EventSettings, parse_events
 from rheobase.shards.settings import DataSettings
 
 

@@ -11,7 +11,7 @@ from pynwb.epoch import TimeIntervals
 from rheobase.core.errors import SessionError, StudyError
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality.checks import check_session
-from rheobase.sessions.readers.events import EventSettings, parse_events
+from rheobase.sessions.readers.event_settings import EventSettings, parse_events
 from rheobase.sessions.readers.nwb import read_nwb
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings

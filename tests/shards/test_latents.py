@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rheobase.core.artifacts import whole_folder
 from rheobase.core.errors import ArtifactError
+from rheobase.core.folders import whole_folder
 from rheobase.shards.latents import read_latents, write_latents
 
 

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from rheobase.cli import archive, machine, recordings, results, schemas, studies
+from rheobase.cli.extras import extras_installed
 from rheobase.cli.terminal import print_error
 from rheobase.core.artifacts import room_on_disk
 from rheobase.core.errors import RheobaseError
@@ -47,7 +48,7 @@ def main() -> None:
     # It looks for faces that figures do not use, and falls back to its own.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
-        with room_on_disk("give the same command again"):
+        with room_on_disk("give the same command again"), extras_installed():
             app()
     except RheobaseError as error:
         print_error(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from rheobase import __version__
+from rheobase.cli.extras import version_or_extra
 from rheobase.cli.options import Json
 from rheobase.cli.terminal import print_json
 from rheobase.core.artifacts import home
@@ -20,15 +21,16 @@ def doctor(as_json: Json = False) -> None:
 
     Example: rheobase doctor
     """
-    from importlib.metadata import version
-
     from rheobase.sessions.readers.allen import exporter_python
 
-    names = ("ray", "torch", "snntorch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
+    names = ("ray", "torch", "optuna", "pyarrow", "numpy", "h5py", "tensorboard")
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
     problems = []
-    if sys.version_info[:2] != (3, 11):
-        problems.append(f"Python 3.11 must run rheobase, but this is {sys.version.split()[0]}")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        problems.append(
+            "Python 3.11, 3.12 or 3.13 must run rheobase, but this is "
+            f"{sys.version.split()[0]}; install one of them"
+        )
     if free_gib < 5:
         problems.append(
             f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some"
@@ -40,7 +42,7 @@ def doctor(as_json: Json = False) -> None:
     checked = {
         "rheobase": __version__,
         "python": sys.version.split()[0],
-        **{name: version(name) for name in names},
+        **{name: version_or_extra(name) for name in names},
         "exporter": exporter,
         "home": str(home()),
         "free_gib": round(free_gib, 1),

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from rheobase.cli.options import Events, Json, RayAddress
 from rheobase.cli.terminal import log, print_error, print_json
-from rheobase.core.errors import StudyError
+from rheobase.core.errors import SessionError, StudyError
+from rheobase.sessions.readers.event_settings import parse_events
 from rheobase.shards.settings import DataSettings
 
 
@@ -51,12 +52,10 @@ def validate(
 
     Example: rheobase validate session.nwb --html quality
     """
-    from rheobase.core.errors import SessionError
     from rheobase.sessions.load import load_session, resolve_sessions
     from rheobase.sessions.quality.checks import check_session, tally_of
     from rheobase.sessions.quality.file_hashes import check_file, read_hashes
     from rheobase.sessions.quality.profile import Profile, profile
-    from rheobase.sessions.readers.events import parse_events
 
     meaning = parse_events(events or [])
     hashes = read_hashes(manifest) if manifest else None
@@ -136,7 +135,6 @@ def bin_command(
     """
     from rheobase.core.storage import Location, located
     from rheobase.sessions.load import resolve_sessions
-    from rheobase.sessions.readers.events import parse_events
     from rheobase.shards.store import read_shard
 
     table = {

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from rheobase.cli.options import GivenRun, Json
 from rheobase.cli.terminal import log, print_json
-from rheobase.core.errors import StudyError
+from rheobase.core.artifacts import READ_ONLY
+from rheobase.core.errors import StudyError, did_you_mean
+from rheobase.core.temporary import temporary_folder
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.ranking import Ranking
 from rheobase.study.records.result import TrialRecord
@@ -33,8 +35,6 @@ def ranking_of(run_folder: Path) -> Ranking:
 
 
 def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
-    from rheobase.core.errors import did_you_mean
-
     spec, records = _stored(run_folder)
     known = {record.request.trial_id: record for record in records}
     if trial not in known:
@@ -50,7 +50,6 @@ def rank(run_folder: GivenRun, as_json: Json = False) -> None:
 
     Example: rheobase rank runs/studies/quickstart --json
     """
-    from rheobase.core.artifacts import READ_ONLY
     from rheobase.report.tables import ranking_table, write_tables
 
     ranking = ranking_of(run_folder)
@@ -112,7 +111,6 @@ def replay(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
 
     Example: rheobase replay runs/studies/quickstart 3f2a9c0d1b7e4a55
     """
-    from rheobase.core.temporary import temporary_folder
     from rheobase.study.run_folder import RunFolder
     from rheobase.study.trial.replay import replay_trial
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rheobase.cli.options import Json, RayAddress, Sessions, StudyFile, given_study
 from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import Terminal, log, print_json
-from rheobase.core.artifacts import home, room_on_disk
+from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
 from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
 
@@ -41,7 +41,6 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
 
     Example: rheobase pretrain studies/quickstart.toml
     """
-    from rheobase.core.artifacts import read_json
     from rheobase.report.teacher import verdict, write_teacher_page
 
     folder, _ = _teacher(given_study(study, sessions))
@@ -105,7 +104,6 @@ def adapt(
 
     Example: rheobase adapt studies/quickstart.toml 'synthetic:planted?seed=1' --minutes 1
     """
-    from rheobase.core.artifacts import read_json
     from rheobase.distributed.adapt import adapt_session
     from rheobase.distributed.ingest import ingest
     from rheobase.report.adapt import adaptation_table, enough_told
@@ -146,7 +144,6 @@ def encode(
     """
     import numpy as np
 
-    from rheobase.core.artifacts import whole_file
     from rheobase.shards.latents import read_latents
     from rheobase.shards.shard import TEST, TRAIN
     from rheobase.shards.store import read_shard

@@ -9,15 +9,9 @@ from typing import Any
 
 import torch
 
-from rheobase.core.artifacts import (
-    MANIFEST,
-    home,
-    is_published,
-    read_json,
-    whole_folder,
-    write_json,
-)
+from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
 from rheobase.core.digest import code_digest, digest
+from rheobase.core.folders import is_published, whole_folder
 from rheobase.core.versions import deciding_versions
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.train import train_teacher

@@ -1,6 +1,7 @@
 """The report's figures, each an SVG made from stored numbers."""
 
-# Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash, K canonical pairs.
+# Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash,
+# K canonical pairs.
 
 from __future__ import annotations
 

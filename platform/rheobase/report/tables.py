@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.json
 import pyarrow.parquet as pq
 from rich import box
 from rich.console import Group
@@ -68,7 +69,18 @@ def write_tables(ranking: Ranking, folder: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
     with whole_file(run.ranking("parquet")) as partial:
-        pq.write_table(pa.Table.from_pylist([_typed(row) for row in rows]), partial)
+        pq.write_table(_arrow_table([_typed(row) for row in rows]), partial)
+
+
+def _arrow_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as an Arrow table by way of JSON: from Python's values it would load pandas."""
+    if not rows:
+        return pa.table({})
+    texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
+    as_text = pa.json.ParseOptions(explicit_schema=pa.schema([(name, "string") for name in texts]))
+    lines = "\n".join(json.dumps(row) for row in rows)
+    table = pa.json.read_json(pa.BufferReader(lines.encode()), parse_options=as_text)
+    return table.select(list(rows[0]))
 
 
 def _typed(row: Mapping[str, Any]) -> dict[str, Any]:

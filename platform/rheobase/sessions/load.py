@@ -10,7 +10,7 @@ from pathlib import Path
 from rheobase.core.errors import SessionError
 from rheobase.sessions.planted.address import SYNTHETIC, outline_planted, planted_file
 from rheobase.sessions.readers.allen import ALLEN, expand, outline_allen, read_allen
-from rheobase.sessions.readers.events import EventSettings
+from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.sessions.readers.npz import outline_npz, read_npz
 from rheobase.sessions.readers.nwb import outline_nwb, read_nwb
 from rheobase.sessions.records.session import Session, TrialSession

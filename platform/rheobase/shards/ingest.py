@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rheobase.core.artifacts import is_published, whole_folder
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError
+from rheobase.core.folders import is_published, whole_folder
 from rheobase.core.storage import Location, child
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality.checks import check_session

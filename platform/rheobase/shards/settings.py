@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rheobase.core.settings import Settings
-from rheobase.sessions.readers.events import EventSettings
+from rheobase.sessions.readers.event_settings import EventSettings
 
 
 class SplitSettings(Settings):

@@ -23,10 +23,10 @@ from rheobase.student.adam import adam_step_
 from rheobase.student.dale import project_to_signs_
 from rheobase.student.distill import carried_by
 from rheobase.student.dynamics import DYNAMICS
-from rheobase.student.inputs import InputKind, SparseCounts, Windows, counts_for
+from rheobase.student.inputs import SparseCounts, Windows, counts_for
 from rheobase.student.network import activity_of, features_of, initial_students
 from rheobase.student.rates import irregularity_penalty, rate_penalty
-from rheobase.student.settings import StudentSettings
+from rheobase.student.settings import InputKind, StudentSettings
 from rheobase.student.students import Replicate, Students, of_each
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data

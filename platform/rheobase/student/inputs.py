@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from rheobase.core.seeds import generator
-
-InputKind = Literal["counts", "shuffled"]
+from rheobase.student.settings import InputKind
 
 
 @dataclass(frozen=True, eq=False)

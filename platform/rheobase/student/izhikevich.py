@@ -20,8 +20,9 @@ from rheobase.student.kernels import (
     izhikevich_forward,
 )
 from rheobase.student.lif import currents_of
+from rheobase.student.settings import Surrogate
 from rheobase.student.students import Replicate, Students, of_each
-from rheobase.student.surrogates import SURROGATES, Surrogate, spike
+from rheobase.student.surrogates import SURROGATES, spike
 
 # (a, b, c, d) of Izhikevich 2003: regular spiking if excitatory, fast spiking if inhibitory.
 EXCITATORY = 0.02, 0.2, -65.0, 8.0

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from rheobase.student.inputs import Windows
 from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
-from rheobase.student.settings import StudentSettings
+from rheobase.student.settings import StudentSettings, Surrogate
 from rheobase.student.students import Replicate, Students, of_each, weights_of
-from rheobase.student.surrogates import SURROGATES, Surrogate, spike
+from rheobase.student.surrogates import SURROGATES, spike
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

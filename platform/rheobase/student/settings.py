@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from rheobase.core.settings import Settings
-from rheobase.student.inputs import InputKind
 from rheobase.student.neurons import NEURONS, NeuronKind, NeuronName
-from rheobase.student.surrogates import Surrogate
 
+InputKind = Literal["counts", "shuffled"]
+Surrogate = Literal["fast_sigmoid", "atan", "straight_through", "triangular"]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-Surrogate = Literal["fast_sigmoid", "atan", "straight_through", "triangular"]
-SURROGATES: tuple[Surrogate, ...] = ("fast_sigmoid", "atan", "straight_through", "triangular")
+from rheobase.student.settings import Surrogate
+
+SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 
 
 def surrogate_gradient(distance: Tensor, surrogate: Surrogate, slope: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rheobase.core.artifacts import MANIFEST, home, is_published, read_json, write_json
+from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
 from rheobase.core.errors import ArtifactError
+from rheobase.core.folders import is_published
 from rheobase.shards.latents import Latents, read_latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.store import SHARD, read_shard

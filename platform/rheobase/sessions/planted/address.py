@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from rheobase.core.artifacts import home, is_published, whole_folder
+from rheobase.core.artifacts import home
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.core.folders import is_published, whole_folder
 from rheobase.sessions.planted.simulate import (
     AREA_SHARES,
     AREAS,

@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rheobase.core.artifacts import MANIFEST, home, is_published, read_json
+from rheobase.core.artifacts import MANIFEST, home, read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import SessionError, did_you_mean
+from rheobase.core.folders import is_published
 from rheobase.sessions.readers.columns import NO_NAME, NOT_METRICS
 from rheobase.sessions.readers.nwb import intervals_of
 from rheobase.sessions.records.session import (

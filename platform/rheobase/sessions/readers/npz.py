@@ -1,6 +1,7 @@
 """Recordings in NumPy archives: continuous spike times, or counts around each trial."""
 
-# Shape legend: N units, S spikes, P presentations or trials, I epochs, L samples of a signal, T bins.
+# Shape legend: N units, S spikes, P presentations or trials, I epochs, L samples of a signal,
+# T bins.
 
 from __future__ import annotations
 

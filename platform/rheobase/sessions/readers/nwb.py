@@ -15,7 +15,8 @@ import numpy.typing as npt
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.readers.columns import NOT_METRICS, flags, offsets_of, strings, text_of
-from rheobase.sessions.readers.events import EventSettings, read_events
+from rheobase.sessions.readers.event_settings import EventSettings
+from rheobase.sessions.readers.events import read_events
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,

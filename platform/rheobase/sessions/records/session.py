@@ -1,6 +1,7 @@
 """The frozen records of one recording: units, spikes, presentations, states."""
 
-# Shape legend: N units, S spikes, P presentations, I intervals, K true latents, L samples of a signal, T bins.
+# Shape legend: N units, S spikes, P presentations, I intervals, K true latents,
+# L samples of a signal, T bins.
 
 from __future__ import annotations
 
