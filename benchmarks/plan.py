@@ -26,7 +26,8 @@ from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.study.file.spec import StudySpec, dump_study, parse_study
-from rheobase.study.planning.estimate import Estimate, estimate
+from rheobase.study.planning.estimate import estimate
+from rheobase.study.planning.plan import Estimate
 
 SMALL = {
     "name": "small",

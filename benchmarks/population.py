@@ -29,7 +29,7 @@ from snntorch import SpikingNeuron, surrogate
 
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import heldout_cca
-from rheobase.measures.firing import firing_rates, violations
+from rheobase.measures.firing import firing_rates, total_violation, violations
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import Latents
@@ -45,7 +45,7 @@ from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec, load_study, override_student
 from rheobase.study.records.result import TrialRequest, TrialResult
-from rheobase.study.trial.interim import InterimMeasure, worst
+from rheobase.study.trial.interim import InterimMeasure
 from rheobase.study.trial.run import run_population
 from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
@@ -197,7 +197,7 @@ def reports(folder: Path, num: int) -> None:
             for state in np.unique(timeline.state[timeline.test])
         }
         sizes = int(wrong[index]), int(connections[index])
-        violation.append(worst([violations(rates, spec.require.rate_hz, *sizes, True)]))
+        violation.append(total_violation(violations(rates, spec.require.rate_hz, *sizes, True)))
     print(
         f"{num} configurations of one seed; final held-out CCA {min(cca):.3f} to {max(cca):.3f}, "
         f"{sum(one > 0 for one in violation)} infeasible. Reports take "
@@ -210,7 +210,7 @@ def reports(folder: Path, num: int) -> None:
     print("|---|---|---|---|")
     for step, found in zip(steps, seen, strict=True):
         now = [one for one, _ in found]
-        lines = [worst([one]) for _, one in found]
+        lines = [total_violation(one) for _, one in found]
         ranks = [rank_correlation(*pair) for pair in ((now, cca), (lines, violation))]
         print(f"| {step} | {ranks[0]} | {ranks[1]} | {np.mean(now) - np.mean(cca):+.3f} |")
 

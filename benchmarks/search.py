@@ -188,10 +188,10 @@ def compare(root: Path, inputs: Inputs, seeds: int, trials: int) -> list[str]:
             (stock_search if arm == "stock" else platform_search)(spec, run, shard, latents)
             write_json(run / "done.json", True)
         with Ledger.open_existing(run / "ledger.sqlite") as ledger:
-            rows = rank_study(spec, ledger.records())["trials"]
-        feasible = [row for row in rows if row["tier"] in ("passed", "feasible")]
+            rows = rank_study(spec, ledger.records()).trials
+        feasible = [row for row in rows if row.is_feasible]
         shares[arm].append(len(feasible) / trials)
-        bests[arm].append(max((row["cca_heldout"]["mean"] for row in feasible), default=None))
+        bests[arm].append(max((row.cca_heldout.mean for row in feasible), default=None))
         progress = f"{seed} {arm}: {shares[arm][-1]:.3f} feasible, best {bests[arm][-1]}"
         print(progress, file=sys.stderr, flush=True)
     return [*table(shares, bests), "", *verdicts(shares, bests)]
@@ -250,21 +250,17 @@ def stopping(root: Path, inputs: Inputs, seeds: int, trials: int) -> list[str]:
                 write_json(run / "done.json", True)
             with Ledger.open_existing(run / "ledger.sqlite") as ledger:
                 found[name] = rank_study(one, ledger.records())
-        seen = found["stopped"]["stopped"]
+        seen = found["stopped"].stopped
         feasible = [
             max(
-                (
-                    row["cca_heldout"]["mean"]
-                    for row in found[name]["trials"]
-                    if row["tier"] in ("passed", "feasible")
-                ),
+                (row.cca_heldout.mean for row in found[name].trials if row.is_feasible),
                 default=-1.0,
             )
             for name in ("stopped", "whole")
         ]
         lines.append(
-            f"| {seed} | {seen['num_stopped']} of {trials} | {seen['steps_saved']:.0%} | "
-            f"{seen['num_would_be_feasible']} | {seen['num_would_be_best']} | "
+            f"| {seed} | {seen.num_stopped} of {trials} | {seen.steps_saved:.0%} | "
+            f"{seen.num_would_be_feasible} | {seen.num_would_be_best} | "
             + " | ".join("none" if best < 0 else f"{best:.3f}" for best in feasible)
             + " |"
         )

@@ -60,6 +60,11 @@ def page() -> str:
         "",
         "TOML. Unknown keys are refused with the nearest name. Made by "
         "`python docs/make_study_file.py`; do not edit.",
+        "",
+        "An editor that knows JSON schemas helps to write it: `rheobase schema study > "
+        "study.schema.json`, and `#:schema ./study.schema.json` as the file's first line (VS Code "
+        "with Even Better TOML, or taplo). The schema is in [docs/schemas](schemas/study.json), "
+        "beside those of what commands print.",
     ]
     for title, model in TABLES:
         about = inspect.cleandoc(model.__doc__ or "").splitlines()[0]

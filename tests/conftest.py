@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rheobase.cli import main
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
@@ -30,6 +31,9 @@ from rheobase.study.run_folder import TEACHER_REPORT, RunFolder
 from rheobase.study.run_inputs import RunInputs, digests_of
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Machines are shared and slow: how long an example took says nothing of the code.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("RHEOBASE_TEST_DATA", ROOT.parent / "shared" / "data"))
 

@@ -30,6 +30,7 @@ timeout = 600
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = {rooms}
+pytest_add_cli_args = ["--hypothesis-seed=0"]
 pytest_add_cli_args_test_selection = {tests}
 do_not_mutate_patterns = {messages}
 timeout_constant = 10.0

@@ -25,5 +25,5 @@ def test_every_key_of_a_ranking_is_described(root, small_run):
 
     text = (root / "docs" / "measures.md").read_text()
     known = {"trial_id", "number", "stage", "arm", "status", "params", "seeds", "notes", "wall_s"}
-    for key in set(ranking_of(small_run)["trials"][0]) - known - {"rank", "tier"}:
+    for key in set(ranking_of(small_run).trials[0].model_dump()) - known - {"rank", "tier"}:
         assert key in text, key

@@ -97,7 +97,7 @@ def numbers(run):
     with Ledger(run / "ledger.sqlite") as ledger:
         stored = Latents("d", {"golden": latents})
         run_here(spec, run, [shard], stored, "d" * 16, Bookkeeper(ledger, Silent()))
-        ranking = json.loads(json.dumps(rank_study(spec, ledger.records())))
+        ranking = rank_study(spec, ledger.records()).model_dump(mode="json")
     rows = ranking["trials"] + ranking["confirmed"]
     return {_name(row): {key: _value(row, key) for key in KEPT} for row in rows}
 

@@ -23,31 +23,21 @@ def line_of(lengths, before=0):
             number += 1
     num = len(segment)
     return Timeline(
-        "continuous",
-        10.0,
-        np.arange(num) / 100,
-        np.array(segment, np.int32),
-        (np.arange(num) % 40 >= 30).astype(np.int8),
-        (np.arange(num) // 40).astype(np.int32),
-        np.full(num, ""),
-        np.array(presentation, np.int32),
-        np.array(phase, np.int32),
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=np.arange(num) / 100,
+        segment=np.array(segment, np.int32),
+        split=(np.arange(num) % 40 >= 30).astype(np.int8),
+        group=(np.arange(num) // 40).astype(np.int32),
+        state=np.full(num, ""),
+        presentation=np.array(presentation, np.int32),
+        phase=np.array(phase, np.int32),
     )
 
 
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
-
-
-def test_a_presentation_cut_off_by_the_end_of_its_segment_takes_no_part(random):
-    line = line_of([[30, 30, 30, 12], [30, 30, 30, 30]])
-    null = clock_rows(line, random, 30)
-    is_cut = line.presentation == 3
-    assert not null.valid[is_cut].any()
-    for rows in null.rows:
-        assert not is_cut[rows[null.valid]].any()
-        np.testing.assert_array_equal(rows[is_cut], np.flatnonzero(is_cut))
 
 
 def test_what_is_valid_are_the_bins_that_presentations_of_uneven_length_share(random):

@@ -7,7 +7,9 @@ from rheobase.measures.firing import (
     ei_weight_balance,
     firing_rates,
     rate_summary,
+    total_violation,
     violations,
+    worst_violations,
 )
 
 BAND = (5.0, 20.0)
@@ -88,6 +90,13 @@ def test_spikes_of_one_bin_are_no_time_apart():
     spikes = np.zeros((1000, 1), np.uint8)
     spikes[::10] = 2  # intervals 0, 10, 0, 10, ...
     assert cv_isi(spikes, np.zeros(1000, int)) == pytest.approx(1, abs=0.02)
+
+
+def test_total_violation_sums_the_worst_seed_of_each_line_and_is_not_the_largest():
+    worst = worst_violations([{"a": 0.25, "b": -1.0}, {"a": -0.125, "b": 0.5, "c": 0.125}])
+    assert worst == {"a": 0.25, "b": 0.5, "c": 0.125}
+    assert total_violation(worst) == 0.875
+    assert total_violation(worst_violations([{"a": -0.25, "b": 0.0}])) == 0
 
 
 def test_balance_is_of_what_presynaptic_neurons_send_not_of_what_postsynaptic_ones_get():

@@ -106,17 +106,6 @@ def test_segments_that_leave_no_shift_out_of_phase_are_refused(random):
         shift_rows(line, random, 5)
 
 
-def test_a_presentation_cut_off_by_the_end_of_its_segment_takes_no_part_in_the_clock_null(random):
-    line = segments_of(760, 790)  # their last presentations last 10 and 40 bins
-    null = clock_rows(line, random, 20)
-    whole = np.concatenate([np.arange(750), 760 + np.arange(750)])
-    lasting = whole[line.phase[whole] < 74]
-    np.testing.assert_array_equal(np.flatnonzero(null.valid), lasting)
-    for rows in null.rows:
-        np.testing.assert_array_equal(np.sort(rows[null.valid]), lasting)
-        np.testing.assert_array_equal(line.phase[rows][null.valid], line.phase[null.valid])
-
-
 def test_permuted_presentations_keep_phase_and_segment_and_all_move(random):
     line = flashes()
     null = clock_rows(line, random, 20)

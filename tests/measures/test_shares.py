@@ -104,7 +104,17 @@ def line_of(split, phase):
     zeros = np.zeros(len(split), np.int32)
     split, phase = np.array(split, np.int8), np.array(phase, np.int32)
     state = np.full(len(split), "")
-    return Timeline("continuous", 10.0, zeros / 1.0, zeros, split, zeros, state, zeros, phase)
+    return Timeline(
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=zeros / 1.0,
+        segment=zeros,
+        split=split,
+        group=zeros,
+        state=state,
+        presentation=zeros,
+        phase=phase,
+    )
 
 
 def test_a_clock_share_is_as_worked_by_hand_and_leaves_out_phases_that_train_does_not_hold():

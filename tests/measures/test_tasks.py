@@ -27,30 +27,30 @@ def shard_of(images=True, covariates=("running", "pupil"), labels=None):
         known = np.stack([bins / 1000, np.where(number == 0, np.cos(bins / 30), np.nan)])
         segments.append(
             Segment(
-                SparseCounts.of_dense(np.zeros((len(bins), 2), np.uint8)),
-                100.0 * number,
-                state,
-                np.where(shown % 4 == 3, TEST, TRAIN).astype(np.int8),
-                shown.astype(np.int32),
-                shown.astype(np.int32),
-                (bins % STRIDE).astype(np.int32),
-                (known[: len(covariates)].astype(np.float32),),
+                counts=SparseCounts.of_dense(np.zeros((len(bins), 2), np.uint8)),
+                start_s=100.0 * number,
+                state=state,
+                split=np.where(shown % 4 == 3, TEST, TRAIN).astype(np.int8),
+                group=shown.astype(np.int32),
+                presentation=shown.astype(np.int32),
+                phase=(bins % STRIDE).astype(np.int32),
+                covariates=(known[: len(covariates)].astype(np.float32),),
             )
         )
     image = np.where(omitted, "", np.array(["im0", "im1", "im2"])[presentation % 3])
     return Shard(
-        "s",
-        "d",
-        "continuous",
-        10.0,
-        np.arange(2),
-        np.array(["VISp", "VISp"]),
-        tuple(segments),
-        image if images else np.full(2 * EACH, "", "U1"),
-        presentation % 5 == 2,
-        omitted & images,
-        labels or {},
-        covariates,
+        session_id="s",
+        data_digest="d",
+        kind="continuous",
+        bin_ms=10.0,
+        unit_id=np.arange(2),
+        area=np.array(["VISp", "VISp"]),
+        segments=tuple(segments),
+        image=image if images else np.full(2 * EACH, "", "U1"),
+        is_change=presentation % 5 == 2,
+        omitted=omitted & images,
+        labels=labels or {},
+        covariate_names=covariates,
     )
 
 

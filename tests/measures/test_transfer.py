@@ -12,15 +12,15 @@ def line_of(states, splits):
     num = 40 * len(states)
     zeros = np.zeros(num, np.int32)
     return Timeline(
-        "continuous",
-        10.0,
-        np.arange(num) / 100,
-        zeros,
-        np.repeat(splits, 40).astype(np.int8),
-        (np.arange(num) // 10).astype(np.int32),
-        np.repeat(states, 40),
-        zeros,
-        zeros,
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=np.arange(num) / 100,
+        segment=zeros,
+        split=np.repeat(splits, 40).astype(np.int8),
+        group=(np.arange(num) // 10).astype(np.int32),
+        state=np.repeat(states, 40),
+        presentation=zeros,
+        phase=zeros,
     )
 
 

@@ -36,14 +36,14 @@ def figures_of(page):
 
 def test_a_page_is_self_contained_and_says_what_was_found(session, tmp_path):
     _, found, page = page_of(session, tmp_path)
-    assert found["findings"] == []
+    assert found.findings == ()
     assert "Usable: every check holds." in page
     assert len(figures_of(page)) == 3
     for svg in figures_of(page):
         assert "<svg" in svg
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
-    for preset, of in found["presets"].items():
-        assert re.search(rf"<code>{preset}</code></td><td>{of['num_kept']}</td>", page)
+    for preset, of in found.presets.items():
+        assert re.search(rf"<code>{preset}</code></td><td>{of.num_kept}</td>", page)
 
 
 def test_findings_are_on_the_page_and_text_of_a_file_is_text(session, tmp_path):
@@ -66,7 +66,7 @@ def test_a_silent_probe_darkens_the_map(session, tmp_path):
     times = session.spike_times_s.copy()
     times[(times > 20) & (times < 40)] = 40.0
     _, found, page = page_of(replace(session, spike_times_s=times), tmp_path)
-    assert "probe-silent" in {one["check"] for one in found["findings"]}
+    assert "probe-silent" in {one.check for one in found.findings}
     assert figures_of(page)[0] != figures_of(page_of(session, tmp_path)[2])[0]
 
 
@@ -91,7 +91,7 @@ def test_an_empty_recording_and_one_of_a_single_unit_have_pages(tmp_path, sessio
     few = session.take_units(np.arange(len(session.units)) < kept)
     _, found, page = page_of(few, tmp_path)
     assert ("no-units" in page) == (kept == 0)
-    assert found["num_units"] == kept
+    assert found.num_units == kept
 
 
 def test_recordings_of_one_name_have_pages_of_their_own(session, tmp_path):
@@ -102,7 +102,8 @@ def test_recordings_of_one_name_have_pages_of_their_own(session, tmp_path):
 
 def test_the_index_leads_to_every_page(session, tmp_path):
     path, found, _ = page_of(session, tmp_path)
-    index = write_quality_index([{**found, "page": path.name}], tmp_path).read_text()
+    found = found.model_copy(update={"page": path.name})
+    index = write_quality_index([found], tmp_path).read_text()
     assert f'href="{path.name}"' in index
 
 

@@ -18,11 +18,11 @@ def shown(ranking, width=80) -> str:
 def test_the_three_files_hold_the_same_trials(small_run, tmp_path):
     ranking = ranking_of(small_run)
     write_tables(ranking, tmp_path)
-    assert json.loads((tmp_path / "ranking.json").read_text()) == ranking
+    assert json.loads((tmp_path / "ranking.json").read_text()) == ranking.model_dump(mode="json")
     with (tmp_path / "ranking.csv").open() as file:
         rows = list(csv.DictReader(file))
     table = pq.read_table(tmp_path / "ranking.parquet")
-    ids = [row["trial_id"] for row in [*ranking["trials"], *ranking["confirmed"]]]
+    ids = [row.trial_id for row in [*ranking.trials, *ranking.confirmed]]
     assert [row["trial_id"] for row in rows] == ids
     assert table.column("trial_id").to_pylist() == ids
     means = table.column("cca_heldout").to_pylist()
@@ -39,9 +39,9 @@ def test_every_row_has_every_column(small_run):
 def test_eighty_columns_hold_every_trial_with_its_numbers(small_run):
     ranking = ranking_of(small_run)
     text = shown(ranking)
-    for row in [*ranking["trials"], *ranking["confirmed"]]:
-        (line,) = [one for one in text.splitlines() if row["trial_id"][:10] in one]
-        assert f"{row['cca_heldout']['mean']:.3f}" in line
+    for row in [*ranking.trials, *ranking.confirmed]:
+        (line,) = [one for one in text.splitlines() if row.trial_id[:10] in one]
+        assert f"{row.cca_heldout.mean:.3f}" in line
         assert len(line.rstrip()) <= 80
     assert "…" not in text
 

@@ -66,18 +66,18 @@ def test_tensorboard_shows_each_trial_with_its_settings_measures_and_status(
     small_run, tmp_path, trial_of
 ):
     ranking = ranking_of(small_run)
-    rows = {r["trial_id"]: r for r in [*ranking["trials"], *ranking["confirmed"]]}
+    rows = {r.trial_id: r for r in [*ranking.trials, *ranking.confirmed]}
     groups = {g["sessions"][0]["name"]: g for g in served(small_run / "tensorboard", len(rows))}
     assert set(groups) == set(rows)
     for trial_id, group in groups.items():
         (session,) = group["sessions"]
         assert session["status"] == "STATUS_SUCCESS"
         metrics = {m["name"]["tag"]: m["value"] for m in session["metricValues"]}
-        mean = rows[trial_id]["cca_heldout"]["mean"]
+        mean = rows[trial_id].cca_heldout.mean
         assert metrics["cca_heldout"] == pytest.approx(mean, abs=1e-6)
-        assert metrics["untrained"] == pytest.approx(rows[trial_id]["untrained"], abs=1e-6)
+        assert metrics["untrained"] == pytest.approx(rows[trial_id].untrained, abs=1e-6)
         assert group["hparams"]["student.num_neurons"] == 8
-        assert group["hparams"]["arm"] == rows[trial_id]["arm"]
+        assert group["hparams"]["arm"] == rows[trial_id].arm
     assert {g["hparams"]["student.dale"] for g in groups.values()} == {True, False}
 
 

@@ -17,10 +17,8 @@ from rheobase.shards.binning import (
     bin_starts,
     bins_of,
     counts_of_units,
-    held_out_sessions,
     make_shard,
     phases,
-    split_labels,
     with_gaps,
 )
 from rheobase.shards.settings import DataSettings, SplitSettings
@@ -236,14 +234,6 @@ def test_wide_bins_of_more_than_255_spikes_are_refused():
         make_shard(trials(np.full((2, 1, 20), 128)), settings)
 
 
-@pytest.mark.parametrize("num_groups", [2, 3, 7])
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-def test_at_least_one_group_is_held_out_and_one_is_left(num_groups, share):
-    held_out = split_labels(range(num_groups), share, 0, "s.nwb", "s")
-    assert held_out < set(range(num_groups))
-    assert len(held_out) == min(max(1, round(share * num_groups)), num_groups - 1)
-
-
 def test_a_recording_of_a_single_group_is_refused():
     with pytest.raises(DataError, match=r"s\.nwb: at least 2 groups must hold .* but got 1"):
         make_shard(interval(0.0, 9.0), SETTINGS)
@@ -255,7 +245,6 @@ def test_a_recording_of_a_single_group_is_refused():
 ACTIVE_GROUPS, PASSIVE_GROUPS = [0, 7, 9, 14, 22], [29, 31, 34, 43, 45]
 SECOND_ACTIVE_GROUPS = [25, 27, 29, 40, 45]
 TRIAL_GROUPS = [10, 13, 18, 22, 23]
-HELD_OUT_SESSIONS = {"s3.nwb", "s4.nwb", "s8.nwb"}
 
 
 def held_out_groups(line, segment):
@@ -285,16 +274,6 @@ def test_a_session_held_out_as_a_whole_is_test_in_every_bin_and_any_other_is_tra
         shard = make_shard(session, settings, held_out)
         assert shard.kind == kind
         assert set(timeline_of(shard).split) == {label}
-
-
-def test_the_sessions_held_out_do_not_depend_on_the_order_they_are_named_in():
-    names = [f"s{number}.nwb" for number in range(10)]
-    by_session = SplitSettings(by="session", test=0.3)
-    assert held_out_sessions(names, by_session) == HELD_OUT_SESSIONS
-    assert held_out_sessions(names[::-1], by_session) == HELD_OUT_SESSIONS
-    assert held_out_sessions(names, SplitSettings()) == set()
-    with pytest.raises(DataError, match="at least 2 sessions"):
-        held_out_sessions(names[:1], by_session)
 
 
 def test_the_period_of_the_onsets_reaches_the_timeline_through_the_store(tmp_path):

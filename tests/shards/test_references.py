@@ -18,7 +18,15 @@ def shard_of(session_id, num_bins):
     split = np.where(bins % 150 < 120, TRAIN, TEST).astype(np.int8)
     none = np.full(num_bins, -1, np.int32)
     counts = SparseCounts.of_dense(np.ones((num_bins, 1), np.uint8))
-    segment = Segment(counts, 0.0, "", split, bins // 150, none, none)
+    segment = Segment(
+        counts=counts,
+        start_s=0.0,
+        state="",
+        split=split,
+        group=bins // 150,
+        presentation=none,
+        phase=none,
+    )
     no, unit = np.zeros(0, bool), np.arange(1)
     return Shard(
         session_id=session_id,

@@ -10,16 +10,17 @@ from rheobase.shards.windows import presentation_starts, window_means, window_st
 
 def line_of(split, segment, presentation=None, phase=None):
     num = len(split)
+    none = [-1] * num
     return Timeline(
-        "continuous",
-        10.0,
-        np.arange(num) / 100,
-        np.array(segment, np.int32),
-        np.array(split, np.int8),
-        np.arange(num, dtype=np.int32) // 2,
-        np.array(["ab"[number % 2] for number in segment]),
-        np.full(num, -1, np.int32) if presentation is None else np.array(presentation, np.int32),
-        np.full(num, -1, np.int32) if phase is None else np.array(phase, np.int32),
+        kind="continuous",
+        bin_ms=10.0,
+        time_s=np.arange(num) / 100,
+        segment=np.array(segment, np.int32),
+        split=np.array(split, np.int8),
+        group=np.arange(num, dtype=np.int32) // 2,
+        state=np.array(["ab"[number % 2] for number in segment]),
+        presentation=np.array(presentation or none, np.int32),
+        phase=np.array(phase or none, np.int32),
     )
 
 

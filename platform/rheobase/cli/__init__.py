@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rheobase.cli import archive, machine, recordings, results, studies
+from rheobase.cli import archive, machine, recordings, results, schemas, studies
 from rheobase.cli.extras import extras_installed
 from rheobase.cli.terminal import print_error
 from rheobase.core.artifacts import room_on_disk
@@ -39,6 +39,7 @@ app.command()(results.export)
 app.command()(archive.pack)
 app.command("export-optuna")(results.export_optuna)
 app.command()(results.score)
+app.command()(schemas.schema)
 
 
 def main() -> None:

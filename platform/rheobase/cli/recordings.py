@@ -55,11 +55,11 @@ def validate(
     from rheobase.sessions.load import load_session, resolve_sessions
     from rheobase.sessions.quality.checks import check_session, tally_of
     from rheobase.sessions.quality.file_hashes import check_file, read_hashes
-    from rheobase.sessions.quality.profile import profile
+    from rheobase.sessions.quality.profile import Profile, profile
 
     meaning = parse_events(events or [])
     hashes = read_hashes(manifest) if manifest else None
-    reports: list[dict[str, Any]] = []
+    reports: list[Profile] = []
     unreadable = False
     for address in resolve_sessions(sessions):
         try:
@@ -72,26 +72,29 @@ def validate(
         findings = check_session(session, tally)
         if hashes is not None:
             findings = check_file(Path(session.source), hashes) + findings
-        reports.append(profile(session, findings))
+        found = profile(session, findings)
         if html:
             from rheobase.report.quality import write_quality_page
 
-            reports[-1]["page"] = write_quality_page(session, reports[-1], tally, html).name
+            page = write_quality_page(session, found, tally, html)
+            found = found.model_copy(update={"page": page.name})
+        reports.append(found)
     if html and reports:
         from rheobase.report.quality import write_quality_index
 
         log.print(f"report: {write_quality_index(reports, html)}", markup=False, soft_wrap=True)
     if as_json and reports:
-        print_json(reports[0] if len(reports) == 1 else reports)
+        told = [report.model_dump(mode="json") for report in reports]
+        print_json(told[0] if len(told) == 1 else told)
     else:
         for report in reports:
             typer.echo(
-                f"{report['session']}: {report['num_units']} units, {report['num_spikes']} spikes, "
-                f"{report['duration_s']:.1f} s"
+                f"{report.session}: {report.num_units} units, {report.num_spikes} spikes, "
+                f"{report.duration_s:.1f} s"
             )
-            for one in report["findings"]:
-                typer.echo(f"  {one['severity']}: {one['check']} ({one['count']}) {one['detail']}")
-    fatal = any(f["severity"] == "fatal" for r in reports for f in r["findings"])
+            for one in report.findings:
+                typer.echo(f"  {one.severity}: {one.check} ({one.count}) {one.detail}")
+    fatal = any(report.num_findings("fatal") for report in reports)
     raise typer.Exit(2 if unreadable else 1 if fatal else 0)
 
 

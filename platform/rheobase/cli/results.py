@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from rheobase.core.artifacts import READ_ONLY
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.temporary import temporary_folder
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.ranking import Ranking
 from rheobase.study.records.result import TrialRecord
 
 
@@ -25,7 +26,7 @@ def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
     return run.read_study(), run.read_records()
 
 
-def ranking_of(run_folder: Path) -> dict[str, Any]:
+def ranking_of(run_folder: Path) -> Ranking:
     """Return the ranking of a stored run."""
     from rheobase.study.ranking.rank import rank_study
 
@@ -59,7 +60,7 @@ def rank(run_folder: GivenRun, as_json: Json = False) -> None:
             raise
         log.print(f"tables not written: {error}", markup=False, soft_wrap=True)
     if as_json:
-        print_json(ranking)
+        print_json(ranking.model_dump(mode="json"))
     else:
         Console().print(ranking_table(ranking))
 

@@ -26,12 +26,12 @@ def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
     from rheobase.report.plan import plan_view
-    from rheobase.study.planning.estimate import estimate, plan_table
+    from rheobase.study.planning.estimate import estimate, plan_of
 
     spec = given_study(study, sessions)
     found = estimate(spec)
     if as_json:
-        print_json(plan_table(spec, found))
+        print_json(plan_of(spec, found).model_dump(mode="json"))
     else:
         Console().print(plan_view(spec, found))
 
@@ -221,7 +221,7 @@ def run(
         write_tables(ranking, folder)
         page = write_report(folder)
     if as_json:
-        print_json({"run": str(folder), "best": ranking["best"], "report": str(page)})
+        print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
     Console().print(ranking_table(ranking))
     log.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The base of every settings model: frozen, unknown keys refused."""
+"""The base of every model of settings or results: frozen, unknown keys refused."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """One table of a study file."""
+    """One table of a study file, or of what a command prints."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,  # what is printed has every key
     )

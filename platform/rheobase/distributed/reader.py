@@ -1,6 +1,6 @@
 """Ray Data hands out references to windows; each reader maps the shards that they lie in."""
 
-# Shape legend: W windows of a batch, T bins of a window, N units of its session.
+# Shape legend: B windows of a batch, T bins of a window, N units of its session.
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIXED_SESSIONS = 8
 
 @dataclass(frozen=True, eq=False)
 class WindowBatch:
-    """Windows of one session: `starts` (W,) bins of its timeline, `counts` (W, T, N) float32."""
+    """Windows of one session: `starts` (B,) bins of its timeline, `counts` (B, T, N) float32."""
 
     session_id: str
     starts: npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ def window_references(
     num_bins
         Length of a window in bins (T).
     batch_windows
-        Windows of a batch (W); the last one of a session and epoch may be smaller.
+        Windows of a batch (B); the last one of a session and epoch may be smaller.
     split
         ``TRAIN`` or ``TEST``.
     stride_bins

@@ -1,6 +1,6 @@
 """Held-out canonical correlation: fitted on train, signed and scored on test."""
 
-# Shape legend: T bins, B samples, M features of x, D dimensions of y, K = min(M, D) pairs.
+# Shape legend: T bins, B samples, M features of x, D dimensions of y, K canonical pairs, min(M, D).
 
 from __future__ import annotations
 

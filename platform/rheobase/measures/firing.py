@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,6 +181,31 @@ def violations(
         by_line[f"{state}:silent"] = seen.silent - MOST_SILENT
         by_line[f"{state}:saturated"] = seen.saturated - MOST_SATURATED
     return by_line
+
+
+def worst_violations(of_replicates: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the largest violation of each line among replicates, lines as they first appear.
+
+    Parameters
+    ----------
+    of_replicates
+        `violations` of each; a line that only some have, as that of a state which only one
+        session has, is judged by those.
+    """
+    lines = dict.fromkeys(line for one in of_replicates for line in one)
+    return {line: max(one[line] for one in of_replicates if line in one) for line in lines}
+
+
+def total_violation(worst: Mapping[str, float]) -> float:
+    """Return the sum of the violations above 0, in their order; 0 of a feasible network.
+
+    Examples
+    --------
+    >>> of_seeds = [{"silent": 0.25, "dale": -1.0}, {"silent": -1.0, "dale": 0.5}]
+    >>> total_violation(worst_violations(of_seeds))
+    0.75
+    """
+    return sum((value for value in worst.values() if value > 0), 0.0)
 
 
 def ei_weight_balance(recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any]) -> float | None:

@@ -1,11 +1,12 @@
 """Second moments of the parts of a session, from which fits and scores are made."""
 
-# Shape legend: T bins, B samples, P parts, M features of x, D dimensions of y.
+# Shape legend: T bins, B samples, Q parts, M features of x, D dimensions of y.
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 
-class CrossMoments(NamedTuple):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CrossMoments:
     """Moments of samples of a student and a teacher.
 
     Attributes
@@ -61,7 +63,9 @@ def moments_of(x: Array, y: Array) -> CrossMoments:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     x, y = x - mean_x, y - mean_y
-    return CrossMoments(len(x), mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
+    return CrossMoments(
+        num=len(x), mean_x=mean_x, mean_y=mean_y, xx=x.T @ x, xy=x.T @ y, yy=y.T @ y
+    )
 
 
 def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
@@ -88,7 +92,7 @@ def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
     xx, xy, yy = off_x.T @ off_x, off_x.T @ off_y, off_y.T @ off_y
     for part in parts:
         xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
-    return CrossMoments(num, mean_x, mean_y, xx, xy, yy)
+    return CrossMoments(num=num, mean_x=mean_x, mean_y=mean_y, xx=xx, xy=xy, yy=yy)
 
 
 class Parts:
@@ -106,13 +110,13 @@ class Parts:
     Attributes
     ----------
     train
-        (P,) whether a part is fitted; the others are scored.
+        (Q,) whether a part is fitted; the others are scored.
     fold
-        (P,) fold of a train part; -1 of test.
+        (Q,) fold of a train part; -1 of test.
     state
-        (P,) its state.
+        (Q,) its state.
     valid
-        (P,) whether its bins are valid.
+        (Q,) whether its bins are valid.
 
     Raises
     ------
@@ -147,7 +151,7 @@ class Parts:
 
         Returns
         -------
-        One for each of the P parts.
+        One for each of the Q parts.
 
         Raises
         ------
@@ -172,7 +176,7 @@ class Parts:
         by_part
             What `moments` returned.
         chosen
-            (P,) whether a part is one of them.
+            (Q,) whether a part is one of them.
         even_constant
             Whether a latent may stand still in all of them.
 

@@ -4,7 +4,7 @@ A probe, here and in `tasks`, is a linear decoder that is fitted to a code to se
 never a silicon probe.
 """
 
-# Shape legend: T bins, B samples, M features, D targets, P penalties.
+# Shape legend: T bins, B samples, M features, D targets, G penalties.
 
 from __future__ import annotations
 
@@ -141,12 +141,12 @@ def _sums(
 ) -> _Sums:
     width, num_targets = len(centre_x), len(centre_y)
     totals = _Sums(
-        len(rows),
-        np.zeros(width),
-        np.zeros(num_targets),
-        np.zeros((width, width)),
-        np.zeros((width, num_targets)),
-        np.zeros(num_targets),
+        num=len(rows),
+        x=np.zeros(width),
+        y=np.zeros(num_targets),
+        xx=np.zeros((width, width)),
+        xy=np.zeros((width, num_targets)),
+        yy=np.zeros(num_targets),
     )
     for begin in range(0, len(rows), CHUNK_SAMPLES):
         some = rows[begin : begin + CHUNK_SAMPLES]

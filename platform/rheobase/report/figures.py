@@ -1,6 +1,7 @@
 """The report's figures, each an SVG made from stored numbers."""
 
-# Shape legend: T bins, M neurons, D teacher dimensions, S states, F bins of a flash, K pairs.
+# Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash,
+# K canonical pairs.
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from rheobase.sessions.visual_behavior import FLASH_S
+from rheobase.study.file.objectives import ObjectiveName
+from rheobase.study.ranking.ranking import MeasuredTrial, ParetoFront
 from rheobase.study.ranking.statistics import Comparison
 
-Row = Mapping[str, Any]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
@@ -55,28 +57,27 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
     return figure, [figure.add_subplot(1, columns, n + 1) for n in range(columns)]
 
 
-def leaderboard(rows: Sequence[Row], required: float) -> str:
+def leaderboard(rows: Sequence[MeasuredTrial], required: float) -> str:
     """Draw each trial's CCA with its seeds, beside untrained, nulls and the linear readout."""
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(8.2, 0.9 + 0.27 * len(rows))
         for place, row in enumerate(rows):
-            colour = TIERS[row["tier"]]
-            seeds = row["cca_heldout"]["per_seed"]
-            axes.plot([row["untrained"], row["cca_heldout"]["mean"]], [place, place],
+            colour = TIERS[row.tier]
+            seeds = row.cca_heldout.per_seed
+            axes.plot([row.untrained, row.cca_heldout.mean], [place, place],
                       color=colour, alpha=0.35, lw=5, solid_capstyle="butt")  # fmt: skip
             axes.plot(seeds, [place] * len(seeds), "o", ms=4, mfc="none", mec=colour)
-            axes.plot(row["cca_heldout"]["mean"], place, "o", ms=7, color=colour)
-            axes.plot(row["untrained"], place, "|", ms=11, mew=2, color=INK)
-            axes.plot(row["linear_readout"], place, "D", ms=4.5, color=ORANGE)
-            nulls = [row[f"null_{name}_q95"] for name in ("shift", "clock")]
-            for null in nulls:
+            axes.plot(row.cca_heldout.mean, place, "o", ms=7, color=colour)
+            axes.plot(row.untrained, place, "|", ms=11, mew=2, color=INK)
+            axes.plot(row.linear_readout, place, "D", ms=4.5, color=ORANGE)
+            for null in (row.null_shift_q95, row.null_clock_q95):
                 if null is not None:
                     axes.plot(null, place, "x", ms=5, color=GREY)
         axes.axvline(required, color=INK, lw=0.8, ls=":")
         axes.annotate(f"gate {required:g}", (required, -0.75), ha="center", fontsize=8)
-        axes.set_yticks(range(len(rows)), [f"{row['rank']}. {row['trial_id'][:6]}" for row in rows])
+        axes.set_yticks(range(len(rows)), [f"{row.rank}. {row.trial_id[:6]}" for row in rows])
         axes.set_ylim(len(rows) - 0.4, -1.0)
-        axes.set_xlim(min(0.0, *(row["cca_heldout"]["mean"] for row in rows)), 1.02)
+        axes.set_xlim(min(0.0, *(row.cca_heldout.mean for row in rows)), 1.02)
         axes.set_xlabel("held-out CCA, mean over all teacher dimensions")
         axes.grid(axis="x", color=FAINT, lw=0.6)
         axes.set_axisbelow(True)
@@ -88,9 +89,9 @@ def leaderboard(rows: Sequence[Row], required: float) -> str:
 
 
 def _tier_legend(
-    axes: Axes, rows: Sequence[Row], others: Sequence[tuple[str, str, str]] = ()
+    axes: Axes, rows: Sequence[MeasuredTrial], others: Sequence[tuple[str, str, str]] = ()
 ) -> None:
-    tiers = [tier for tier in TIERS if any(row["tier"] == tier for row in rows)]
+    tiers = [tier for tier in TIERS if any(row.tier == tier for row in rows)]
     marks = [("s", TIERS[tier], tier) for tier in tiers] + list(others)
     for marker, colour, label in marks:
         axes.plot([], [], marker, color=colour, label=label, ms=6)
@@ -98,34 +99,33 @@ def _tier_legend(
 
 
 def cca_against_rate(
-    rows: Sequence[Row], band_hz: tuple[float, float], required: float
+    rows: Sequence[MeasuredTrial], band_hz: tuple[float, float], required: float
 ) -> str | None:
     """Draw each trial's CCA against its mean rate; the region that passes is shaded.
 
     Networks that do not spike have no place; None where no other is left.
     """
-    rows = [row for row in rows if row["rate_hz"]["mean"] is not None]
-    if not rows:
+    spiking = [(row, rate) for row in rows if (rate := row.rate_hz.mean) is not None]
+    if not spiking:
         return None
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(6.4, 3.6)
-        rates = [row["rate_hz"]["mean"] for row in rows]
-        ccas = [row["cca_heldout"]["mean"] for row in rows]
-        right = max(1.25 * band_hz[1], 1.05 * max(rates))
-        bottom = min(required - 0.1, min(ccas) - 0.05)
+        right = max(1.25 * band_hz[1], 1.05 * max(rate for _, rate in spiking))
+        bottom = min(required - 0.1, min(row.cca_heldout.mean for row, _ in spiking) - 0.05)
         axes.fill_between(band_hz, required, 1.0, color=GREEN, alpha=0.12, lw=0)
         axes.annotate("in band, above the gate", (band_hz[0], required), xytext=(4, 4),
                       textcoords="offset points", color=GREEN, fontsize=8)  # fmt: skip
         axes.axhline(required, color=INK, lw=0.8, ls=":")
-        for row, rate, cca in zip(rows, rates, ccas, strict=True):
-            low, high = row["cca_heldout"]["ci95"] or (cca, cca)
-            axes.plot([rate, rate], [low, high], color=TIERS[row["tier"]], lw=1.2)
-            axes.plot(rate, cca, "o", ms=6, color=TIERS[row["tier"]])
+        for row, rate in spiking:
+            cca = row.cca_heldout.mean
+            low, high = row.cca_heldout.ci95 or (cca, cca)
+            axes.plot([rate, rate], [low, high], color=TIERS[row.tier], lw=1.2)
+            axes.plot(rate, cca, "o", ms=6, color=TIERS[row.tier])
         axes.set_xlim(0, right)
         axes.set_ylim(bottom, 1.0)
         axes.set_xlabel("mean firing rate (Hz)")
         axes.set_ylabel("held-out CCA")
-        _tier_legend(axes, rows)
+        _tier_legend(axes, [row for row, _ in spiking])
         return svg_of(figure)
 
 
@@ -138,54 +138,63 @@ LABELS = {
 }
 
 
-def pareto_front(front: Mapping[str, Any] | None, rows: Sequence[Row]) -> str | None:
+def pareto_front(front: ParetoFront | None, rows: Sequence[MeasuredTrial]) -> str | None:
     """Draw CCA against each other objective: the front with its intervals, the knee as a ring.
 
     None where the search had one objective, or nothing passed the gate.
     """
-    if front is None or not front["trials"]:
+    if front is None or not front.trials:
         return None
-    names = [name for name in front["objectives"] if name != "cca_heldout"]
-    sizes = {row["trial_id"]: {**row, "rate_error": 1 - row["rate_hz"]["in_band"]} for row in rows}
-    on_front = {row["trial_id"] for row in front["trials"]}
+    names = [name for name in front.objectives if name != "cca_heldout"]
+    on_front = {row.trial_id for row in front.trials}
+    others = [row for row in rows if row.trial_id not in on_front]
     with mpl.rc_context(STYLE):
         figure, panels = new_figure(min(3.4 * len(names), 11.5), 3.2, len(names))
         for axes, name in zip(panels, names, strict=True):
-            for trial_id, row in sizes.items():
-                if trial_id not in on_front:
-                    axes.plot(row[name], row["cca_heldout"]["mean"], "o", ms=3.5, alpha=0.5,
-                              color=TIERS[row["tier"]])  # fmt: skip
-            for row in front["trials"]:
-                x, y = row[name], row["cca_heldout"]
-                axes.plot([x["mean"]] * 2, y["ci95"] or [y["mean"]] * 2, color=BLUE, lw=1.2)
-                axes.plot(x["ci95"] or [x["mean"]] * 2, [y["mean"]] * 2, color=BLUE, lw=1.2)
-                axes.plot(x["mean"], y["mean"], "o", ms=6, color=BLUE)
-                if row["trial_id"] == front["knee"]:
-                    axes.plot(x["mean"], y["mean"], "o", ms=13, mfc="none", mec=INK, mew=1.4)
+            for other in others:
+                size = _objective(other, name)
+                if size is not None:
+                    axes.plot(size, other.cca_heldout.mean, "o", ms=3.5, alpha=0.5,
+                              color=TIERS[other.tier])  # fmt: skip
+            for row in front.trials:
+                x, y = row.value(name), row.value("cca_heldout")
+                axes.plot([x.mean] * 2, y.ci95 or [y.mean] * 2, color=BLUE, lw=1.2)
+                axes.plot(x.ci95 or [x.mean] * 2, [y.mean] * 2, color=BLUE, lw=1.2)
+                axes.plot(x.mean, y.mean, "o", ms=6, color=BLUE)
+                if row.trial_id == front.knee:
+                    axes.plot(x.mean, y.mean, "o", ms=13, mfc="none", mec=INK, mew=1.4)
             axes.set_xlabel(LABELS[name])
             axes.grid(color=FAINT, lw=0.6)
             axes.set_axisbelow(True)
         panels[0].set_ylabel("held-out CCA")
         panels[-1].plot([], [], "o", ms=11, mfc="none", mec=INK, label="knee")
         panels[-1].plot([], [], "o", color=BLUE, label="front")
-        _tier_legend(panels[-1], [row for row in rows if row["trial_id"] not in on_front])
+        _tier_legend(panels[-1], others)
         return svg_of(figure)
 
 
-def parameter_effects(rows: Sequence[Row], logged: set[str]) -> str | None:
+def _objective(row: MeasuredTrial, name: ObjectiveName) -> float | None:
+    """Return the mean of an objective; None of rates where the network does not spike."""
+    if name == "rate_error":
+        return None if row.rate_hz.in_band is None else 1 - row.rate_hz.in_band
+    size: float | None = getattr(row, name)
+    return size
+
+
+def parameter_effects(rows: Sequence[MeasuredTrial], logged: set[str]) -> str | None:
     """Draw CCA against each searched setting; None where nothing was searched."""
-    names = sorted({name for row in rows for name in row["params"]})
+    names = sorted({name for row in rows for name in row.params})
     if not names:
         return None
     with mpl.rc_context(STYLE):
         figure, panels = new_figure(min(2.9 * len(names), 11.5), 2.9, len(names))
         for axes, name in zip(panels, names, strict=True):
-            shown = [row for row in rows if name in row["params"]]
-            values = [row["params"][name] for row in shown]
+            shown = [row for row in rows if name in row.params]
+            values = [row.params[name] for row in shown]
             if any(isinstance(value, str | bool) for value in values):
                 values = [str(value) for value in values]
             for row, value in zip(shown, values, strict=True):
-                axes.plot(value, row["cca_heldout"]["mean"], "o", ms=5, color=TIERS[row["tier"]])
+                axes.plot(value, row.cca_heldout.mean, "o", ms=5, color=TIERS[row.tier])
             if name in logged:
                 axes.set_xscale("log")
                 axes.xaxis.set_minor_formatter(NullFormatter())

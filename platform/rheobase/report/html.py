@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,12 @@ from rheobase.report.tables import least_told
 from rheobase.study.file.search_settings import Range
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import rank_study
+from rheobase.study.ranking.ranking import MeasuredTrial, ProbeScores, RankedTrial, Ranking
 from rheobase.study.ranking.statistics import Comparison, compare_arms
 from rheobase.study.records.result import BASELINE, TOP
 from rheobase.study.run_folder import RunFolder
 
 PAGE = "index.html"
-Row = Mapping[str, Any]
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -45,7 +45,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     folder = RunFolder(run)
     spec, inputs, records = folder.read_study(), folder.read_inputs(), folder.read_records()
     ranking = rank_study(spec, records)
-    rows = [*ranking["trials"], *ranking["confirmed"]]
+    rows = [*ranking.trials, *ranking.confirmed]
     if not rows:
         raise ArtifactError(
             f"{run}: at least one trial must have ended to be reported, but none has; go on with "
@@ -58,8 +58,8 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         ranking=ranking,
         winner=winner,
         verdict=verdict(spec, winner, ranking),
-        least=least_told(ranking["least"]),
-        decoded=decoded(ranking["confirmed"]),
+        least=least_told(ranking.least),
+        decoded=decoded(ranking.confirmed),
         labels=figures.LABELS,
         comparisons=comparisons,
         figures=_figures(spec, run, ranking, winner, comparisons),
@@ -84,18 +84,18 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return path
 
 
-def _winner(ranking: Mapping[str, Any]) -> Row | None:
+def _winner(ranking: Ranking) -> MeasuredTrial | None:
     """Return the winner's row on the report's seeds; before those, the search's best."""
-    for row in ranking["confirmed"]:
-        if row["arm"] == BASELINE and row["status"] == "complete":
-            return dict(row)
-    complete = [row for row in ranking["trials"] if row["status"] == "complete"]
-    best = [row for row in complete if row["trial_id"] == ranking["best"]]
+    for row in ranking.confirmed:
+        if row.arm == BASELINE and isinstance(row, MeasuredTrial):
+            return row
+    complete = [row for row in ranking.trials if isinstance(row, MeasuredTrial)]
+    best = [row for row in complete if row.trial_id == ranking.best]
     return next(iter([*best, *complete]), None)
 
 
 def verdict(
-    spec: StudySpec, row: Row | None, ranking: Mapping[str, Any] | None = None
+    spec: StudySpec, row: MeasuredTrial | None, ranking: Ranking | None = None
 ) -> list[str]:
     """Return what the study found, in sentences, the answer first.
 
@@ -110,13 +110,13 @@ def verdict(
     """
     if row is None:
         return ["No trial gave numbers; the notes below say why."]
-    cca, gate = row["cca_heldout"]["mean"], row["gate"]
+    cca, gate = row.cca_heldout.mean, row.gate
     where = (
-        f"on {len(row['seeds'])} seeds that the search never saw"
-        if row["stage"] == "report"
+        f"on {len(row.seeds)} seeds that the search never saw"
+        if row.stage == "report"
         else "on the search's own seeds, which flatters it"
     )
-    interval = row["cca_heldout"]["ci95"]
+    interval = row.cca_heldout.ci95
     told = f"{cca:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
     required = spec.require.cca_heldout
     answers = {
@@ -127,35 +127,35 @@ def verdict(
         "infeasible": f"No trial was feasible: the one nearest to it reaches held-out CCA {told} "
         f"{where}, and breaks {_broken(row)}.",
     }
-    if row["tier"] == "infeasible" and ranking and ranking["best"] is not None:
+    if row.tier == "infeasible" and ranking and ranking.best is not None:
         answers["infeasible"] = (
             f"The search's winner does not hold: it was feasible on the search's seeds, reaches "
             f"held-out CCA {told} {where}, and there breaks {_broken(row)}."
         )
-    sentences = [answers[row["tier"]]]
+    sentences = [answers[row.tier]]
     others = [
-        one["arm"]
-        for one in (ranking["confirmed"] if ranking else [])
-        if one["arm"].startswith(TOP) and one["tier"] == "passed"
+        one.arm
+        for one in (ranking.confirmed if ranking else ())
+        if one.arm.startswith(TOP) and one.tier == "passed"
     ]
     if others:
         sentences.append(
             f"Also run again, and through the gate on the same seeds: {', '.join(others)}."
         )
-    if row["tier"] == "feasible":
-        gain = gate["gain_ci95"]
+    if row.tier == "feasible":
+        gain = gate.gain_ci95
         reasons = [
-            (not gate["above_required"], f"it must exceed {required:g}"),
-            (not gate["above_nulls"], "it must exceed every null that can be drawn"),
+            (not gate.above_required, f"it must exceed {required:g}"),
+            (not gate.above_nulls, "it must exceed every null that can be drawn"),
             (gain is None or gain[0] <= 0, "its gain over the untrained network may be nil"),
         ]
         sentences.append("Why: " + "; ".join(why for fails, why in reasons if fails) + ".")
-    closed = f"; training closes {row['closed']:.0%} of what was left" if row["closed"] else ""
+    closed = f"; training closes {row.closed:.0%} of what was left" if row.closed else ""
     sentences.append(
-        f"The same network untrained reaches {row['untrained']:.3f}: the gain is "
-        f"{row['gain']:+.3f}{closed}."
+        f"The same network untrained reaches {row.untrained:.3f}: the gain is "
+        f"{row.gain:+.3f}{closed}."
     )
-    linear = row["linear_readout"]
+    linear = row.linear_readout
     if linear > cca:
         sentences.append(
             f"A plain linear readout of the same smoothed counts reaches {linear:.3f} and wins: "
@@ -170,36 +170,44 @@ def verdict(
     return sentences
 
 
-def decoded(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return a row for each probe: what the teacher decodes, and by arm what its student does."""
-    probes = dict.fromkeys(probe for row in rows for probe in row["decoding"])
+class DecodedProbe(NamedTuple):
+    """What the teacher decodes of one thing, and by arm what its student does."""
+
+    probe: str
+    teacher: float
+    arms: list[ProbeScores | None]
+
+
+def decoded(rows: Sequence[RankedTrial]) -> list[DecodedProbe]:
+    """Return a row for each probe that any arm has."""
+    probes = dict.fromkeys(probe for row in rows for probe in row.decoding)
     found = []
     for probe in probes:
-        of_arms = [row["decoding"].get(probe) for row in rows]
-        teacher = next(one for one in of_arms if one is not None)
-        found.append({"probe": probe, "teacher": teacher["teacher"], "arms": of_arms})
+        of_arms = [row.decoding.get(probe) for row in rows]
+        teacher = next(one.teacher for one in of_arms if one is not None)
+        found.append(DecodedProbe(probe, teacher, of_arms))
     return found
 
 
-def _broken(row: Row) -> str:
-    lines = [name.replace(":", ": ") for name, value in row["violations"].items() if value > 0]
+def _broken(row: MeasuredTrial) -> str:
+    lines = [name.replace(":", ": ") for name, value in row.violations.items() if value > 0]
     return ", ".join(lines)
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[RankedTrial]) -> list[str]:
     """Return every reason for a missing number once, with how many trials it concerns."""
-    notes = [note for row in rows for note in row["notes"]]
+    notes = [note for row in rows for note in row.notes]
     return [f"{note} ({notes.count(note)} of {len(rows)} trials)" for note in dict.fromkeys(notes)]
 
 
 def _figures(
     spec: StudySpec,
     run: Path,
-    ranking: Mapping[str, Any],
-    winner: Row | None,
+    ranking: Ranking,
+    winner: MeasuredTrial | None,
     comparisons: Sequence[Comparison],
 ) -> dict[str, Markup | None]:
-    searched = [row for row in ranking["trials"] if row["status"] == "complete"]
+    searched = [row for row in ranking.trials if isinstance(row, MeasuredTrial)]
     required, band_hz = spec.require.cca_heldout, spec.require.rate_hz
     logged = {
         name for name, axis in spec.search.space.items() if isinstance(axis, Range) and axis.log
@@ -208,7 +216,7 @@ def _figures(
         "forest": figures.ablation_forest(comparisons),
         "leaderboard": figures.leaderboard(searched, required) if searched else None,
         "rate": figures.cca_against_rate(searched, band_hz, required) if searched else None,
-        "pareto": figures.pareto_front(ranking["pareto"], searched),
+        "pareto": figures.pareto_front(ranking.pareto, searched),
         "parameters": figures.parameter_effects(searched, logged) if searched else None,
     }
     sample = _sample(run, winner)
@@ -222,8 +230,8 @@ def _figures(
     return inline(drawn)
 
 
-def _sample(run: Path, winner: Row | None) -> dict[str, npt.NDArray[Any]] | None:
-    path = RunFolder(run).trial(winner["trial_id"]).sample if winner else None
+def _sample(run: Path, winner: MeasuredTrial | None) -> dict[str, npt.NDArray[Any]] | None:
+    path = RunFolder(run).trial(winner.trial_id).sample if winner else None
     if path is None or not path.exists():
         return None
     with np.load(path) as archive:

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.planning.estimate import Estimate, num_replicates, num_winners
+from rheobase.study.planning.estimate import num_replicates, num_winners
+from rheobase.study.planning.plan import Estimate
 from rheobase.study.ranking.statistics import least_p
 
 UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -11,6 +11,7 @@ import numpy as np
 from rheobase.core.artifacts import whole_file
 from rheobase.report import quality_figures as figures
 from rheobase.report.page import template
+from rheobase.sessions.quality.profile import Profile
 from rheobase.sessions.quality.tally import Tally
 from rheobase.sessions.records.session import Session, TrialSession
 
@@ -19,7 +20,7 @@ INDEX = "index.html"
 
 def write_quality_page(
     session: Session | TrialSession,
-    profile: Mapping[str, Any],
+    profile: Profile,
     tally: Tally | None,
     folder: Path,
 ) -> Path:
@@ -52,28 +53,25 @@ def write_quality_page(
         figures=drawn,
         verdict=verdict(profile),
         areas=_areas(session, profile, tally),
-        num_fatal=_num(profile, "fatal"),
-        num_warnings=_num(profile, "warning"),
+        num_fatal=profile.num_findings("fatal"),
+        num_warnings=profile.num_findings("warning"),
     )
     with whole_file(path) as partial:
         partial.write_text(page)
     return path
 
 
-def write_quality_index(profiles: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+def write_quality_index(profiles: Sequence[Profile], folder: Path) -> Path:
     """Write the table that leads to each recording's page; a profile's ``page`` names its."""
-    rows = [
-        {**p, "num_fatal": _num(p, "fatal"), "num_warnings": _num(p, "warning")} for p in profiles
-    ]
-    page = template("quality_index.html.j2").render(rows=rows)
+    page = template("quality_index.html.j2").render(rows=profiles)
     with whole_file(folder / INDEX) as partial:
         partial.write_text(page)
     return folder / INDEX
 
 
-def verdict(profile: Mapping[str, Any]) -> str:
+def verdict(profile: Profile) -> str:
     """Return in one sentence whether the recording can be used."""
-    fatal, warnings = _num(profile, "fatal"), _num(profile, "warning")
+    fatal, warnings = profile.num_findings("fatal"), profile.num_findings("warning")
     if fatal:
         return f"Not usable: {fatal} fatal finding{'s' if fatal > 1 else ''}."
     if warnings:
@@ -81,12 +79,8 @@ def verdict(profile: Mapping[str, Any]) -> str:
     return "Usable: every check holds."
 
 
-def _num(profile: Mapping[str, Any], severity: str) -> int:
-    return sum(finding["severity"] == severity for finding in profile["findings"])
-
-
 def _areas(
-    session: Session | TrialSession, profile: Mapping[str, Any], tally: Tally | None
+    session: Session | TrialSession, profile: Profile, tally: Tally | None
 ) -> list[dict[str, Any]]:
     """Return for each area its units and their median rate, the most units first."""
     if isinstance(session, TrialSession):
@@ -100,6 +94,6 @@ def _areas(
             "num_units": num_units,
             "rate_hz": float(np.median(rate_hz[session.units.area == area])),
         }
-        for area, num_units in profile["areas"].items()
+        for area, num_units in profile.areas.items()
     ]
     return sorted(rows, key=lambda row: -int(row["num_units"]))

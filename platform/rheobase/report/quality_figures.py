@@ -1,6 +1,6 @@
 """Figures of one recording's quality, each an SVG as an image's address."""
 
-# Shape legend: N units, T seconds, K intervals, P presentations or trials, C columns of a map.
+# Shape legend: N units, T seconds, I intervals, P presentations or trials, C columns of a map.
 
 from __future__ import annotations
 

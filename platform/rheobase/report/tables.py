@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.json
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rheobase.core.artifacts import whole_file, write_json
+from rheobase.study.ranking.ranking import LeastNetwork, Optimism, ParetoFront, RankedTrial, Ranking
 from rheobase.study.run_folder import RunFolder
 
 DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
@@ -24,7 +25,7 @@ TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "fa
 
 
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the ranking with one scalar a column, nested names joined by dots.
+    """Return plain JSON values with one scalar a column, nested names joined by dots.
 
     Lists become JSON text, so that the same study always gives the same columns.
     """
@@ -43,25 +44,25 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def flat_rows(ranking: Mapping[str, Any]) -> list[dict[str, Any]]:
+def flat_rows(ranking: Ranking) -> list[dict[str, Any]]:
     """Return all rows, the search's first, each with every column; None where it has no value."""
-    rows = [flat_row(row) for row in [*ranking["trials"], *ranking["confirmed"]]]
+    rows = [flat_row(row.model_dump(mode="json")) for row in [*ranking.trials, *ranking.confirmed]]
     columns = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
-def write_tables(ranking: Mapping[str, Any], folder: Path) -> None:
+def write_tables(ranking: Ranking, folder: Path) -> None:
     """Write ``ranking.json``, ``ranking.csv`` and ``ranking.parquet``, each whole or not at all.
 
     Parameters
     ----------
     ranking
-        What `rank_study` returned.
+        Of a study.
     folder
         The run's.
     """
     run = RunFolder(folder)
-    write_json(run.ranking("json"), ranking)
+    write_json(run.ranking("json"), ranking.model_dump(mode="json"))
     rows = flat_rows(ranking)
     with whole_file(run.ranking("csv")) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["trial_id"])
@@ -90,56 +91,57 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def ranking_table(ranking: Mapping[str, Any]) -> Group:
+def ranking_table(ranking: Ranking) -> Group:
     """Return the ranking for a terminal of 80 columns: every CCA beside what it must beat."""
     tables = [
-        _table(f"{ranking['study']}: search", ranking["trials"], "rank"),
-        _table("winner and arms on the report seeds", ranking["confirmed"], "arm"),
+        _table(f"{ranking.study}: search", ranking.trials, "rank"),
+        _table("winner and arms on the report seeds", ranking.confirmed, "arm"),
     ]
-    if ranking["pareto"]:
-        tables.append(_front_table(ranking["pareto"]))
-    if ranking["optimism"]:
-        tables.append(_optimism_table(ranking["optimism"]))
-    notes = [Text(sentence) for sentence in least_told(ranking["least"])]
-    notes += [Text(note, style="dim") for note in ranking["notes"]]
-    if stopped := ranking["stopped"]:
-        saved = f", {stopped['steps_saved']:.0%} of steps saved" if stopped["steps_saved"] else ""
+    if ranking.pareto:
+        tables.append(_front_table(ranking.pareto))
+    if ranking.optimism:
+        tables.append(_optimism_table(ranking.optimism))
+    notes = [Text(sentence) for sentence in least_told(ranking.least)]
+    notes += [Text(note, style="dim") for note in ranking.notes]
+    if stopped := ranking.stopped:
+        saved = f", {stopped.steps_saved:.0%} of steps saved" if stopped.steps_saved else ""
         notes.append(
             Text(
-                f"stopped early: {stopped['num_stopped']} trials{saved}; of "
-                f"{stopped['num_audited']} run to their end {stopped['num_would_be_best']} would "
-                f"have been best, {stopped['num_would_pass']} would have passed"
+                f"stopped early: {stopped.num_stopped} trials{saved}; of {stopped.num_audited} "
+                f"run to their end {stopped.num_would_be_best} would have been best, "
+                f"{stopped.num_would_pass} would have passed"
             )
         )
     shown = [part for table in tables if table.row_count for part in (table, Text())]
     return Group(*shown, *notes)
 
 
-def least_told(least: Mapping[str, Any] | None) -> list[str]:
+def least_told(least: LeastNetwork | None) -> list[str]:
     """Return in sentences the least network that passed on the report seeds, and the knee's fate.
 
     Parameters
     ----------
     least
-        As `rank_study` returns it; nothing is said of None, or before any trial ran there.
+        The ranking's; nothing is said of None, or before any trial ran there.
     """
-    if least is None or not least["num_run"]:
+    if least is None or not least.num_run:
         return []
-    of = f"of {least['num_run']} that were run there"
-    if trial := least["trial"]:
-        names = [name for name in trial if name not in ("trial_id", "of_trial", "arm")]
-        measured = ", ".join(f"{name} {number(trial[name], DIGITS.get(name, 0))}" for name in names)
+    of = f"of {least.num_run} that were run there"
+    if trial := least.trial:
+        measured = ", ".join(
+            f"{name} {number(mean, DIGITS.get(name, 0))}" for name, mean in trial.means.items()
+        )
         sentences = [
-            f"The least network that passed on the report seeds, {of}, is {trial['arm']} "
-            f"(trial {trial['of_trial']} of the search): {measured}."
+            f"The least network that passed on the report seeds, {of}, is {trial.arm} "
+            f"(trial {trial.of_trial} of the search): {measured}."
         ]
     else:
         sentences = [f"No network passed on the report seeds, {of}."]
-    if knee := least["knee"]:
+    if knee := least.knee:
         fate = "was not run on the report seeds"
-        if knee["tier"]:
-            fate = f"is {knee['arm']}; on the report seeds it is {knee['tier']}"
-        sentences.append(f"The search's knee, trial {knee['trial_id']}, {fate}.")
+        if knee.tier:
+            fate = f"is {knee.arm}; on the report seeds it is {knee.tier}"
+        sentences.append(f"The search's knee, trial {knee.trial_id}, {fate}.")
     return sentences
 
 
@@ -154,32 +156,31 @@ def _empty_table(title: str) -> Table:
     )
 
 
-def _front_table(front: Mapping[str, Any]) -> Table:
+def _front_table(front: ParetoFront) -> Table:
     table = _empty_table("front of trials through the gate on the search's seeds; * is its knee")
     table.add_column("trial", no_wrap=True)
-    for name in front["objectives"]:
+    for name in front.objectives:
         table.add_column(name, justify="right", no_wrap=True)
-    for row in front["trials"]:
-        mark = "*" if row["trial_id"] == front["knee"] else ""
-        means = [number(row[name]["mean"], DIGITS.get(name, 0)) for name in front["objectives"]]
-        table.add_row(row["trial_id"] + mark, *means)
+    for row in front.trials:
+        mark = "*" if row.trial_id == front.knee else ""
+        means = [number(row.value(name).mean, DIGITS.get(name, 0)) for name in front.objectives]
+        table.add_row(row.trial_id + mark, *means)
     return table
 
 
-def _optimism_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _optimism_table(rows: Sequence[Optimism]) -> Table:
     table = _empty_table("optimism: CCA on the search's seeds minus the report's")
     table.add_column("arm", no_wrap=True)
     for name in ("search", "report", "optimism", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        low, high = row["ci95"] or (None, None)
-        interval = "-" if low is None else f"{low:+.3f} to {high:+.3f}"
-        means = (number(row["select"]), number(row["report"]), f"{row['mean']:+.3f}")
-        table.add_row(row["arm"], *means, interval)
+        interval = "{:+.3f} to {:+.3f}".format(*row.ci95) if row.ci95 else "-"
+        means = (number(row.select), number(row.report), f"{row.mean:+.3f}")
+        table.add_row(row.arm, *means, interval)
     return table
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
+def _table(title: str, rows: Sequence[RankedTrial], first: Literal["rank", "arm"]) -> Table:
     table = _empty_table(title)
     table.add_column(first, no_wrap=True)
     table.add_column("tier", no_wrap=True)
@@ -187,17 +188,17 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], first: str) -> Table:
     for name in ("CCA", "untr", "lin", "null", "Hz", "band"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        nulls = [row[f"null_{name}_q95"] for name in ("shift", "clock")]
+        nulls = [null for null in (row.null_shift_q95, row.null_clock_q95) if null is not None]
         table.add_row(
-            str(row[first]),
-            Text(row["tier"], style=TIER_STYLE[row["tier"]]),
-            row["trial_id"],
-            number(row["cca_heldout"]["mean"]),
-            number(row["untrained"], 2),
-            number(row["linear_readout"], 2),
-            number(max((null for null in nulls if null is not None), default=None), 2),
-            number(row["rate_hz"]["mean"], 1),
-            number(row["rate_hz"]["in_band"], 2),
+            str(row.rank if first == "rank" else row.arm),
+            Text(row.tier, style=TIER_STYLE[row.tier]),
+            row.trial_id,
+            number(row.cca_heldout.mean),
+            number(row.untrained, 2),
+            number(row.linear_readout, 2),
+            number(max(nulls, default=None), 2),
+            number(row.rate_hz.mean, 1),
+            number(row.rate_hz.in_band, 2),
         )
     return table
 

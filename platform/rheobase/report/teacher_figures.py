@@ -1,6 +1,6 @@
 """The figures of a teacher's page, each an SVG made from stored numbers."""
 
-# Shape legend: D latent dimensions, F bins since onset, C conditions.
+# Shape legend: D latent dimensions, O bins since an onset, C conditions.
 
 from __future__ import annotations
 

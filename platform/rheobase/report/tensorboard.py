@@ -103,10 +103,10 @@ class TensorBoardLog:
         writer = self._writers.pop(trial_id)
         row = trial_row(self._spec, record)
         measured = {
-            **{name: row[name] for name in METRICS if name in row},
-            "cca_heldout": row["cca_heldout"]["mean"],
-            "rate_hz": row["rate_hz"]["mean"],
-            "in_band": row["rate_hz"]["in_band"],
+            **{name: getattr(row, name, None) for name in METRICS},
+            "cca_heldout": row.cca_heldout.mean,
+            "rate_hz": row.rate_hz.mean,
+            "in_band": row.rate_hz.in_band,
         }
         scalars = {name: value for name, value in measured.items() if value is not None}
         _write(writer, _scalars(scalars), self._last_step.pop(trial_id, 0))

@@ -1,6 +1,6 @@
 """Spike counts of consecutive bins, stored as the entries that are not zero."""
 
-# Shape legend: T bins, N units, S entries that are not zero.
+# Shape legend: T bins, N units, E entries that are not zero.
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Chunk:
     Attributes
     ----------
     offsets
-        (T + 1,) int32, from 0 to S.
+        (T + 1,) int32, from 0 to E.
     unit
-        (S,) uint16 index of the unit, rising within a bin.
+        (E,) uint16 index of the unit, rising within a bin.
     count
-        (S,) uint8 spikes, at least 1.
+        (E,) uint8 spikes, at least 1.
     """
 
     offsets: npt.NDArray[np.int32]

@@ -1,6 +1,6 @@
 """What a recording knows beside spikes, bin by bin: behaviour, and true latents of simulations."""
 
-# Shape legend: T bins, C covariates, L samples, K latents.
+# Shape legend: T bins, C covariates, L samples of a signal, K true latents.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The Arrow file of one shard: a record batch a chunk of bins, mapped into memory when read."""
 
-# Shape legend: T bins of a chunk, N units, S entries that are not zero, C covariates.
+# Shape legend: T bins of a chunk, N units, E entries that are not zero, C covariates.
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_shard(path: Path, shard: Shard) -> None:
 
     A record batch of one row is one chunk: `num_bins` bins (T) of the segment it numbers, from
     `start_s` on. Its binary columns hold little-endian numbers: `offsets` (T + 1,) int32, `unit`
-    (S,) uint16 and `count` (S,) uint8 of `Chunk`, the labels (T,) of `Segment`, and its
+    (E,) uint16 and `count` (E,) uint8 of `Chunk`, the labels (T,) of `Segment`, and its
     `covariates` (C, T) float32. Units, presentations with their period and the covariates' names
     are in the schema's metadata, as JSON under ``rheobase``.
 

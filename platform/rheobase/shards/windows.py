@@ -1,6 +1,6 @@
 """Windows: where they may lie, and their counts; none crosses a gap, a split or a state change."""
 
-# Shape legend: T bins, N units, W windows.
+# Shape legend: T bins, N units, B windows.
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def window_starts(
 
     Returns
     -------
-    (W,) indices into the timeline, rising.
+    (B,) indices into the timeline, rising.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def window_starts(
 
 
 def presentation_starts(timeline: Timeline, num_bins: int) -> npt.NDArray[np.int64]:
-    """Return the onset bins of presentations whose first `num_bins` bins can be used, (W,).
+    """Return the onset bins of presentations whose first `num_bins` bins can be used, (B,).
 
     Those are the ones that stay in their segment, end before the next onset, and lie in train or
     in test as a whole. There may be none.
@@ -72,7 +72,7 @@ def presentation_starts(timeline: Timeline, num_bins: int) -> npt.NDArray[np.int
 def window_means(
     values: npt.NDArray[np.floating], starts: npt.NDArray[np.int64], num_bins: int
 ) -> npt.NDArray[np.float64]:
-    """Return the means (W, …) of values (T, …) over windows of `num_bins` bins.
+    """Return the means (B, …) of values (T, …) over windows of `num_bins` bins.
 
     Examples
     --------
@@ -88,14 +88,14 @@ def window_means(
 def window_counts(
     shard: Shard, starts: npt.NDArray[np.int64], num_bins: int, kind: type[Number]
 ) -> npt.NDArray[Number]:
-    """Return the counts of windows, (W, num_bins, N).
+    """Return the counts of windows, (B, num_bins, N).
 
     Parameters
     ----------
     shard
         Binned session, whose bins are numbered in the order of its timeline.
     starts
-        (W,) first bin of each window, as `window_starts` gives them, in any order.
+        (B,) first bin of each window, as `window_starts` gives them, in any order.
     num_bins
         Length of a window in bins.
     kind

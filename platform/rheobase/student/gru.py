@@ -1,6 +1,6 @@
 """A gated recurrent network without spikes: what as many units reach without constraints."""
 
-# Shape legend: T bins, R replicates, B windows, N units, M gated units.
+# Shape legend: T bins, R replicates, B windows, N units, M gated neurons.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The counts that networks are fed: those of a session, kept sparse, and windows of it."""
 
-# Shape legend: T bins, R replicates, B windows, N units, K counts that are not 0.
+# Shape legend: T bins, R replicates, B windows, N units, E counts that are not 0.
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rheobase.student.settings import InputKind
 
 @dataclass(frozen=True, eq=False)
 class SparseCounts:
-    """SparseCounts (bins, N) of a session: dense, and the `unit` and `count` (K,) of each bin's.
+    """SparseCounts (bins, N) of a session: dense, and the `unit` and `count` (E,) of each bin's.
 
     Those of bin t lie between `ends[t]` and `ends[t + 1]`.
     """

@@ -6,7 +6,7 @@ are visited one after the other and share no number. All in one file: numba's ca
 is made anew when its own file changes, not when that of a function it calls does.
 """
 
-# Shape legend: T bins, R replicates, B windows, N units, M neurons, K counts of a session.
+# Shape legend: T bins, R replicates, B windows, N units, M neurons, E counts that are not 0.
 # Symbols are those of the equations in `lif.lif_spikes` and `izhikevich.izhikevich_spikes`: X, W,
 # I, U, A, Z, S; v and u. SW is what the last bin's spikes send. A small letter is one window's row
 # (M,) of what the capital holds (B, M), v_m one neuron's value; d before a symbol is the gradient
@@ -55,7 +55,7 @@ def lif_forward(
     """Fill S and Z (R, T, B, M), and U where `U_kept` is not empty.
 
     `starts` (R, B) are first bins of windows in the session, whose counts are `unit` and `count`
-    (K,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 4) hold alpha, theta, g and rho;
+    (E,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 4) hold alpha, theta, g and rho;
     `refractory` (R,) in bins. Weights (R, N, M), (R, M), W (R, M, M) [pre, post]; `beta` (R, M).
     Z is -inf in refractory bins. `fired` lists the neurons that fired, those of window b before
     bin t between ``ends[r, t * B + b]`` and the next.
@@ -124,7 +124,7 @@ def lif_forward(
 
 @compiled
 def add_listed(weights: Array, chosen: Array, into: Array) -> None:
-    """Add the `chosen` rows (K,) of weights (M, M) to `into` (M,), in their order, four a visit."""
+    """Add the `chosen` rows (E,) of weights (M, M) to `into` (M,), in their order, four a visit."""
     in_fours = len(chosen) // 4 * 4
     for k in range(0, in_fours, 4):
         one, two = weights[chosen[k]], weights[chosen[k + 1]]

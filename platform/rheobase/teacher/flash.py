@@ -1,6 +1,6 @@
 """Mean latents over a presentation, by what was shown and by state, for the report's figure."""
 
-# Shape legend: T bins, D latent dimensions, F bins since onset, C conditions.
+# Shape legend: T bins, D latent dimensions, O bins since an onset, C conditions.
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Ar
 
     Returns
     -------
-    ``phase_ms`` (F,); ``shown`` (C,) and ``by_shown`` (C, F, D), of each image, or in a recording
+    ``phase_ms`` (O,); ``shown`` (C,) and ``by_shown`` (C, O, D), of each image, or in a recording
     by trial with contrasts of each side that the stronger one was on; ``state`` (C,) and
-    ``by_state`` (C, F, D). NaN where no bin of test is.
+    ``by_state`` (C, O, D). NaN where no bin of test is.
     """
     line = timeline_of(shard)
     here = line.test & (line.phase >= 0)

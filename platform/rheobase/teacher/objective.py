@@ -1,6 +1,6 @@
 """The teacher's loss, and the units that each side of it sees."""
 
-# Shape legend: B samples, N units, D latent dimensions, H horizons, K slices.
+# Shape legend: B samples, N units, D latent dimensions, H horizons, G slices.
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lejepa_loss(
     predicted
         (B, H, D) from `latents`.
     slices
-        (D, K) of SIGReg.
+        (D, G) of SIGReg.
     num_apart
         So many consecutive samples lie apart in time, of a worker where there are several.
         The groups that SIGReg mixes divide it: neighbours are alike, and their sums no more

@@ -1,6 +1,6 @@
 """The optimiser of the read-ins: momentum whose update turns all latent dimensions alike."""
 
-# Shape legend: D latent dimensions, M inputs.
+# Shape legend: D latent dimensions, M features of the input.
 
 from __future__ import annotations
 

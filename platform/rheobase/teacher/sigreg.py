@@ -1,6 +1,6 @@
 """SIGReg: how far random one-dimensional projections are from a standard Gaussian."""
 
-# Shape legend: B samples, D latent dimensions, K slices.
+# Shape legend: B samples, D latent dimensions, G slices.
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST_KNOT = 3.0  # beyond it exp(-t^2 / 2) leaves less than 0.3 % of the weight
 
 
 def random_slices(latent_dim: int, num_slices: int, generator: torch.Generator) -> Tensor:
-    """Draw unit vectors, (D, K), uniform on the sphere and orthogonal in blocks of D.
+    """Draw unit vectors, (D, G), uniform on the sphere and orthogonal in blocks of D.
 
     Orthogonal slices weigh every direction alike in every draw, which needs fewer of them.
     """
@@ -33,7 +33,7 @@ def sigreg(latents: Tensor, slices: Tensor) -> Tensor:
     latents
         (B, D) samples on this worker; workers must hold equally many.
     slices
-        (D, K) unit vectors, the same on every worker.
+        (D, G) unit vectors, the same on every worker.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """What the teacher draws its batches from: stretches of a session's train bins."""
 
-# Shape legend: T bins, N units, F filters, H horizons, S runs of a batch, R presents of a run,
-# C bins of context before them.
+# Shape legend: T bins, N units, F filters, H horizons, Q runs of a batch, J presents of a run,
+# L bins of context before them.
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Batch:
     Attributes
     ----------
     filtered
-        (S, C + R, F * N) filtered counts.
+        (Q, L + J, F * N) filtered counts.
     inside
-        (S, C + R, 1), zero in context that lies before the segment.
+        (Q, L + J, 1), zero in context that lies before the segment.
     future
-        (S, R, H, N) counts after each present.
+        (Q, J, H, N) counts after each present.
     """
 
     filtered: Tensor
@@ -74,7 +74,7 @@ class Stretch:
     segment_begins: Ints
 
     def batch(self, starts: Ints, context: int, run: int) -> Batch:
-        """Return the runs that begin at `starts` (S,)."""
+        """Return the runs that begin at `starts` (Q,)."""
         presents = starts[:, None] + np.arange(run)
         rows = starts[:, None] + np.arange(-context, run)
         begins = np.maximum(self.segment_begins[starts], 0)[:, None]

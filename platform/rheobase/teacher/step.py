@@ -1,7 +1,7 @@
 """The batch of one step of the teacher's training, and its loss."""
 
-# Shape legend: S runs of a batch, R presents of a run, C bins of context, N units, F filters,
-# D latent dimensions, H horizons, K slices.
+# Shape legend: Q runs of a batch, J presents of a run, L bins of context, N units, F filters,
+# D latent dimensions, H horizons, G slices.
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of a batch and its parts.
 
-    `seen`, empty or two of (S, N), weighs the units of past and future; `draw` names the slices.
+    `seen`, empty or two of (Q, N), weighs the units of past and future; `draw` names the slices.
     """
     settings = teacher.settings
     device = next(teacher.parameters()).device

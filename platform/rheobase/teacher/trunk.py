@@ -1,6 +1,6 @@
 """The encoder's shared part: from a session's read-in, bin by bin, to latents."""
 
-# Shape legend: S stretches, L bins of each, D latent dimensions, W hidden units, A heads.
+# Shape legend: Q stretches, L bins of each, D latent dimensions, W width of a layer, A heads.
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Trunk(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, read: Tensor) -> Tensor:
-        """Return latents (S, L, D) of stretches of read-in (S, L, D).
+        """Return latents (Q, L, D) of stretches of read-in (Q, L, D).
 
         The first `context` bins of each are context: their latents are made of less.
         """
@@ -139,7 +139,7 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.enter(x)
         heads = self.query_key_value(self.normed(x)).unflatten(-1, (3, NUM_HEADS, -1))
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # (S, A, L, W / A) each
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # (Q, A, L, W / A) each
         attended = functional.scaled_dot_product_attention(query, key, value, self._mask(x))
         x = x + self.gathered(attended.transpose(1, 2).flatten(2))
         made: Tensor = x + self.after(x)

@@ -41,7 +41,7 @@ def outcomes(planted, request_of, tmp_path_factory):
     records = [
         TrialRecord(request=requests[kind], status="complete", result=found[kind]) for kind in KINDS
     ]
-    rows = {row["arm"]: row for row in rank_study(spec, records)["trials"]}
+    rows = {row.arm: row for row in rank_study(spec, records).trials}
     return found, rows, exported
 
 
@@ -73,10 +73,10 @@ def test_shuffled_spikes_leave_a_student_nothing(outcomes):
 def test_what_does_not_spike_is_never_feasible_and_what_does_has_rates(outcomes):
     for kind, row in outcomes[1].items():
         silent = kind in ("gru", "linear-readout")
-        assert (row["rate_hz"]["mean"] is None) == silent
-        assert (row["violations"].get("spiking", 0) > 0) == silent
+        assert (row.rate_hz.mean is None) == silent
+        assert (row.violations.get("spiking", 0) > 0) == silent
         if silent:
-            assert row["tier"] == "infeasible"
+            assert row.tier == "infeasible"
 
 
 def test_dale_holds_in_every_kind_but_the_one_it_is_lifted_in(outcomes):

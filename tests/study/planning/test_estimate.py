@@ -15,7 +15,8 @@ from rheobase.shards.store import write_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.study.file.spec import parse_study
-from rheobase.study.planning.estimate import estimate, num_replicates, plan_table
+from rheobase.study.planning.estimate import estimate, num_replicates, plan_of
+from rheobase.study.planning.plan import Plan
 
 PLANTED = "synthetic:planted?seed=3&minutes=4&units=60&nuisance=0.5"
 DISK = {"download", "sessions", "shards", "latents", "run", "checkpoints"}
@@ -176,7 +177,9 @@ def test_replicates_and_weights_are_counted():
 
 
 def test_the_plan_is_plain_json_with_every_key():
-    told = json.loads(json.dumps(plan_table(spec := study(PLANTED), estimate(spec))))
+    plan = plan_of(spec := study(PLANTED), estimate(spec))
+    told = plan.model_dump(mode="json")
+    assert Plan.model_validate_json(json.dumps(told)) == plan
     assert told["replicates_per_session"] == num_replicates(spec)
     assert told["sessions"][0]["address"] == PLANTED
     assert set(told["bytes"]) == DISK

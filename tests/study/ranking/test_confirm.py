@@ -7,6 +7,7 @@ from rheobase.core.errors import StudyError
 from rheobase.report.tables import least_told
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
+from rheobase.study.ranking.ranking import KneeFate
 from rheobase.study.ranking.statistics import compare, welch_interval
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import TrialResult
@@ -64,7 +65,7 @@ def test_the_best_trials_are_run_again_on_report_seeds(tmp_path, replicate_of):
     assert [request.arm for request in report] == ["baseline", "top-2", "top-3", "no-dale"]
     ranking = rank_study(spec, records)
     by_id = {r.request.trial_id: r.request for r in records}
-    best = [by_id[row["trial_id"]] for row in ranking["trials"][:3]]
+    best = [by_id[row.trial_id] for row in ranking.trials[:3]]
     assert [request.student for request in report[:3]] == [request.student for request in best]
     # The ablation stays paired with the winner.
     assert report[3].student == {**best[0].student, "dale": False}
@@ -74,12 +75,12 @@ def test_the_best_trials_are_run_again_on_report_seeds(tmp_path, replicate_of):
 def test_the_optimism_of_each_is_shown_with_its_interval(tmp_path, replicate_of):
     records = played(tmp_path, spec_of(), replicate_of)
     ranking = rank_study(spec_of(), records)
-    assert [one["arm"] for one in ranking["optimism"]] == ["baseline", "top-2", "top-3"]
-    for one, row in zip(ranking["optimism"], ranking["trials"], strict=False):
-        assert one["of_trial"] == row["trial_id"]
-        assert one["mean"] == pytest.approx(0.02 + 0.001 - 0.0025)
-        assert one["ci95"][0] < one["mean"] < one["ci95"][1]
-        assert one["select"] - one["report"] == one["mean"]
+    assert [one.arm for one in ranking.optimism] == ["baseline", "top-2", "top-3"]
+    for one, row in zip(ranking.optimism, ranking.trials, strict=False):
+        assert one.of_trial == row.trial_id
+        assert one.mean == pytest.approx(0.02 + 0.001 - 0.0025)
+        assert one.ci95[0] < one.mean < one.ci95[1]
+        assert one.select - one.report == one.mean
 
 
 def test_where_no_trial_is_feasible_nothing_was_picked_and_nothing_is_optimistic(
@@ -88,7 +89,7 @@ def test_where_no_trial_is_feasible_nothing_was_picked_and_nothing_is_optimistic
     records = played(tmp_path, spec_of(), replicate_of, violation=0.5)
     report = [r.request.arm for r in records if r.request.stage == "report"]
     assert report == ["baseline", "no-dale"]
-    assert rank_study(spec_of(), records)["optimism"] == []
+    assert rank_study(spec_of(), records).optimism == ()
 
 
 def test_a_confirmed_trial_can_be_compared_and_does_not_join_the_arms(tmp_path, replicate_of):
@@ -160,7 +161,7 @@ def sized(folder, replicate_of, fewest):
 
 
 def neurons_of(ranking):
-    return {row["trial_id"]: row["num_neurons"] for row in ranking["trials"]}
+    return {row.trial_id: row.num_neurons for row in ranking.trials}
 
 
 def test_the_least_network_is_the_least_that_passed_on_report_seeds_not_the_knee(
@@ -169,35 +170,32 @@ def test_the_least_network_is_the_least_that_passed_on_report_seeds_not_the_knee
     (tmp_path / "all").mkdir()
     (tmp_path / "some").mkdir()
     whole = sized(tmp_path / "all", replicate_of, fewest=0)
-    knee = neurons_of(whole)[whole["pareto"]["knee"]]
+    knee = neurons_of(whole)[whole.pareto.knee]
     ranking = sized(tmp_path / "some", replicate_of, fewest=knee + 1)
-    assert ranking["pareto"] == whole["pareto"]  # the report seeds choose nothing
-    least = ranking["least"]
-    assert least["knee"] == {
-        "trial_id": ranking["pareto"]["knee"],
-        "arm": "baseline",
-        "tier": "infeasible",
-    }
-    passed = [row for row in ranking["confirmed"] if row["tier"] == "passed"]
-    assert 2 <= least["num_passed"] == len(passed) < least["num_run"] == 5
-    assert least["trial"]["num_neurons"] == min(row["num_neurons"] for row in passed) > knee
-    assert neurons_of(ranking)[least["trial"]["of_trial"]] == least["trial"]["num_neurons"]
+    assert ranking.pareto == whole.pareto  # the report seeds choose nothing
+    least = ranking.least
+    fate = KneeFate(trial_id=ranking.pareto.knee, arm="baseline", tier="infeasible")
+    assert least.knee == fate
+    passed = [row for row in ranking.confirmed if row.tier == "passed"]
+    assert 2 <= least.num_passed == len(passed) < least.num_run == 5
+    assert least.trial.num_neurons == min(row.num_neurons for row in passed) > knee
+    assert neurons_of(ranking)[least.trial.of_trial] == least.trial.num_neurons
     told = least_told(least)
     assert told[0].startswith("The least network that passed on the report seeds, of 5 that were")
-    assert f"num_neurons {least['trial']['num_neurons']:.0f}." in told[0]
+    assert f"num_neurons {least.trial.num_neurons:.0f}." in told[0]
     assert "on the report seeds it is infeasible" in told[1]
 
 
 def test_where_no_network_passes_on_report_seeds_none_is_named(tmp_path, replicate_of):
     ranking = sized(tmp_path, replicate_of, fewest=99)
-    assert ranking["best"] is not None
-    assert ranking["least"]["trial"] is None
-    assert least_told(ranking["least"])[0] == (
+    assert ranking.best is not None
+    assert ranking.least.trial is None
+    assert least_told(ranking.least)[0] == (
         "No network passed on the report seeds, of 5 that were run there."
     )
 
 
 def test_a_search_of_one_objective_names_no_least_network(tmp_path, replicate_of):
     ranking = rank_study(spec_of(), played(tmp_path, spec_of(), replicate_of))
-    assert ranking["least"] is None
+    assert ranking.least is None
     assert least_told(None) == []

@@ -21,9 +21,9 @@ def tier_of(trial_of, replicate_of):
 
     def rank(cca, **changes):
         record = trial_of(0, [replicate_of(seed, cca, **changes) for seed in (0, 1)])
-        (row,) = rank_study(SPEC, [record])["trials"]
-        assert row["cca_heldout"]["mean"] == cca
-        return row["tier"]
+        (row,) = rank_study(SPEC, [record]).trials
+        assert row.cca_heldout.mean == cca
+        return row.tier
 
     return rank
 
@@ -63,15 +63,15 @@ def broken(trial_of, replicate_of):
 def test_violations_of_several_lines_add_up(broken):
     wide = broken(0, {"dale": 0.3, "active:silent": 0.25, "active:in_band": -0.5})
     deep = broken(1, {"dale": 0.5, "active:silent": -1.0, "active:in_band": -0.5})
-    first, second = rank_study(SPEC, [wide, deep])["trials"]
+    first, second = rank_study(SPEC, [wide, deep]).trials
     # By the largest line, or with what holds counted in, the order would turn.
-    assert (first["number"], second["number"]) == (1, 0)
-    assert first["violation"] == pytest.approx(0.5)
-    assert second["violation"] == pytest.approx(0.55)
+    assert (first.number, second.number) == (1, 0)
+    assert first.violation == pytest.approx(0.5)
+    assert second.violation == pytest.approx(0.55)
 
 
 def test_of_each_line_the_worst_seed_counts_once(broken):
     trial = broken(0, {"dale": 0.3, "active:silent": -1.0}, {"dale": 0.1, "active:silent": 0.2})
-    (row,) = rank_study(SPEC, [trial])["trials"]
-    assert row["violations"] == {"dale": 0.3, "active:silent": 0.2}
-    assert row["violation"] == pytest.approx(0.5)
+    (row,) = rank_study(SPEC, [trial]).trials
+    assert row.violations == {"dale": 0.3, "active:silent": 0.2}
+    assert row.violation == pytest.approx(0.5)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.pareto import bulges, non_dominated
 from rheobase.study.ranking.rank import rank_study
+from rheobase.study.ranking.ranking import MeanInterval
 
 points = st.integers(1, 4).flatmap(
     lambda k: st.lists(st.tuples(*[st.integers(0, 5)] * k), min_size=1, max_size=12)
@@ -71,32 +72,35 @@ def test_the_front_holds_trials_through_the_gate_alone_with_intervals(sized):
         sized(5, 0.60, 4),  # below the gate
     ]
     ranking = rank_study(spec_of(["cca_heldout", "num_neurons"]), records)
-    front = ranking["pareto"]
-    assert front["objectives"] == {"cca_heldout": "maximize", "num_neurons": "minimize"}
-    assert [row["number"] for row in front["trials"]] == [0, 1, 2]
-    assert front["knee"] == ranking["best"] == "t1"
-    one = front["trials"][1]
-    assert one["num_neurons"] == {"mean": 32, "ci95": [32, 32]}
-    low, high = one["cca_heldout"]["ci95"]
-    assert one["cca_heldout"]["mean"] == pytest.approx(0.931)
-    assert low < one["cca_heldout"]["mean"] < high
+    front = ranking.pareto
+    assert front.objectives == {"cca_heldout": "maximize", "num_neurons": "minimize"}
+    assert [row.number for row in front.trials] == [0, 1, 2]
+    assert front.knee == ranking.best == "t1"
+    one = front.trials[1]
+    assert one.num_neurons == MeanInterval(mean=32, ci95=(32, 32))
+    told = one.model_dump(mode="json")
+    assert told["num_neurons"] == {"mean": 32, "ci95": [32, 32]}
+    assert not told.keys() & {"spikes_per_s", "connections", "rate_error"}  # not sought
+    low, high = one.cca_heldout.ci95
+    assert one.cca_heldout.mean == pytest.approx(0.931)
+    assert low < one.cca_heldout.mean < high
 
 
 def test_without_a_trial_through_the_gate_there_is_no_knee_and_a_reason(sized):
     ranking = rank_study(spec_of(["cca_heldout", "num_neurons"]), [sized(0, 0.5, 16)])
-    assert ranking["pareto"]["trials"] == []
-    assert ranking["pareto"]["knee"] is None
-    assert ranking["best"] == "t0"
-    assert any(note.startswith("pareto") for note in ranking["notes"])
+    assert ranking.pareto.trials == ()
+    assert ranking.pareto.knee is None
+    assert ranking.best == "t0"
+    assert any(note.startswith("pareto") for note in ranking.notes)
 
 
 def test_a_search_of_one_objective_has_no_front(sized):
-    assert rank_study(spec_of(["cca_heldout"]), [sized(0, 0.9, 16)])["pareto"] is None
+    assert rank_study(spec_of(["cca_heldout"]), [sized(0, 0.9, 16)]).pareto is None
 
 
 def test_sizes_are_counted(sized):
     counted, older = sized(0, 0.9, 16, connections=100), sized(1, 0.9, 16)
-    rows = rank_study(spec_of(["cca_heldout"]), [counted, older])["trials"]
-    assert [row["connections"] for row in rows] == [100, 16 * 15]
-    assert rows[0]["num_neurons"] == 16
-    assert rows[0]["spikes_per_s"] == 160
+    rows = rank_study(spec_of(["cca_heldout"]), [counted, older]).trials
+    assert [row.connections for row in rows] == [100, 16 * 15]
+    assert rows[0].num_neurons == 16
+    assert rows[0].spikes_per_s == 160

@@ -1,11 +1,10 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rheobase.study.file.spec import parse_study
-from rheobase.study.ranking.rank import TIERS, rank_study
+from rheobase.study.ranking.rank import rank_study
+from rheobase.study.ranking.ranking import TIERS, HeldOutCca, Ranking
 from rheobase.study.records.result import Decoding, Null, ReplicateResult
 
 SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})
@@ -23,7 +22,7 @@ def simple_of(trial_of, replicate_of):
 
 
 def only(record):
-    (row,) = rank_study(SPEC, [record])["trials"]
+    (row,) = rank_study(SPEC, [record]).trials
     return row
 
 
@@ -39,14 +38,14 @@ def test_tiers_come_in_order_and_the_best_is_named(simple_of, trial_of):
         trial_of(7, status="running"),
     ]
     ranking = rank_study(SPEC, records)
-    assert [row["number"] for row in ranking["trials"]] == [6, 5, 4, 3, 2, 1, 0]
-    assert [row["rank"] for row in ranking["trials"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [row.number for row in ranking.trials] == [6, 5, 4, 3, 2, 1, 0]
+    assert [row.rank for row in ranking.trials] == [1, 2, 3, 4, 5, 6, 7]
     tiers = ["passed", "passed", "feasible", "infeasible", "infeasible", "failed", "failed"]
-    assert [row["tier"] for row in ranking["trials"]] == tiers
-    assert [row["status"] for row in ranking["trials"][-2:]] == ["pruned", "failed"]
-    assert ranking["best"] == "t6"
-    assert any("1 trials that have not ended" in note for note in ranking["notes"])
-    assert json.loads(json.dumps(ranking, allow_nan=False)) == ranking
+    assert [row.tier for row in ranking.trials] == tiers
+    assert [row.status for row in ranking.trials[-2:]] == ["pruned", "failed"]
+    assert ranking.best == "t6"
+    assert any("1 trials that have not ended" in note for note in ranking.notes)
+    assert Ranking.model_validate_json(ranking.model_dump_json()) == ranking
 
 
 numbers = st.floats(0, 1)
@@ -67,9 +66,9 @@ def test_an_infeasible_trial_never_outranks_a_feasible_one(trial_of, replicate_o
         found = [replicate_of(seed, cca, **kind) for seed in SEEDS]
         records.append(trial_of(number, found, status))
     ranking = rank_study(SPEC, records)
-    places = [TIERS.index(row["tier"]) for row in ranking["trials"]]
+    places = [TIERS.index(row.tier) for row in ranking.trials]
     assert places == sorted(places)
-    complete = [row["status"] == "complete" for row in ranking["trials"]]
+    complete = [row.status == "complete" for row in ranking.trials]
     assert complete == sorted(complete, reverse=True)
     feasible = {
         record.request.trial_id
@@ -77,16 +76,16 @@ def test_an_infeasible_trial_never_outranks_a_feasible_one(trial_of, replicate_o
         if record.result is not None
         and all(v <= 0 for one in record.result.replicates for v in one.violations.values())
     }
-    named = {row["trial_id"] for row in ranking["trials"] if row["tier"] in TIERS[:2]}
+    named = {row.trial_id for row in ranking.trials if row.tier in TIERS[:2]}
     assert named == feasible
-    assert (ranking["best"] in feasible) if feasible else (ranking["best"] is None)
+    assert (ranking.best in feasible) if feasible else (ranking.best is None)
     shuffle.shuffle(records)
     assert rank_study(SPEC, records) == ranking
 
 
 def test_equal_trials_are_ranked_in_the_order_they_were_asked_for(simple_of):
     ranking = rank_study(SPEC, [simple_of(2, 0.8), simple_of(1, 0.8)])
-    assert [row["number"] for row in ranking["trials"]] == [1, 2]
+    assert [row.number for row in ranking.trials] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -102,32 +101,32 @@ def test_equal_trials_are_ranked_in_the_order_they_were_asked_for(simple_of):
     ],
 )
 def test_the_gate_is_more_than_a_high_cca(simple_of, changes, tier):
-    assert only(simple_of(0, 0.8, **changes))["tier"] == tier
+    assert only(simple_of(0, 0.8, **changes)).tier == tier
 
 
 def test_one_seed_in_a_null_or_out_of_its_band_is_enough(trial_of, replicate_of):
     good = [replicate_of(0, 0.8), replicate_of(1, 0.801)]
-    assert only(trial_of(0, [*good, replicate_of(2, 0.802)]))["tier"] == "passed"
-    assert only(trial_of(0, [*good, replicate_of(2, 0.802, null=0.81)]))["tier"] == "feasible"
+    assert only(trial_of(0, [*good, replicate_of(2, 0.802)])).tier == "passed"
+    assert only(trial_of(0, [*good, replicate_of(2, 0.802, null=0.81)])).tier == "feasible"
     bad = only(trial_of(0, [*good, replicate_of(2, 0.802, violation=0.2)]))
-    assert bad["tier"] == "infeasible"
-    assert bad["violation"] == bad["violations"]["active:silent"] == 0.2
+    assert bad.tier == "infeasible"
+    assert bad.violation == bad.violations["active:silent"] == 0.2
 
 
 def test_a_gain_that_is_not_sure_does_not_pass(trial_of, replicate_of):
     found = [replicate_of(seed, 0.8, untrained=u) for seed, u in enumerate([0.1, 0.2, 0.95])]
     row = only(trial_of(0, found))
-    assert row["gain"] > 0.3
-    assert row["gate"]["gain_ci95"][0] < 0
-    assert row["tier"] == "feasible"
+    assert row.gain > 0.3
+    assert row.gate.gain_ci95[0] < 0
+    assert row.tier == "feasible"
 
 
 def test_one_replicate_has_no_interval_and_cannot_pass(trial_of, replicate_of):
     row = only(trial_of(0, [replicate_of(0, 0.9)]))
-    assert row["tier"] == "feasible"
-    assert row["cca_heldout"] == {"mean": 0.9, "ci95": None, "per_seed": [0.9]}
-    assert row["gate"]["gain_ci95"] is None
-    assert any("one replicate" in note for note in row["notes"])
+    assert row.tier == "feasible"
+    assert row.cca_heldout == HeldOutCca(mean=0.9, ci95=None, per_seed=(0.9,))
+    assert row.gate.gain_ci95 is None
+    assert any("one replicate" in note for note in row.notes)
 
 
 def test_numbers_are_means_over_seeds_and_sessions(trial_of, replicate_of):
@@ -137,13 +136,13 @@ def test_numbers_are_means_over_seeds_and_sessions(trial_of, replicate_of):
         for seed in (3, 1)
     ]
     row = only(trial_of(0, found))
-    assert row["cca_heldout"]["mean"] == pytest.approx(0.8)
-    assert row["cca_heldout"]["per_seed"] == pytest.approx([0.9, 0.7])
-    assert row["gain"] == pytest.approx(0.6)
-    assert row["closed"] == pytest.approx(0.75)
-    assert row["null_shift_q95"] == pytest.approx(0.3)
-    assert row["cca_within"] == pytest.approx({"active": 0.8, "passive": 0.6})
-    assert row["rate_hz"]["per_state"]["active"]["mean"] == 10
+    assert row.cca_heldout.mean == pytest.approx(0.8)
+    assert row.cca_heldout.per_seed == pytest.approx([0.9, 0.7])
+    assert row.gain == pytest.approx(0.6)
+    assert row.closed == pytest.approx(0.75)
+    assert row.null_shift_q95 == pytest.approx(0.3)
+    assert row.cca_within == pytest.approx({"active": 0.8, "passive": 0.6})
+    assert row.rate_hz.per_state["active"].mean == 10
 
 
 def test_what_the_data_cannot_give_is_null_with_a_reason(simple_of):
@@ -152,10 +151,10 @@ def test_what_the_data_cannot_give_is_null_with_a_reason(simple_of):
     found = [r.model_copy(update={"rates": {"all": rates}}) for r in one.result.replicates]
     result = one.result.model_copy(update={"replicates": tuple(found)})
     row = only(one.model_copy(update={"result": result}))
-    assert row["null_shift_q95"] is row["null_clock_q95"] is row["cca_cross_state"] is None
-    assert row["cca_within"] == {"active": None, "passive": None}
-    assert row["rate_hz"]["per_state"]["active"] is None
-    assert row["rate_hz"]["mean"] == row["rate_hz"]["per_state"]["all"]["mean"] == 10
+    assert row.null_shift_q95 is row.null_clock_q95 is row.cca_cross_state is None
+    assert row.cca_within == {"active": None, "passive": None}
+    assert row.rate_hz.per_state["active"] is None
+    assert row.rate_hz.mean == row.rate_hz.per_state["all"].mean == 10
     for name in (
         "null_shift",
         "null_clock",
@@ -166,14 +165,14 @@ def test_what_the_data_cannot_give_is_null_with_a_reason(simple_of):
         "cv_isi",
         "decoding",
     ):
-        assert any(note.startswith(name) for note in row["notes"])
+        assert any(note.startswith(name) for note in row.notes)
 
 
 def test_cv_isi_is_the_mean_of_the_replicates_that_have_one(trial_of, replicate_of):
     found = [replicate_of(seed, 0.8, cv_isi=value) for seed, value in enumerate((0.6, 0.8, None))]
     row = only(trial_of(0, found))
-    assert row["cv_isi"] == pytest.approx(0.7)
-    assert not any(note.startswith("cv_isi") for note in row["notes"])
+    assert row.cv_isi == pytest.approx(0.7)
+    assert not any(note.startswith("cv_isi") for note in row.notes)
 
 
 def decoding(student, teacher, chance=0.5, num_scored=100):
@@ -202,8 +201,8 @@ def test_a_student_is_within_a_tenth_of_a_teacher_that_decodes_something(
         replicate_of(seed, 0.8, decoding={"image": decoding(student + off, teacher, chance)})
         for seed, off in enumerate((-0.001, 0.0015))
     ]
-    told = only(trial_of(0, found))["decoding"]["image"]
-    assert told == {
+    told = only(trial_of(0, found)).decoding["image"]
+    assert told.model_dump() == {
         "student": pytest.approx(student, abs=1e-3),
         "teacher": pytest.approx(teacher),
         "chance": chance,
@@ -216,7 +215,7 @@ def test_a_probe_that_only_one_session_has_is_its_mean(trial_of, replicate_of):
         replicate_of(0, 0.8, session="a", decoding={"image": decoding(0.5, 0.6)}),
         replicate_of(0, 0.8, session="b"),
     ]
-    assert only(trial_of(0, found))["decoding"]["image"]["student"] == 0.5
+    assert only(trial_of(0, found)).decoding["image"].student == 0.5
 
 
 def test_records_from_before_decoding_and_cv_isi_still_load(replicate_of):
@@ -229,9 +228,10 @@ def test_records_from_before_decoding_and_cv_isi_still_load(replicate_of):
 
 def test_a_trial_without_numbers_has_nulls_and_its_reason(trial_of, simple_of):
     failed, complete = only(trial_of(0, status="failed")), only(simple_of(0, 0.8))
-    assert failed.keys() == complete.keys()
-    assert failed["cca_heldout"]["mean"] is failed["violation"] is failed["untrained"] is None
-    assert failed["notes"] == ["no held-out numbers: failed: the loss must stay finite"]
+    assert list(failed.model_dump()) == list(complete.model_dump())
+    assert list(failed.model_dump()["cca_heldout"]) == list(complete.model_dump()["cca_heldout"])
+    assert failed.cca_heldout.mean is failed.violation is failed.untrained is None
+    assert failed.notes == ("no held-out numbers: failed: the loss must stay finite",)
 
 
 def test_report_trials_are_confirmed_and_never_chosen(trial_of, replicate_of, simple_of):
@@ -242,9 +242,9 @@ def test_report_trials_are_confirmed_and_never_chosen(trial_of, replicate_of, si
         trial_of(2, found, stage="report", arm="no-dale"),
     ]
     ranking = rank_study(SPEC, records)
-    assert [row["number"] for row in ranking["trials"]] == [0]
-    assert [(row["arm"], row["rank"]) for row in ranking["confirmed"]] == [
+    assert [row.number for row in ranking.trials] == [0]
+    assert [(row.arm, row.rank) for row in ranking.confirmed] == [
         ("baseline", 2),
         ("no-dale", 1),
     ]
-    assert ranking["best"] == "t0"
+    assert ranking.best == "t0"

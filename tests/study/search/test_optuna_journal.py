@@ -89,8 +89,8 @@ def test_a_run_is_exported_whole_and_its_best_trial_is_the_rankings(small_run, t
     names = optuna.get_all_study_names(JournalStorage(JournalFileBackend(str(out))))
     assert sorted(names) == ["small", "small-report"]
     ranked = {
-        row["trial_id"]: (row["cca_heldout"]["mean"], row["violations"])
-        for row in rank_study(spec, records)["trials"]
+        row.trial_id: (row.cca_heldout.mean, row.violations)
+        for row in rank_study(spec, records).trials
     }
     for trial in loaded(out, "small").trials:
         value, violations = ranked[trial.user_attrs["trial_id"]]

@@ -157,15 +157,15 @@ def test_a_study_with_stopping_saves_steps_and_audits_what_it_stopped(tmp_path, 
     assert all(r.request.seeds == (0,) and not r.request.rungs for r in audits)
     assert {r.request.arm for r in audits} <= {r.request.trial_id for r in pruned}
     ranking = rank_study(spec, records)
-    told = ranking["stopped"]
-    assert told["num_stopped"] == len(pruned)
+    told = ranking.stopped
+    assert told.num_stopped == len(pruned)
     done = sum(r.progress[-1][0] for r in records[:24])
-    assert told["steps_saved"] == pytest.approx(1 - done / (24 * 80))
-    assert told["num_audited"] == 3
+    assert told.steps_saved == pytest.approx(1 - done / (24 * 80))
+    assert told.num_audited == 3
     # Half-way CCA foretells the end here: stopping costs nothing.
-    assert told["num_would_be_best"] == 0
-    assert len(ranking["trials"]) == 24
-    assert all(row["stage"] == "select" for row in ranking["trials"])
+    assert told.num_would_be_best == 0
+    assert len(ranking.trials) == 24
+    assert all(row.stage == "select" for row in ranking.trials)
 
 
 def test_a_stopped_trial_that_would_have_won_is_counted(tmp_path, replicate_of):
@@ -181,9 +181,9 @@ def test_a_stopped_trial_that_would_have_won_is_counted(tmp_path, replicate_of):
         )
         for record in records
     ]
-    told = rank_study(spec, changed)["stopped"]
-    assert told["num_would_be_best"] == told["num_audited"] > 0
-    assert rank_study(spec, changed)["best"] == rank_study(spec, records)["best"]
+    told = rank_study(spec, changed).stopped
+    assert told.num_would_be_best == told.num_audited > 0
+    assert rank_study(spec, changed).best == rank_study(spec, records).best
 
 
 def test_what_is_stopped_does_not_depend_on_the_order_within_a_generation(tmp_path, replicate_of):

@@ -26,7 +26,7 @@ def scorer():
     data = TrainingData(
         shard.session_id, stacked_counts(shard), latents, timeline_of(shard), spec.data.window_ms
     )
-    return SessionScorer(data, spec, shard)
+    return SessionScorer(data=data, spec=spec, shard=shard)
 
 
 def test_a_code_that_is_the_teacher_decodes_what_the_teacher_does(scorer):
@@ -66,5 +66,5 @@ def test_networks_that_differ_in_training_alone_are_measured_untrained_once(scor
     mixed = scorer.untrained([Replicate(0, slow), Replicate(0, plain)])
     assert mixed[1] == first[0] != mixed[0]
     assert simulated == [2, 1]
-    alone = SessionScorer(scorer.data, scorer.spec, scorer.shard)
+    alone = SessionScorer(data=scorer.data, spec=scorer.spec, shard=scorer.shard)
     assert alone.untrained([Replicate(0, slow)]) == mixed[:1]

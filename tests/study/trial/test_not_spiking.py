@@ -61,14 +61,14 @@ def test_it_is_ranked_infeasible_with_nulls_and_the_reason(trial_of, replicate_o
     found = [replicate_of(seed, 0.99 + seed / 1000, **NOT_SPIKING) for seed in range(3)]
     spiking = [replicate_of(seed, 0.75 + seed / 1000) for seed in range(3)]
     ranking = rank_study(spec, [trial_of(0, found), trial_of(1, spiking)])
-    assert [row["tier"] for row in ranking["trials"]] == ["passed", "infeasible"]
-    assert ranking["best"] == "t1"
-    row = ranking["trials"][1]
-    assert row["violations"]["spiking"] == row["violation"] == 1
-    assert row["rate_hz"]["mean"] is row["spikes_per_s"] is row["cv_isi"] is None
-    assert row["rate_hz"].keys() == ranking["trials"][0]["rate_hz"].keys()
-    assert [note for note in row["notes"] if "does not spike" in note]
-    assert not [note for note in row["notes"] if "recorded" in note or "excitation" in note]
+    assert [row.tier for row in ranking.trials] == ["passed", "infeasible"]
+    assert ranking.best == "t1"
+    row = ranking.trials[1]
+    assert row.violations["spiking"] == row.violation == 1
+    assert row.rate_hz.mean is row.spikes_per_s is row.cv_isi is None
+    assert list(row.model_dump()) == list(ranking.trials[0].model_dump())
+    assert [note for note in row.notes if "does not spike" in note]
+    assert not [note for note in row.notes if "recorded" in note or "excitation" in note]
     assert len({tuple(one) for one in flat_rows(ranking)}) == 1
 
 
@@ -88,7 +88,7 @@ def test_page_tables_and_comparison_survive_it(without_spikes):
     spec = parse_study(read_json(run / "study.json"))
     ranking = rank_study(spec, records)
     write_tables(ranking, run)
-    assert cca_against_rate(ranking["trials"], (5.0, 20.0), 0.7) is None
+    assert cca_against_rate(ranking.trials, (5.0, 20.0), 0.7) is None
     assert len(compare_arms(spec, records)) == 1
 
 

@@ -16,7 +16,7 @@ from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.result import Rung, TrialRequest, TrialResult, TrialStopped, score
 from rheobase.study.trial import population
-from rheobase.study.trial.interim import InterimMeasure, worst
+from rheobase.study.trial.interim import InterimMeasure
 from rheobase.study.trial.run import TrialFailed, run_population, run_trial
 
 STUDENT = {"num_neurons": 12, "steps": 16, "batch_windows": 4, "learning_rate": 0.01}
@@ -272,11 +272,6 @@ def test_a_reports_heldout_numbers_are_those_of_the_final_measure_on_all_its_bin
     assert probe.heldout(trained) == probe.heldout(trained)
     shuffled = TrainingData("s0", data.counts, data.latents[::-1].copy(), timeline, 500.0)
     assert abs(InterimMeasure(shuffled, spec, settings).heldout(trained)[0][0]) < 0.35
-
-
-def test_worst_sums_each_lines_worst_seed():
-    assert worst([{"a": 0.2, "b": -1.0}, {"a": -0.1, "b": 0.3}]) == pytest.approx(0.5)
-    assert worst([{"a": -0.2, "b": 0.0}]) == 0
 
 
 def test_reports_are_about_eight_and_end_with_training():

@@ -1,6 +1,6 @@
 """A planted session's file, in the layout of Visual Behavior Neuropixels."""
 
-# Shape legend: N units, P presentations, S spikes, L samples.
+# Shape legend: N units, P presentations, S spikes, L samples of a signal.
 
 from __future__ import annotations
 

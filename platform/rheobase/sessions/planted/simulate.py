@@ -1,6 +1,6 @@
 """Simulated Visual Behavior recordings whose latents are known."""
 
-# Shape legend: T bins of 10 ms, N units, P presentations, K latents, S spikes.
+# Shape legend: T bins of 10 ms, N units, P presentations, K true latents, S spikes.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is wrong with a recording's presentations, blocks and behaviour."""
 
-# Shape legend: P presentations, K intervals, L samples.
+# Shape legend: P presentations, I intervals, L samples of a signal.
 
 from __future__ import annotations
 

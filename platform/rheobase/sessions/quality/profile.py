@@ -1,17 +1,18 @@
 """What a recording holds, in numbers that a report prints."""
 
-# Shape legend: N units, K intervals, H bins of a histogram.
+# Shape legend: N units, I intervals, O bins of a histogram.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
+from rheobase.core.settings import Settings
 from rheobase.sessions.quality.finding import Finding
-from rheobase.sessions.quality.selection import PRESETS, judge_units
+from rheobase.sessions.quality.selection import PRESETS, Preset, judge_units
 from rheobase.sessions.records.session import Floats, Ints, Session, Strings, TrialSession
 
 REFRACTORY_S = 0.0015
@@ -20,67 +21,143 @@ ISI_BIN_S, ISI_LONGEST_S = 0.00025, 0.03
 """Of the histogram of inter-spike intervals."""
 
 
-def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Return what `rheobase validate --json` prints of a recording: plain, finite values.
+class PresetProfile(Settings):
+    """What a unit preset leaves of a recording."""
 
-    ``presets`` says for each unit preset how many units it keeps, how many each rule drops, how
-    many with a NaN metric ``nan_metrics = "keep"`` would keep, which thresholds were applied,
-    and which of its metrics the file does not have.
-    """
+    num_kept: int
+    dropped: Mapping[str, int]
+    """Units under the first rule that drops them."""
+    applied: tuple[str, ...]
+    """Thresholds whose metric the file has."""
+    not_applied: tuple[str, ...]
+    """Metrics of the preset that the file does not have."""
+    num_kept_with_nan: int
+    """Units with a NaN metric that `nan_metrics = "keep"` would keep."""
+
+
+class StretchProfile(Settings):
+    """A stretch that may be binned."""
+
+    state: str
+    start_s: float
+    stop_s: float
+
+
+class SignalProfile(Settings):
+    """A behavioural signal."""
+
+    num_samples: int
+    share_lost: float
+    """Share of samples that are not finite; 1 of an empty signal."""
+
+
+class RecordingProfile(Settings):
+    """What every recording holds."""
+
+    session: str
+    num_units: int
+    num_spikes: int
+    duration_s: float
+    findings: tuple[Finding, ...]
+    """What is wrong with it, fatal findings first."""
+    source: str
+    data_digest: str
+    kind: Literal["continuous", "trials"]
+    areas: Mapping[str, int]
+    """Units of each."""
+    probes: Mapping[str, int]
+    """Units of each."""
+    presets: Mapping[str, PresetProfile]
+    page: Annotated[str | None, Field(exclude_if=lambda name: name is None)] = None
+    """File name of its HTML page, where one was written."""
+
+    def num_findings(self, severity: Literal["fatal", "warning"]) -> int:
+        """Return how many findings are this severe."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+
+class ContinuousProfile(RecordingProfile):
+    """What a recording of spike times holds."""
+
+    kind: Literal["continuous"] = "continuous"
+    intervals: tuple[StretchProfile, ...]
+    num_presentations: int
+    num_omitted: int
+    """Presentations whose image was left out."""
+    signals: Mapping[str, SignalProfile]
+
+
+class TrialsProfile(RecordingProfile):
+    """What a recording of counts by trial holds."""
+
+    kind: Literal["trials"] = "trials"
+    num_trials: int
+    labels: tuple[str, ...]
+    """What is known of each trial."""
+
+
+Profile = Annotated[ContinuousProfile | TrialsProfile, Field(discriminator="kind")]
+
+
+def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> Profile:
+    """Return what a recording holds: what `rheobase validate --json` prints of it."""
     units = session.units
-    continuous = isinstance(session, Session)
-    table: dict[str, Any] = {
+    common: dict[str, Any] = {
         "session": session.session_id,
         "num_units": len(units),
         "num_spikes": session.num_spikes,
         "duration_s": session.duration_s,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": tuple(findings),
         "source": session.source,
         "data_digest": session.data_digest,
-        "kind": "continuous" if continuous else "trials",
         "areas": _counted(units.area),
         "probes": _counted(units.probe),
-        "presets": {},
+        "presets": {preset: _preset(session, preset) for preset in PRESETS},
     }
-    for preset in PRESETS:
-        dropping = judge_units(session, preset)
-        keeping = judge_units(session, preset, nan_metrics="keep")
-        table["presets"][preset] = {
-            "num_kept": int(dropping.kept.sum()),
-            "dropped": dict(dropping.dropped),
-            "applied": [
-                str(threshold)
-                for threshold in PRESETS[preset]
-                if threshold.metric not in dropping.not_applied
-            ],
-            "not_applied": list(dropping.not_applied),
-            "num_kept_with_nan": keeping.num_nan_kept,
-        }
     if isinstance(session, TrialSession):
-        return table | {"num_trials": len(session.trial_start_s), "labels": list(session.labels)}
+        return TrialsProfile(
+            **common, num_trials=len(session.trial_start_s), labels=tuple(session.labels)
+        )
     intervals, shown = session.intervals, session.presentations
-    return table | {
-        "intervals": [
-            {"state": str(state), "start_s": float(start_s), "stop_s": float(stop_s)}
+    return ContinuousProfile(
+        **common,
+        intervals=tuple(
+            StretchProfile(state=str(state), start_s=float(start_s), stop_s=float(stop_s))
             for start_s, stop_s, state in zip(
                 intervals.start_s, intervals.stop_s, intervals.state, strict=True
             )
-        ],
-        "num_presentations": len(shown),
-        "num_omitted": int(shown.omitted.sum()),
-        "signals": {
-            name: {
-                "num_samples": len(signal),
-                "share_lost": float(np.mean(~np.isfinite(signal.value))) if len(signal) else 1.0,
-            }
+        ),
+        num_presentations=len(shown),
+        num_omitted=int(shown.omitted.sum()),
+        signals={
+            name: SignalProfile(
+                num_samples=len(signal),
+                share_lost=float(np.mean(~np.isfinite(signal.value))) if len(signal) else 1.0,
+            )
             for name, signal in session.signals.items()
         },
-    }
+    )
+
+
+def _preset(session: Session | TrialSession, preset: Preset) -> PresetProfile:
+    dropping = judge_units(session, preset)
+    keeping = judge_units(session, preset, nan_metrics="keep")
+    return PresetProfile(
+        num_kept=int(dropping.kept.sum()),
+        dropped=dropping.dropped,
+        applied=tuple(
+            str(threshold)
+            for threshold in PRESETS[preset]
+            if threshold.metric not in dropping.not_applied
+        ),
+        not_applied=tuple(dropping.not_applied),
+        num_kept_with_nan=keeping.num_nan_kept,
+    )
 
 
 def _counted(names: Strings) -> dict[str, int]:
-    distinct, counts = np.unique(names, return_counts=True)
-    return {str(name): int(num) for name, num in zip(distinct, counts, strict=True)}
+    found, counts = np.unique(names, return_counts=True)
+    return {str(name): int(num) for name, num in zip(found, counts, strict=True)}
 
 
 def isi_histograms(session: Session) -> tuple[dict[str, Ints], Floats]:

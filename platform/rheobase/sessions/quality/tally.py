@@ -1,6 +1,6 @@
 """One pass over a recording's spikes: how many in each second, and how many are amiss."""
 
-# Shape legend: N units, T seconds, K intervals, S spikes.
+# Shape legend: N units, T seconds, I intervals, S spikes.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Allen Visual Behavior Neuropixels sessions, exported once by the AllenSDK and read as Arrow."""
 
-# Shape legend: N units, S spikes, P presentations, L samples.
+# Shape legend: N units, S spikes, P presentations, L samples of a signal.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Presentations and states from the interval tables that a user names."""
 
-# Shape legend: P presentations, K intervals.
+# Shape legend: P presentations, I intervals.
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Recordings in NumPy archives: continuous spike times, or counts around each trial."""
 
-# Shape legend: N units, S spikes, P presentations or trials, K epochs, L samples, T bins.
+# Shape legend: N units, S spikes, P presentations or trials, I epochs, L samples of a signal,
+# T bins.
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ def read_npz(path: Path) -> Session | TrialSession:
 
     Continuous: ``spike_times_s`` (S,) seconds, unit after unit; ``unit_index`` (N + 1,)
     offsets into it; optional ``duration_s``, ``brain_area`` or ``location`` (N,),
-    ``probe`` (N,), ``epoch_start_s``, ``epoch_stop_s``, ``epoch_tag`` (K,) stretches of one brain
+    ``probe`` (N,), ``epoch_start_s``, ``epoch_stop_s``, ``epoch_tag`` (I,) stretches of one brain
     state, ``presentation_start_s``, ``presentation_stop_s``, ``presentation_image`` (P,), and
     ``running_time_s``, ``running`` in cm/s, ``pupil_time_s``, ``pupil`` (L,), NaN where lost.
 

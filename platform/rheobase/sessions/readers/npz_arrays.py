@@ -1,6 +1,6 @@
 """The arrays of a NumPy archive as a recording, each checked."""
 
-# Shape legend: N units, S spikes, P presentations or trials, K epochs, T bins.
+# Shape legend: N units, S spikes, P presentations or trials, I epochs, T bins.
 
 from __future__ import annotations
 

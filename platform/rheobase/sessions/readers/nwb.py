@@ -1,6 +1,6 @@
 """NWB files: Visual Behavior Neuropixels with h5py, every other one with pynwb."""
 
-# Shape legend: N units, S spikes, P presentations, B blocks, L samples.
+# Shape legend: N units, S spikes, P presentations, I blocks, L samples of a signal.
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def outline_nwb(path: Path) -> SessionSize:
 
 
 def intervals_of(presentations: Presentations, spikes_s: Floats) -> Intervals:
-    """Return one interval a stimulus block (B), or the whole recording without presentations."""
+    """Return one interval a stimulus block (I,), or the whole recording without presentations."""
     there = np.isfinite(presentations.start_s)  # a missing onset is a finding, not a border
     if not there.any():
         last = float(np.max(spikes_s, initial=0.0, where=np.isfinite(spikes_s)))

@@ -1,6 +1,7 @@
 """The frozen records of one recording: units, spikes, presentations, states."""
 
-# Shape legend: N units, S spikes, P presentations, K intervals or latents, L samples, T bins.
+# Shape legend: N units, S spikes, P presentations, I intervals, K true latents,
+# L samples of a signal, T bins.
 
 from __future__ import annotations
 
@@ -127,7 +128,7 @@ class Presentations:
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Stretches of gap-free recording in one brain state, each (K,), in seconds."""
+    """Stretches of gap-free recording in one brain state, each (I,), in seconds."""
 
     start_s: Floats
     stop_s: Floats

@@ -1,6 +1,6 @@
 """The true latents that a simulated recording has beside it."""
 
-# Shape legend: L samples, K latents.
+# Shape legend: L samples of a signal, K true latents.
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from rheobase.core.errors import DataError
@@ -20,6 +19,7 @@ from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
+from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
 from rheobase.study.planning.sizes import sizes_of
 from rheobase.study.ranking.statistics import least_p
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
@@ -72,57 +72,6 @@ CHECKPOINT_BYTES = 20_000
 """What PyTorch adds to a checkpoint."""
 
 
-@dataclass(frozen=True)
-class SessionEstimate:
-    """What one address of a study comes to; figures are of one of its recordings."""
-
-    address: str
-    num_sessions: int
-    num_units: int
-    num_kept_units: int
-    num_spikes: int
-    num_bins: int
-    train_windows: int
-    test_windows: int
-    shard_bytes: int
-    basis: str
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a study needs from nothing to its report, all sessions together.
-
-    Attributes
-    ----------
-    sessions
-        One an address.
-    unknown
-        Addresses of which nothing is known before they are read; they are counted nowhere.
-    num_sessions, num_bins, train_windows, test_windows
-        Windows lie side by side within their stretch, as a reader streams them.
-    bytes
-        On disk: `download`, `sessions`, `shards`, `latents`, `run`, the finished run's folder,
-        and `checkpoints`, what trials under way hold beside it at most.
-    cpu_hours
-        Of one core: `ingest`, `teacher`, `student`.
-    memory_bytes
-        Peak of the largest process of each of these phases.
-    cpu_hours_per_session
-        Of the students of one session.
-    """
-
-    sessions: tuple[SessionEstimate, ...]
-    unknown: tuple[str, ...]
-    num_sessions: int
-    num_bins: int
-    train_windows: int
-    test_windows: int
-    bytes: Mapping[str, int]
-    cpu_hours: Mapping[str, float]
-    memory_bytes: Mapping[str, int]
-    cpu_hours_per_session: float
-
-
 def estimate(spec: StudySpec) -> Estimate:
     """Return what a study needs; no spike is read.
 
@@ -143,13 +92,13 @@ def estimate(spec: StudySpec) -> Estimate:
     student_h = sum(row.num_sessions * _student_hours(row, spec) for row in rows)
     per_session = student_h / num_sessions if rows else _training_hours(0, spec)
     return Estimate(
-        tuple(rows),
-        tuple(unknown),
-        num_sessions,
-        total("num_bins"),
-        total("train_windows"),
-        total("test_windows"),
-        {
+        sessions=tuple(rows),
+        unknown=tuple(unknown),
+        num_sessions=num_sessions,
+        num_bins=total("num_bins"),
+        train_windows=total("train_windows"),
+        test_windows=total("test_windows"),
+        bytes={
             "download": sum(size.num_sessions * size.download_bytes for size in sizes),
             "sessions": sum(size.num_sessions * size.session_bytes for size in sizes),
             "shards": total("shard_bytes"),
@@ -158,13 +107,13 @@ def estimate(spec: StudySpec) -> Estimate:
             + num_trials(spec) * SAMPLE_BYTES,
             "checkpoints": _checkpoint_bytes(rows, spec),
         },
-        {
+        cpu_hours={
             "ingest": sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs),
             "teacher": _teacher_hours(rows, spec),
             "student": student_h,
         },
-        _memory(pairs, spec),
-        per_session,
+        memory_bytes=_memory(pairs, spec),
+        cpu_hours_per_session=per_session,
     )
 
 
@@ -189,20 +138,20 @@ def num_replicates(spec: StudySpec) -> int:
     return (spec.search.trials + _num_audits(spec)) * len(spec.seeds.select) + num_reported
 
 
-def plan_table(spec: StudySpec, needs: Estimate) -> dict[str, Any]:
-    """Return a study's plan as plain JSON values."""
-    return {
-        "study": spec.name,
-        "question": spec.question,
-        "search_trials": spec.search.trials,
-        "select_seeds": list(spec.seeds.select),
-        "report_seeds": list(spec.seeds.report),
-        "arms": arms_of(spec),
-        "replicates_per_session": num_replicates(spec),
-        "least_p": least_p(len(spec.seeds.report)),
-        **asdict(needs),
-        "resolved": dump_study(spec),
-    }
+def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
+    """Return what a study will run, beside what it needs."""
+    return Plan(
+        study=spec.name,
+        question=spec.question,
+        search_trials=spec.search.trials,
+        select_seeds=spec.seeds.select,
+        report_seeds=spec.seeds.report,
+        arms=arms_of(spec),
+        replicates_per_session=num_replicates(spec),
+        least_p=least_p(len(spec.seeds.report)),
+        **dict(needs),
+        resolved=dump_study(spec),
+    )
 
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
@@ -216,20 +165,20 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
     num_chunks = sum(math.ceil(len(segment) / CHUNK_BINS) for segment in silent.segments)
     width = round(spec.data.window_ms / spec.data.bin_ms)
     return SessionEstimate(
-        size.address,
-        size.num_sessions,
-        size.num_units,
-        size.num_kept,
-        size.num_spikes,
-        num_bins,
-        _num_windows(line, TRAIN, width),
-        _num_windows(line, TEST, width),
-        round(num_filled * ENTRY_BYTES)
+        address=size.address,
+        num_sessions=size.num_sessions,
+        num_units=size.num_units,
+        num_kept_units=size.num_kept,
+        num_spikes=size.num_spikes,
+        num_bins=num_bins,
+        train_windows=_num_windows(line, TRAIN, width),
+        test_windows=_num_windows(line, TEST, width),
+        shard_bytes=round(num_filled * ENTRY_BYTES)
         + num_chunks * CHUNK_BYTES
         + num_bins * (LABEL_BYTES + COVARIATE_BYTES * len(silent.covariate_names))
         + size.num_kept * UNIT_BYTES
         + len(silent.image) * PRESENTATION_BYTES,
-        size.basis,
+        basis=size.basis,
     )
 
 

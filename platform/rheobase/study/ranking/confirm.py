@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from rheobase.study.file.objectives import DIRECTIONS, objective_values
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.ranking import (
+    KneeFate,
+    LeastNetwork,
+    LeastTrial,
+    Optimism,
+    ParetoFront,
+    RankedTrial,
+    Ranking,
+    Tier,
+)
 from rheobase.study.ranking.statistics import welch_interval
 from rheobase.study.records.result import BASELINE, TOP, TrialRecord
 
 
-def top_trials(ranking: Mapping[str, Any], num: int) -> dict[str, str]:
+def top_trials(ranking: Ranking, num: int) -> dict[str, str]:
     """Return ids of the search's best feasible trials by arm: `baseline`, `top-2`, `top-3`, ….
 
     Parameters
     ----------
     ranking
-        What `rank_study` returned.
+        Of the study's trials so far.
     num
         How many are wanted; fewer where fewer are feasible.
 
@@ -27,28 +36,22 @@ def top_trials(ranking: Mapping[str, Any], num: int) -> dict[str, str]:
     The first is the ranking's `best`. With several objectives the rest of the front comes before
     trials that it dominates, that with the larger bulge first.
     """
-    best = ranking["best"]
-    if best is None:
+    if ranking.best is None:
         return {}
-    front = ranking["pareto"]["trials"] if ranking["pareto"] else []
-    front = sorted(front, key=lambda row: -row["bulge"])
-    feasible = [row for row in ranking["trials"] if row["tier"] in ("passed", "feasible")]
-    ids = dict.fromkeys([best, *(row["trial_id"] for row in [*front, *feasible])])
+    front = sorted(ranking.pareto.trials if ranking.pareto else (), key=lambda row: -row.bulge)
+    feasible = [row for row in ranking.trials if row.is_feasible]
+    ids = dict.fromkeys([ranking.best, *(row.trial_id for row in [*front, *feasible])])
     names = [BASELINE, *(f"{TOP}{rank}" for rank in range(2, num + 1))]
     return dict(zip(names[:num], ids, strict=False))
 
 
-def optimism(
-    spec: StudySpec, records: Sequence[TrialRecord], trials: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def optimism(records: Sequence[TrialRecord], trials: Sequence[RankedTrial]) -> list[Optimism]:
     """Return each confirmed trial's held-out CCA on the search's seeds minus the report's.
 
     Parameters
     ----------
-    spec
-        The study.
     records
-        Its trials.
+        The study's trials.
     trials
         Rows of the ranking's search: only feasible trials were chosen.
 
@@ -57,7 +60,7 @@ def optimism(
     The interval is Welch's, 95 %, over seeds within sessions. The search has picked the trial by
     the first of the two means, so that a difference above 0 is what picking is expected to give.
     """
-    feasible = {row["trial_id"] for row in trials if row["tier"] in ("passed", "feasible")}
+    feasible = {row.trial_id for row in trials if row.is_feasible}
     searched = {
         _settings(record): record for record in records if record.request.trial_id in feasible
     }
@@ -78,15 +81,15 @@ def optimism(
             [one.session for one in report],
         )
         found.append(
-            {
-                "arm": request.arm,
-                "trial_id": request.trial_id,
-                "of_trial": chosen.request.trial_id,
-                "select": means[0],
-                "report": means[1],
-                "mean": means[0] - means[1],
-                "ci95": None if interval is None else list(interval),
-            }
+            Optimism(
+                arm=request.arm,
+                trial_id=request.trial_id,
+                of_trial=chosen.request.trial_id,
+                select=means[0],
+                report=means[1],
+                mean=means[0] - means[1],
+                ci95=interval,
+            )
         )
     return found
 
@@ -94,9 +97,9 @@ def optimism(
 def least_network(
     spec: StudySpec,
     records: Sequence[TrialRecord],
-    confirmed: Sequence[Mapping[str, Any]],
-    front: Mapping[str, Any] | None,
-) -> dict[str, Any] | None:
+    confirmed: Sequence[RankedTrial],
+    front: ParetoFront | None,
+) -> LeastNetwork | None:
     """Return the least network that passed on the report seeds, and what became of the knee there.
 
     Parameters
@@ -112,10 +115,8 @@ def least_network(
 
     Returns
     -------
-    None for a search of one objective. Else ``num_run`` and ``num_passed``, of trials of the
-    search on the report seeds; ``trial``, the least of the passed or None: its id there, its id
-    in the search (``of_trial``), arm, and the mean of every objective; ``knee``, None without a
-    front: its id in the search, its arm and tier on the report seeds, None where it did not run.
+    None for a search of one objective; its ``trial`` is None where none passed, its ``knee``
+    where no trial of the search passed.
 
     Notes
     -----
@@ -126,25 +127,29 @@ def least_network(
     sizes = [name for name in spec.search.objectives if DIRECTIONS[name] == "minimize"]
     searched = {_settings(r): r.request.trial_id for r in records if r.request.stage == "select"}
     by_id = {record.request.trial_id: record for record in records}
-    found: list[dict[str, Any]] = []
-    tiers: dict[str | None, dict[str, Any]] = {}
-    run = [row for row in confirmed if _is_winner(row["arm"])]
+    passed: list[LeastTrial] = []
+    fates: dict[str | None, tuple[str, Tier]] = {}
+    run = [row for row in confirmed if _is_winner(row.arm)]
     for row in run:
-        record = by_id[row["trial_id"]]
+        record = by_id[row.trial_id]
         of_trial = searched.get(_settings(record))
-        tiers[of_trial] = {"arm": row["arm"], "tier": row["tier"]}
-        if row["tier"] == "passed" and record.result is not None:
+        fates[of_trial] = row.arm, row.tier
+        if row.tier == "passed" and record.result is not None:
             values = objective_values(record.request, record.result, spec.search.objectives)
             means = {name: fmean(each) for name, each in values.items()}
-            named = {"trial_id": row["trial_id"], "of_trial": of_trial, "arm": row["arm"]}
-            found.append(named | means)
-    knee = front["knee"]
-    return {
-        "num_run": len(run),
-        "num_passed": len(found),
-        "trial": min(found, key=lambda one: [one[name] for name in sizes], default=None),
-        "knee": knee and {"trial_id": knee, **tiers.get(knee, {"arm": None, "tier": None})},
-    }
+            passed.append(
+                LeastTrial(trial_id=row.trial_id, of_trial=of_trial, arm=row.arm, **means)
+            )
+    knee = None
+    if front.knee:
+        arm, tier = fates.get(front.knee, (None, None))
+        knee = KneeFate(trial_id=front.knee, arm=arm, tier=tier)
+    return LeastNetwork(
+        num_run=len(run),
+        num_passed=len(passed),
+        trial=min(passed, key=lambda one: [one.means[name] for name in sizes], default=None),
+        knee=knee,
+    )
 
 
 def _is_winner(arm: str) -> bool:

@@ -1,18 +1,18 @@
 """The Pareto front of trials that pass the gate, and its knee."""
 
-# Shape legend: n trials, k objectives, smaller is better.
+# Shape legend: n points, k objectives, smaller is better.
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rheobase.study.file.objectives import DIRECTIONS, objective_values
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.ranking import FrontTrial, MeanInterval, ParetoFront, RankedTrial
 from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.result import TrialRecord
 
@@ -20,9 +20,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def pareto_front(
-    spec: StudySpec, records: Mapping[str, TrialRecord], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any] | None:
-    """Return the front as plain JSON values; None for a search of one objective.
+    spec: StudySpec, records: Mapping[str, TrialRecord], rows: Sequence[RankedTrial]
+) -> ParetoFront | None:
+    """Return the front; None for a search of one objective.
 
     Parameters
     ----------
@@ -32,19 +32,13 @@ def pareto_front(
         Its trials by id.
     rows
         Rows of the ranking's search, in its order.
-
-    Returns
-    -------
-    ``objectives``: the direction of each; ``trials``: those through the gate that no other of
-    them dominates, in the order of the ranking, each with mean and 95 % Student t interval of
-    every objective and its ``bulge`` (`bulges`); ``knee``: the id of one of them, or None where
-    there is none.
     """
     names = spec.search.objectives
     if len(names) < 2:
         return None
-    through = [records[row["trial_id"]] for row in rows if row["tier"] == "passed"]
-    found, points = [], []
+    through = [records[row.trial_id] for row in rows if row.tier == "passed"]
+    sought: list[dict[str, MeanInterval]] = []
+    points = []
     for record in through:
         assert record.result is not None
         values = objective_values(record.request, record.result, names)
@@ -52,24 +46,32 @@ def pareto_front(
         points.append(
             [fmean(values[n]) * (-1 if DIRECTIONS[n] == "maximize" else 1) for n in names]
         )
-        found.append({"trial_id": record.request.trial_id, "number": record.request.number})
-        for name in names:
-            interval = t_interval(values[name], sessions)
-            found[-1][name] = {
-                "mean": fmean(values[name]),
-                "ci95": None if interval is None else list(interval),
+        sought.append(
+            {
+                name: MeanInterval(
+                    mean=fmean(values[name]), ci95=t_interval(values[name], sessions)
+                )
+                for name in names
             }
+        )
     cost = np.array(points).reshape(-1, len(names))
     kept = np.flatnonzero(non_dominated(cost)).tolist()
-    bulge = bulges(cost[kept])
-    front = [found[index] | {"bulge": one} for index, one in zip(kept, bulge, strict=True)]
+    front = [
+        FrontTrial(
+            trial_id=through[index].request.trial_id,
+            number=through[index].request.number,
+            bulge=bulge,
+            **sought[index],
+        )
+        for index, bulge in zip(kept, bulges(cost[kept]), strict=True)
+    ]
     # Of trials level with each other the first.
-    most = front[bulge.index(max(bulge))] if front else None
-    return {
-        "objectives": {name: DIRECTIONS[name] for name in names},
-        "trials": front,
-        "knee": most["trial_id"] if most else None,
-    }
+    knee = max(front, key=lambda trial: trial.bulge, default=None)
+    return ParetoFront(
+        objectives={name: DIRECTIONS[name] for name in names},
+        trials=tuple(front),
+        knee=knee.trial_id if knee else None,
+    )
 
 
 def non_dominated(cost: Floats) -> npt.NDArray[np.bool_]:

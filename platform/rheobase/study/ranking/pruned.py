@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.ranking import AuditedTrial, EarlyStopping, MeasuredTrial
 from rheobase.study.records.result import TrialRecord
 
 
@@ -35,10 +35,10 @@ def steps_saved(records: Sequence[TrialRecord]) -> float | None:
 def stopped_summary(
     spec: StudySpec,
     records: Sequence[TrialRecord],
-    audited: Sequence[Mapping[str, Any]],
+    audited: Sequence[MeasuredTrial],
     beats_best: Sequence[bool],
-) -> dict[str, Any] | None:
-    """Return what early stopping did, as plain JSON values; None in a study without it.
+) -> EarlyStopping | None:
+    """Return what early stopping did; None in a study without it.
 
     Parameters
     ----------
@@ -53,25 +53,25 @@ def stopped_summary(
     """
     if spec.search.stop is None:
         return None
-    return {
-        "num_stopped": len(stopped_trials(records)),
-        "steps_saved": steps_saved(records),
-        "num_audited": len(audited),
-        "num_would_be_best": sum(beats_best),
-        "num_would_pass": sum(row["tier"] == "passed" for row in audited),
-        "num_would_be_feasible": sum(row["tier"] in ("passed", "feasible") for row in audited),
-        "audited": [
-            {
-                "trial_id": row["trial_id"],
-                "of_trial": row["arm"],
-                "tier": row["tier"],
-                "cca_heldout": row["cca_heldout"]["mean"],
-                "violation": row["violation"],
-                "would_be_best": best,
-            }
+    return EarlyStopping(
+        num_stopped=len(stopped_trials(records)),
+        steps_saved=steps_saved(records),
+        num_audited=len(audited),
+        num_would_be_best=sum(beats_best),
+        num_would_pass=sum(row.tier == "passed" for row in audited),
+        num_would_be_feasible=sum(row.is_feasible for row in audited),
+        audited=tuple(
+            AuditedTrial(
+                trial_id=row.trial_id,
+                of_trial=row.arm,
+                tier=row.tier,
+                cca_heldout=row.cca_heldout.mean,
+                violation=row.violation,
+                would_be_best=best,
+            )
             for row, best in zip(audited, beats_best, strict=True)
-        ],
-    }
+        ),
+    )
 
 
 def num_steps_of(record: TrialRecord) -> int:

@@ -62,7 +62,7 @@ class Comparison(Settings):
 def t_interval(
     values: Sequence[float] | Floats, strata: Sequence[str] | None = None
 ) -> Interval | None:
-    """Return the 95 % interval of the mean by Student's t; None with fewer than two values.
+    """Return the 95 % t interval of the mean; None with fewer than two values.
 
     Parameters
     ----------

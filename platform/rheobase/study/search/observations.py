@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rheobase.measures.firing import total_violation, worst_violations
 from rheobase.study.file.objectives import objective_values
 from rheobase.study.file.spec import StudySpec, override_student
 from rheobase.study.records.result import BASELINE, ENDED, TrialRecord, score
@@ -92,11 +93,8 @@ def observation_of(spec: StudySpec, params: dict[str, Any], record: TrialRecord)
     """Return what a sampler is told of a trial that has ended, under these searched settings."""
     result = record.result
     if result is not None:
-        lines = sorted({line for one in result.replicates for line in one.violations})
-        constraints = {
-            line: max(one.violations[line] for one in result.replicates if line in one.violations)
-            for line in lines
-        }
+        worst = worst_violations([one.violations for one in result.replicates])
+        constraints = dict(sorted(worst.items()))  # in one order for every trial
         values = {
             name: math.fsum(of_each) / len(of_each)
             for name, of_each in objective_values(
@@ -106,13 +104,12 @@ def observation_of(spec: StudySpec, params: dict[str, Any], record: TrialRecord)
         if len(values) > 1:
             # The smallest networks carry nothing: without this they would be most of the front.
             constraints[GATE] = spec.require.cca_heldout - values["cca_heldout"]
-        summed = sum(value for value in constraints.values() if value > 0)
         return Observation(
             params,
             list(values.values()),
             constraints,
             {},
-            score(values["cca_heldout"], summed, True),
+            score(values["cca_heldout"], total_violation(constraints), True),
         )
     seen = {step: v["cca_heldout"] for step, v in record.progress if "cca_heldout" in v}
     if record.status != "pruned" or not seen:

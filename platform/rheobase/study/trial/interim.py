@@ -1,10 +1,9 @@
 """Held-out CCA and feasibility of networks in training, on a small fixed part of a session."""
 
-# Shape legend: T bins, R replicates, W windows, K scored bins of a window, M neurons.
+# Shape legend: T bins, R replicates, B windows, L scored bins of a window, M neurons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +33,7 @@ LEAST_PER_FEATURE = 4  # train bins for every feature and latent, however short 
 
 
 class Stretches(NamedTuple):
-    """Windows (W,) of `num_bins`, of which the first `warm_up` bins are not scored."""
+    """Windows (B,) of `num_bins`, of which the first `warm_up` bins are not scored."""
 
     starts: npt.NDArray[np.int64]
     num_bins: int
@@ -42,7 +41,7 @@ class Stretches(NamedTuple):
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """Scored bins (W, K)."""
+        """Scored bins (B, L)."""
         scored = np.arange(self.warm_up, self.num_bins)
         return np.asarray(self.starts[:, None] + scored, np.int64)
 
@@ -111,7 +110,7 @@ class InterimMeasure:
     def _simulated(
         self, training: Training, stretches: Stretches
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return features and spikes (R, W x K, M) of the scored bins."""
+        """Return features and spikes (R, B x L, M) of the scored bins."""
         replicates, students = training.replicates, training.students
         starts, num_bins, warm_up = stretches
         bin_ms = self._data.timeline.bin_ms
@@ -130,12 +129,6 @@ class InterimMeasure:
         width = len(replicates), -1, features[0].shape[-1]
         joined = [np.concatenate(part, axis=1).reshape(width) for part in (features, spikes)]
         return joined[0], joined[1]
-
-
-def worst(violations_of_seeds: Sequence[dict[str, float]]) -> float:
-    """Return the sum of positive violations, of each line the worst seed's, as a rank's is."""
-    lines = violations_of_seeds[0]
-    return sum(max(0.0, *(one[line] for one in violations_of_seeds)) for line in lines)
 
 
 def _drawn(data: TrainingData, split: int, least_bins: float, seed: int) -> Stretches:

@@ -72,7 +72,7 @@ class Heldout(NamedTuple):
     held: HeldoutCCA
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SessionScorer:
     """What all students of a session are measured against, drawn and computed once.
 

@@ -17,6 +17,7 @@ import torch
 from rheobase.core.artifacts import PARTIALS, whole_file
 from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.versions import deciding_versions
+from rheobase.measures.firing import total_violation, worst_violations
 from rheobase.student.fit import (
     Training,
     TrainingData,
@@ -38,14 +39,14 @@ from rheobase.study.records.result import (
     score,
 )
 from rheobase.study.run_folder import TrialFolder
-from rheobase.study.trial.interim import InterimMeasure, worst
+from rheobase.study.trial.interim import InterimMeasure
 
 CHECKPOINT_SHARE = 0.05  # of a training's time, at most, that writing its checkpoints may take
 OnPopulationProgress = Callable[[str, int, Mapping[str, float]], None]
 Outcome = TrialResult | TrialStopped | str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RunningTrial:
     """A trial on its way."""
 
@@ -227,7 +228,8 @@ class SessionTraining:
             reports[trial_id] = {name: fmean(one[name] for one in each) for name in each[0]}
             if heldout[trial_id]:
                 ccas, violations = zip(*heldout[trial_id], strict=True)
-                reports[trial_id] |= {"cca_heldout": fmean(ccas), "violation": worst(violations)}
+                violation = total_violation(worst_violations(violations))
+                reports[trial_id] |= {"cca_heldout": fmean(ccas), "violation": violation}
         return reports
 
     def _report(self, trial: RunningTrial, step: int, values: Mapping[str, float]) -> None:

@@ -146,7 +146,7 @@ def _outcomes(
     trials = []
     for request in requests:
         settings = StudentSettings.model_validate(request.student)
-        trial = RunningTrial(request, settings, folders[request.trial_id])
+        trial = RunningTrial(request=request, settings=settings, folder=folders[request.trial_id])
         trials.append(trial)
         populations[population_key(settings)].append(trial)
     for index, shard in enumerate(_by_id(shards)):
@@ -156,7 +156,9 @@ def _outcomes(
             SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
     for shard in _by_id(shards):
         if left := going_on(trials):
-            scorer = SessionScorer(_training_data(shard, spec, latents), spec, shard)
+            scorer = SessionScorer(
+                data=_training_data(shard, spec, latents), spec=spec, shard=shard
+            )
             for trial in left:
                 with trial_clock(trial):
                     _measure(trial, scorer)

@@ -1,0 +1,331 @@
+"""What a ranking is made of, as frozen records; docs/measures.md says what each number means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import ConfigDict, Field
+
+from rheobase.core.settings import Settings
+from rheobase.study.file.objectives import DIRECTIONS, Direction, ObjectiveName
+from rheobase.study.file.search_settings import Scalar
+from rheobase.study.ranking.statistics import Interval
+from rheobase.study.records.result import RateSummary, Stage
+
+Tier = Literal["passed", "feasible", "infeasible", "failed"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
+Value = TypeVar("Value")
+Sought = Annotated[Value | None, Field(exclude_if=lambda value: value is None)]
+"""A value of an objective; the key is absent where the search does not seek it."""
+
+
+class MeanInterval(Settings):
+    """A mean over seeds and sessions."""
+
+    mean: float
+    ci95: Interval | None
+    """95 % Student t interval of the mean; null with one replicate."""
+
+
+class HeldOutCca(Settings):
+    """Held-out CCA of a trial that gave numbers."""
+
+    mean: float
+    """Over seeds and sessions."""
+    ci95: Interval | None
+    """95 % Student t interval of the mean; null with one replicate."""
+    per_seed: tuple[float, ...]
+    """Means over sessions, in the order of `seeds`."""
+
+
+class NoHeldOutCca(Settings):
+    """What stands in its place for a trial without numbers."""
+
+    mean: None = None
+    ci95: None = None
+    per_seed: tuple[()] = ()
+
+
+class Rates(Settings):
+    """Firing on test bins, a mean over replicates and states; null where nothing spikes."""
+
+    mean: float | None = None
+    """Mean over neurons, Hz."""
+    in_band: float | None = None
+    """Share of neurons inside the required band."""
+    silent: float | None = None
+    """Share of neurons that hardly fire."""
+    saturated: float | None = None
+    """Share of neurons that fire too much."""
+    per_state: Mapping[str, RateSummary | None]
+    """The same by state; null for a state that was not recorded."""
+
+
+class ProbeScores(Settings):
+    """How well a linear readout of 250 ms tells one thing; means over replicates."""
+
+    student: float
+    teacher: float
+    chance: float | None
+    """One over the number of classes; null where the score is R²."""
+    within_10_percent: bool | None
+    """Whether the student reaches 0.9 of the teacher; null where the teacher tells nothing."""
+
+
+class Gate(Settings):
+    """What a feasible trial must show to pass."""
+
+    above_required: bool
+    """Mean held-out CCA exceeds `require.cca_heldout`."""
+    above_nulls: bool | None
+    """It exceeds every null that the data can give; null where they give none."""
+    gain_ci95: Interval | None
+    """95 % Student t interval of the paired gain over the untrained network."""
+
+
+class EndedTrial(Settings):
+    """A trial that has ended: what was asked of it, and its place."""
+
+    trial_id: str
+    number: int
+    """Order in which the study asked for it, from 0."""
+    stage: Stage
+    """`select`: the search; `report`: winners and arms on the report seeds; `audit`: stopped
+    trials that were run to their end."""
+    arm: str
+    """Name of the set of overrides, or `baseline`."""
+    rank: int | None = None
+    """1 is the best of its list; null of an audit."""
+    tier: Tier
+    status: Literal["complete", "pruned", "failed"]
+    params: Mapping[str, Scalar]
+    """What the sampler or the arm set, by dotted path."""
+    seeds: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    """Why a number is missing."""
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether every feasibility line holds, for every seed and session."""
+        return self.tier in ("passed", "feasible")
+
+
+class MeasuredTrial(EndedTrial):
+    """A trial that gave numbers, each a mean over seeds and sessions unless it says otherwise."""
+
+    status: Literal["complete"] = "complete"
+    cca_heldout: HeldOutCca
+    null_shift_q95: float | None
+    """95 % quantile of the shift null, the largest of any replicate's."""
+    null_clock_q95: float | None
+    """95 % quantile of the clock null, the largest of any replicate's."""
+    untrained: float
+    """Held-out CCA of the same network before training."""
+    gain: float
+    """Held-out CCA minus `untrained`."""
+    closed: float | None
+    """Share of what the untrained network left that training closed."""
+    linear_readout: float
+    """Held-out CCA of the smoothed counts that the network is fed."""
+    procrustes: float
+    cca_within: Mapping[str, float | None]
+    """Held-out CCA fitted and scored inside each state."""
+    cca_cross_state: float | None
+    """Held-out CCA fitted in one state and scored in another."""
+    rate_hz: Rates
+    num_neurons: float
+    spikes_per_s: float | None
+    """The network's spikes a second; null where it does not spike."""
+    connections: float
+    """Recurrent weights that are not 0."""
+    dale_violations: int
+    """Weights of the wrong sign, summed over replicates."""
+    ei_weight_balance: float | None
+    """Summed inhibitory over summed excitatory weight."""
+    ei_current_balance: float | None
+    """The same, each presynaptic neuron weighted by its rate."""
+    cv_isi: float | None
+    """Coefficient of variation of inter-spike intervals."""
+    decoding: Mapping[str, ProbeScores]
+    """By probe."""
+    violations: Mapping[str, float]
+    """Signed violation of each feasibility line, the worst replicate's; a line holds at <= 0."""
+    violation: float
+    """Sum of the violations above 0."""
+    gate: Gate
+    wall_s: float
+    """Seconds the trial took."""
+
+
+class UnmeasuredTrial(EndedTrial):
+    """A trial that was stopped early or failed: it has no held-out numbers, and `notes` say why."""
+
+    tier: Literal["failed"] = "failed"
+    status: Literal["pruned", "failed"]
+    cca_heldout: NoHeldOutCca = NoHeldOutCca()
+    null_shift_q95: None = None
+    null_clock_q95: None = None
+    untrained: None = None
+    gain: None = None
+    closed: None = None
+    linear_readout: None = None
+    procrustes: None = None
+    cca_within: Mapping[str, None]
+    cca_cross_state: None = None
+    rate_hz: Rates
+    num_neurons: None = None
+    spikes_per_s: None = None
+    connections: None = None
+    dale_violations: None = None
+    ei_weight_balance: None = None
+    ei_current_balance: None = None
+    cv_isi: None = None
+    decoding: Mapping[str, ProbeScores] = {}
+    violations: Mapping[str, float] = {}
+    violation: None = None
+    gate: None = None
+    wall_s: None = None
+
+
+RankedTrial = Annotated[MeasuredTrial | UnmeasuredTrial, Field(discriminator="status")]
+
+
+class Optimism(Settings):
+    """Held-out CCA of a confirmed trial on the search's seeds minus that on the report's."""
+
+    arm: str
+    trial_id: str
+    """On the report seeds."""
+    of_trial: str
+    """Its id in the search."""
+    select: float
+    report: float
+    mean: float
+    """`select` minus `report`."""
+    ci95: Interval | None
+    """Welch's 95 % interval of the difference."""
+
+
+class FrontTrial(Settings):
+    """A trial on the front, with every objective that is sought."""
+
+    trial_id: str
+    number: int
+    cca_heldout: Sought[MeanInterval] = None
+    num_neurons: Sought[MeanInterval] = None
+    spikes_per_s: Sought[MeanInterval] = None
+    connections: Sought[MeanInterval] = None
+    rate_error: Sought[MeanInterval] = None
+    """Share of neurons outside the required band."""
+    bulge: float
+    """How far it bulges towards the ideal; the knee is where the front does most."""
+
+    def value(self, name: ObjectiveName) -> MeanInterval:
+        """Return an objective that the search seeks."""
+        found: MeanInterval | None = getattr(self, name)
+        assert found is not None, name
+        return found
+
+
+class ParetoFront(Settings):
+    """Trials through the gate that no other of them dominates."""
+
+    objectives: Mapping[ObjectiveName, Direction]
+    trials: tuple[FrontTrial, ...]
+    """In the order of the ranking."""
+    knee: str | None
+    """Id of the trial at which the front bulges most."""
+
+
+class LeastTrial(Settings):
+    """A trial that passed on the report seeds, with the mean of every objective sought."""
+
+    trial_id: str
+    """On the report seeds."""
+    of_trial: str | None
+    """Its id in the search."""
+    arm: str
+    cca_heldout: Sought[float] = None
+    num_neurons: Sought[float] = None
+    spikes_per_s: Sought[float] = None
+    connections: Sought[float] = None
+    rate_error: Sought[float] = None
+    """Share of neurons outside the required band."""
+
+    @property
+    def means(self) -> dict[ObjectiveName, float]:
+        """The mean of every objective that the search seeks."""
+        return {name: mean for name in DIRECTIONS if (mean := getattr(self, name)) is not None}
+
+
+class KneeFate(Settings):
+    """What became of the front's knee on the report seeds; nulls where it did not run there."""
+
+    trial_id: str
+    """Its id in the search."""
+    arm: str | None
+    tier: Tier | None
+
+
+class LeastNetwork(Settings):
+    """The least network that passed on the report seeds."""
+
+    num_run: int
+    """Trials of the search that were run on the report seeds."""
+    num_passed: int
+    trial: LeastTrial | None
+    knee: KneeFate | None
+
+
+class AuditedTrial(Settings):
+    """A trial that was stopped early and later run to its end."""
+
+    trial_id: str
+    of_trial: str
+    """Id of the trial that was stopped."""
+    tier: Tier
+    cca_heldout: float
+    violation: float
+    would_be_best: bool
+    """Whether it comes before every trial that the search ran to its end."""
+
+
+class EarlyStopping(Settings):
+    """What early stopping saved, and what it cost."""
+
+    num_stopped: int
+    steps_saved: float | None
+    """Share of the search's training steps."""
+    num_audited: int
+    num_would_be_best: int
+    num_would_pass: int
+    num_would_be_feasible: int
+    audited: tuple[AuditedTrial, ...]
+
+
+class Ranking(Settings):
+    """The ranking of a study's trials: what `rheobase rank --json` prints."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    """Version of this form."""
+    study: str
+    best: str | None
+    """Id of the first feasible trial of the search; with several objectives the front's knee."""
+    trials: tuple[RankedTrial, ...]
+    """Those of the search, the best first."""
+    confirmed: tuple[RankedTrial, ...]
+    """Winners and arms on the report seeds, in the order they were asked for: the only numbers to
+    quote."""
+    optimism: tuple[Optimism, ...]
+    """Of each winner."""
+    pareto: ParetoFront | None
+    """Null for one objective."""
+    least: LeastNetwork | None
+    """Null for one objective."""
+    stopped: EarlyStopping | None
+    """Null without early stopping."""
+    notes: tuple[str, ...]
