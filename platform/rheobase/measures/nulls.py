@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -211,8 +211,8 @@ class NullTeachers:
         crosses = [self._crosses(students, part) for part in (0, 1)]
         by_student = []
         for one, train, test in zip(students, *crosses, strict=True):
-            inside = one.train._replace(xy=train)
-            outside = one.test._replace(xy=test, yy=self._yy_test)
+            inside = replace(one.train, xy=train)
+            outside = replace(one.test, xy=test, yy=self._yy_test)
             by_student.append(heldout_means(inside, outside, self._white, one.shrinkage))
         return by_student
 
