@@ -53,10 +53,10 @@ def test_ranking_loads_no_library_of_training_or_drawing(command, small_run):
     assert not (TRAINING | {"matplotlib", "pandas", "h5py"}) & loaded
 
 
-def test_comparing_reads_no_table(command, small_run):
+def test_comparing_loads_no_library_of_training_or_drawing(command, small_run):
     code, told, loaded = command("-", "compare", small_run, "no-dale")
     assert code == 0, told
-    assert not (TRAINING | {"matplotlib", "pandas", "pyarrow"}) & loaded
+    assert not (TRAINING | {"matplotlib", "pandas", "h5py"}) & loaded
 
 
 def test_reporting_loads_no_library_of_training(command, small_run):
