@@ -23,6 +23,7 @@ ANY_MUTANT = "rheobase.measures.firing.x_firing_rates__mutmut_1"
 CONFIG = """
 [tool.pytest.ini_options]
 addopts = "--import-mode=importlib -p no:cacheprovider"
+pythonpath = ["tests"]
 filterwarnings = {warnings}
 markers = {markers}
 timeout = 600

@@ -43,7 +43,7 @@ def test_a_damaged_file_is_told_in_one_line(folder, how):
     path.unlink()
     if how == "text":
         path.write_text("1 2 3")
-    with pytest.raises(ArtifactError, match="damaged latents") as caught:
+    with pytest.raises(ArtifactError, match="bytes that were published") as caught:
         read_latents(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)

@@ -191,13 +191,26 @@ def worst_violations(of_replicates: Sequence[Mapping[str, float]]) -> dict[str, 
     of_replicates
         `violations` of each; a line that only some have, as that of a state which only one
         session has, is judged by those.
+
+    Returns
+    -------
+    By line; what lies at most at 0 holds for every replicate.
     """
     lines = dict.fromkeys(line for one in of_replicates for line in one)
     return {line: max(one[line] for one in of_replicates if line in one) for line in lines}
 
 
 def total_violation(worst: Mapping[str, float]) -> float:
-    """Return the sum of the violations above 0, in their order; 0 of a feasible network.
+    """Return how far a network is from feasible, over all lines.
+
+    Parameters
+    ----------
+    worst
+        `worst_violations`, by line.
+
+    Returns
+    -------
+    The sum of those above 0, in their order; 0 of a feasible network.
 
     Examples
     --------
