@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 from rheobase.core.settings import Settings
 from rheobase.study.file.objectives import DIRECTIONS, Direction, ObjectiveName
 from rheobase.study.file.search_settings import Scalar
-from rheobase.study.ranking.statistics import Interval
 from rheobase.study.records.result import RateSummary, Stage
 
+Interval = tuple[float, float]
 Tier = Literal["passed", "feasible", "infeasible", "failed"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 

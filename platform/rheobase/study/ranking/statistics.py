@@ -17,10 +17,10 @@ from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
 from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.ranking import Interval
 from rheobase.study.records.result import BASELINE, TOP, TrialRecord, TrialResult
 
 Floats = npt.NDArray[np.float64]
-Interval = tuple[float, float]
 LEVEL = 0.95
 MOST_EXACT_PAIRS = 16  # 65,536 sign flips
 NUM_FLIPS = 100_000
