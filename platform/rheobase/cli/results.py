@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,10 +15,8 @@ from rheobase.core.artifacts import READ_ONLY
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.temporary import temporary_folder
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.ranking import Ranking
 from rheobase.study.records.result import TrialRecord
-
-if TYPE_CHECKING:
-    from rheobase.study.ranking.ranking import Ranking  # with scipy, which --help needs not
 
 
 def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
