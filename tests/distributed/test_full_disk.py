@@ -64,7 +64,7 @@ def home(write_study, trained):
     return trained.home
 
 
-@pytest.mark.parametrize("left_kib", [100, 260])
+@pytest.mark.parametrize("left_kib", [100, 160])
 def test_a_full_disk_fails_no_trial_and_the_study_goes_on_once_there_is_room(
     root, stored, tiny, expected, numbers_of, tmp_path, left_kib
 ):
@@ -93,7 +93,7 @@ def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(
     "$PYTHON" -m rheobase run study.toml --out "$DISK/run" --resume > out2 2> told2; echo $?
     cp "$DISK/run/ranking.json" .
     """
-    done = run_on_a_full_disk(tmp_path, script, 300, root, RHEOBASE_HOME=str(home))
+    done = run_on_a_full_disk(tmp_path, script, 200, root, RHEOBASE_HOME=str(home))
     assert done.stdout.split() == ["2", "0"], (tmp_path / "told").read_text()
     told = (tmp_path / "told").read_text().strip().splitlines()
     assert "No space left on device" in told[-1] or "disk is full" in told[-1]
