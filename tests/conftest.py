@@ -38,6 +38,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("RHEOBASE_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_configure():
+    # A shell without job control starts what runs in the background deaf to Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
     if DATA.is_dir():
         return

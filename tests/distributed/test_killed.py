@@ -45,5 +45,5 @@ def test_a_run_whose_driver_was_killed_resumes_to_what_one_process_finds(
             Bookkeeper(ledger, Silent()),
         )
     ranking, _ = found_in(spec, run)
-    assert len(ranking["trials"]) == 4
+    assert len(ranking.trials) == 4
     assert ranking == found_in(spec, whole)[0]

@@ -159,7 +159,7 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
     assert process.returncode == 130
     assert out == ""
     assert session_processes(process.pid) == {}
-    with Ledger.open_existing(tmp_path / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert "running" in [record.status for record in ledger.records()]
         assert list((tmp_path / "trials").glob("*/*checkpoint.pt"))
         search(spec, tmp_path, inputs, Bookkeeper(ledger, Silent()))
