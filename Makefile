@@ -108,7 +108,7 @@ bench-student: $(BENCH)/.setup ## a step of packed students beside snntorch, nor
 	@cat benchmarks/student.md
 
 bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train nothing; writes benchmarks/commands.md
-	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/commands.py > benchmarks/.commands.md
+	{ head -3 benchmarks/commands.md; $(ONE_THREAD) $(BIN)/python -W ignore benchmarks/commands.py; } > benchmarks/.commands.md
 	mv benchmarks/.commands.md benchmarks/commands.md
 	@cat benchmarks/commands.md
 
