@@ -192,9 +192,9 @@ def reports(folder: Path, num: int) -> None:
     for index in range(num):
         rates = {
             str(state): firing_rates(
-                spikes[index][timeline.test & (timeline.state == state)], timeline.bin_ms
+                spikes[index][timeline.scored & (timeline.state == state)], timeline.bin_ms
             )
-            for state in np.unique(timeline.state[timeline.test])
+            for state in np.unique(timeline.state[timeline.scored])
         }
         sizes = int(wrong[index]), int(connections[index])
         violation.append(total_violation(violations(rates, spec.require.rate_hz, *sizes, True)))

@@ -88,7 +88,7 @@ def main() -> None:
                 spent.append(cpu_s)
                 for name, code in codes.items():
                     r2 = ridge_r2(code, true, line)
-                    tested = code[line.test]
+                    tested = code[line.scored]
                     rest = [effective_rank(tested), clock_share(code, line)]
                     rows.setdefault(name, []).append([r2.mean(), *r2, *rest])
             print(

@@ -176,7 +176,7 @@ def test_two_samples_are_too_few_to_score_and_three_are_not(draw):
     # Of two samples every correlation is 1 or -1, whatever they are.
     x, y = draw.standard_normal((2, 300, 2))
     line = line_of(300)
-    test = np.flatnonzero(line.test)
+    test = np.flatnonzero(line.scored)
     for num in (2, 3):
         few = np.isin(np.arange(300), test[:num])
         parts = [moments_of(x[part], y[part]) for part in (line.train, few)]

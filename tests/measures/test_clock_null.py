@@ -72,7 +72,7 @@ def test_a_teacher_needs_three_bins_of_test(random):
     line = line_of([[30] * 6])
     y = random.standard_normal((len(line), 2))
     null = clock_rows(line, random, 5)
-    test = np.flatnonzero(line.test & null.valid)
+    test = np.flatnonzero(line.scored & null.valid)
     line.split[test[2:]] = -1
     with pytest.raises(DataError, match=r"at least 3 bins of train and of test .* got 2"):
         NullTeachers(y, line, null)

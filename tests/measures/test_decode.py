@@ -48,7 +48,7 @@ def test_a_planted_linear_code_is_decoded_perfectly(draw):
     assert found.accuracy == 1.0
     assert found.above_chance == 1.0
     assert found.chance == 1 / 8
-    assert found.num_scored == line_of(800).test.sum()
+    assert found.num_scored == line_of(800).scored.sum()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05])
@@ -56,7 +56,7 @@ def test_noise_is_decoded_at_chance_however_rare_a_class_is(draw, share):
     label = draw.random(8000) < share
     found = decode(draw.standard_normal((8000, 6)), label, line_of(8000))
     # The recall of the rarer class has the larger binomial spread.
-    spread = 0.5 / np.sqrt(label[line_of(8000).test].sum())
+    spread = 0.5 / np.sqrt(label[line_of(8000).scored].sum())
     assert abs(found.accuracy - 0.5) < 3 * spread
     assert found.above_chance == pytest.approx(2 * (found.accuracy - 0.5))
 
@@ -73,7 +73,7 @@ def test_it_is_linear_discriminant_analysis_of_scikit_learn(draw, monkeypatch):
     x = draw.standard_normal((600, 12)) @ draw.standard_normal((12, 12)) + label[:, None] / 2
     line = line_of(600)
     monkeypatch.setattr(module, "SHRINKAGES", (0.2,))
-    train, test = line.train, line.test
+    train, test = line.train, line.scored
     scaled = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.2, priors=np.full(3, 1 / 3))
     model.fit(scaled[train], label[train])

@@ -62,7 +62,7 @@ def test_what_parts_say_is_what_their_samples_say(line, seed, num_features):
             line,
             shrinkage=shrinkage,
             train=line.train & (line.state == fitted),
-            test=line.test & (line.state == scored),
+            test=line.scored & (line.state == scored),
         ).mean
         for fitted in ("active", "passive")
         for scored in ("active", "passive")
@@ -84,7 +84,7 @@ def test_procrustes_by_moments_is_that_of_the_padded_samples(line, num_features)
     padded[0, :, :num_features] = x - x[line.train].mean(axis=0, dtype=float)
     padded[1, :, :3] = y - y[line.train].mean(axis=0, dtype=float)
     rotation, _ = orthogonal_procrustes(padded[0][line.train], padded[1][line.train])
-    left, right = padded[0][line.test] @ rotation, padded[1][line.test]
+    left, right = padded[0][line.scored] @ rotation, padded[1][line.scored]
     plain = (left * right).sum() / np.linalg.norm(left) / np.linalg.norm(right)
     assert by_moments == pytest.approx(plain, abs=1e-10)
 
@@ -100,7 +100,7 @@ def test_a_latent_that_stands_still_in_what_is_fitted_is_refused(line):
 
 def test_a_state_that_is_never_tested_is_refused_in_one_line(line):
     x, y = session(0, 4)
-    line.split[(line.state == "passive") & line.test] = -1
+    line.split[(line.state == "passive") & line.scored] = -1
     parts = Parts(y, line)
     with pytest.raises(DataError, match="of the split and state"):
         within_and_cross_state(parts, parts.moments(x), 0.01)
@@ -111,14 +111,14 @@ def test_parts_tell_their_fold_state_and_whether_their_bins_are_valid(line):
     valid = np.arange(4000) % 75 != 0
     parts = Parts(y, line, valid)
     by_part = parts.moments(x)
-    assert sum(one.num for one in by_part) == (line.train | line.test).sum()
+    assert sum(one.num for one in by_part) == (line.train | line.scored).sum()
     for state in ("active", "passive"):
         for is_valid in (True, False):
             for is_train in (True, False):
                 chosen = (parts.state == state) & (parts.valid == is_valid)
                 chosen &= parts.train == is_train
                 bins = (line.state == state) & (valid == is_valid)
-                bins &= line.train if is_train else line.test
+                bins &= line.train if is_train else line.scored
                 pooled, plain = parts.pooled(by_part, chosen), moments_of(x[bins], y[bins])
                 assert pooled.num == plain.num
                 np.testing.assert_allclose(pooled.mean_y, plain.mean_y, atol=1e-9)

@@ -151,7 +151,7 @@ def test_whitening_once_gives_what_fitting_every_draw_gives(random, shrinkage, n
     x = y @ random.standard_normal((3, num_features)) + 20 * random.random((9000, num_features))
     x[:, -1] = 0.0
     for rows in (shift_rows(line, random, 11), clock_rows(line, random, 3)):
-        train, test = line.train & rows.valid, line.test & rows.valid
+        train, test = line.train & rows.valid, line.scored & rows.valid
         plain = [
             heldout_cca(x, y[r], line, shrinkage=shrinkage, train=train, test=test).mean
             for r in rows.rows
@@ -160,7 +160,7 @@ def test_whitening_once_gives_what_fitting_every_draw_gives(random, shrinkage, n
 
 
 def measured(x, y, line, null, shrinkage):
-    parts = [line.train & null.valid, line.test & null.valid]
+    parts = [line.train & null.valid, line.scored & null.valid]
     return Measured(x, *(moments_of(x[part], y[part]) for part in parts), shrinkage)
 
 

@@ -176,8 +176,8 @@ def test_a_task_is_scored_on_other_samples_where_they_are_given(shard):
     codes = {"x": onset_code(line, np.arange(2 * EACH) % 3)}
     task = next(tasks_of(shard, codes, line, []))
     is_active = task.line.state == "active"
-    turned = task.scored("x", task.line.train & is_active, task.line.test & ~is_active)
-    assert turned == (1.0, 1 / 3, (task.line.test & ~is_active).sum())
+    turned = task.scored("x", task.line.train & is_active, task.line.scored & ~is_active)
+    assert turned == (1.0, 1 / 3, (task.line.scored & ~is_active).sum())
     with pytest.raises(DataError, match="2 classes"):
         task.scored("x", task.line.train, np.zeros(len(task.line), bool))
 

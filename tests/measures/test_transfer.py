@@ -36,7 +36,7 @@ def test_a_state_without_train_or_test_samples_is_no_partner():
     for pair in pairs:
         assert pair.train.sum() == pair.test.sum() == 40
         np.testing.assert_array_equal(pair.train, line.train & (line.state == pair.fitted))
-        np.testing.assert_array_equal(pair.test, line.test & (line.state == pair.tested))
+        np.testing.assert_array_equal(pair.test, line.scored & (line.state == pair.tested))
 
 
 @pytest.mark.parametrize("states", ["aabc", "aa"])

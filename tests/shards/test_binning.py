@@ -248,7 +248,7 @@ TRIAL_GROUPS = [10, 13, 18, 22, 23]
 
 
 def held_out_groups(line, segment):
-    return sorted(set(line.group[(line.segment == segment) & line.test].tolist()))
+    return sorted(set(line.group[(line.segment == segment) & line.scored].tolist()))
 
 
 def test_which_groups_are_held_out_follows_from_the_names_of_session_state_and_first_group():
@@ -263,7 +263,7 @@ def test_which_groups_are_held_out_follows_from_the_names_of_session_state_and_f
     assert held_out_groups(line, 0) == ACTIVE_GROUPS
     assert held_out_groups(line, 1) == SECOND_ACTIVE_GROUPS
     by_trial = timeline_of(make_shard(trials(np.ones((24, 1, 100))), SETTINGS))
-    assert sorted(set(by_trial.group[by_trial.test].tolist())) == TRIAL_GROUPS
+    assert sorted(set(by_trial.group[by_trial.scored].tolist())) == TRIAL_GROUPS
 
 
 @pytest.mark.parametrize("kind", ["continuous", "trials"])

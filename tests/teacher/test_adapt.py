@@ -40,7 +40,7 @@ def test_the_first_minutes_of_train_are_kept_and_test_stays(shards):
     whole, part = timeline_of(shards[1]), timeline_of(first_minutes(shards[1], 0.5))
     assert part.train.sum() == 3000
     np.testing.assert_array_equal(part.train, whole.train & (np.cumsum(whole.train) <= 3000))
-    np.testing.assert_array_equal(part.test, whole.test)
+    np.testing.assert_array_equal(part.scored, whole.scored)
 
 
 def test_every_amount_stands_beside_the_sessions_own_teacher_and_baselines(adapted, shards):

@@ -50,7 +50,7 @@ def test_a_baseline_never_sees_test(shard):
     counts, line = smoothed_count_code(shard), timeline_of(shard)
     assert counts[line.train].std(axis=0) == pytest.approx(np.ones(12), abs=1e-4)
     changed = counts.copy()
-    changed[line.test] *= 7
+    changed[line.scored] *= 7
     before, after = (first_components(x, line.train, 3)[line.train] for x in (counts, changed))
     np.testing.assert_array_equal(before, after)
 

@@ -52,7 +52,7 @@ def test_the_teacher_holds_more_of_the_true_latents_than_principal_components(pl
     shard, true, line = planted
     latents = encode(teacher, shard)
     found = ridge_r2(latents, true, line).mean()
-    assert effective_rank(latents[line.test]) > 7
+    assert effective_rank(latents[line.scored]) > 7
     assert found > ridge_r2(principal_components(shard, line.train, 8), true, line).mean() + 0.1
 
 
@@ -76,7 +76,7 @@ def test_without_a_regulariser_the_future_collapses_and_the_past_learns_nothing(
 
 def test_vicreg_keeps_the_teacher_alive_too(planted):
     alive = fitted(planted[0], regulariser="vicreg", sigreg_weight=0.5)
-    assert effective_rank(alive[planted[2].test]) > 6
+    assert effective_rank(alive[planted[2].scored]) > 6
 
 
 @pytest.mark.parametrize("views", ["unit_dropout", "half_units"])

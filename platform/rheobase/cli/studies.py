@@ -145,15 +145,15 @@ def encode(
     import numpy as np
 
     from rheobase.shards.latents import read_latents
-    from rheobase.shards.shard import TEST, TRAIN
+    from rheobase.shards.shard import TEST, TRAIN, VALIDATION
     from rheobase.shards.store import read_shard
     from rheobase.shards.timeline import timeline_of
 
     folder, paths = _teacher(given_study(study, sessions))
     latents = read_latents(folder)
     shards = [read_shard(path) for path in paths]
-    lines = [timeline_of(shard) for shard in shards]
-    labels = {TRAIN: "train", TEST: "test"}
+    lines = [timeline_of(shard, open_test=True) for shard in shards]
+    labels = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
     with whole_file(out) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,

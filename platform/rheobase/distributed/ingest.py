@@ -16,9 +16,9 @@ from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError, SessionError
 from rheobase.core.storage import Location, located
 from rheobase.sessions.load import resolve_sessions
-from rheobase.shards.binning import held_out_sessions
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
+from rheobase.shards.splits import session_labels
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
 
@@ -73,9 +73,9 @@ def bin_sessions(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    held_out = held_out_sessions(addresses, settings.split)
+    labels = session_labels(addresses, settings.split)
     rows = []
-    items = [{"address": one, "held_out": one in held_out} for one in addresses]
+    items = [{"address": one, "label": labels.get(one)} for one in addresses]
     for row in (
         ray.data.from_items(items, override_num_blocks=len(items))  # a task a session
         .map(partial(_binned, settings=settings, folder=folder))
@@ -109,7 +109,7 @@ def bin_sessions(
 def _binned(row: dict[str, Any], settings: DataSettings, folder: Location) -> dict[str, Any]:
     """Bin one session in a worker; an error travels as a value, or Ray would wrap it."""
     try:
-        location = bin_session(row["address"], settings, folder, row["held_out"])
+        location = bin_session(row["address"], settings, folder, row["label"])
         session = read_shard(location).session_id
     except RheobaseError as error:
         return {**row, "location": "", "session": "", "failure": pickle.dumps(error)}

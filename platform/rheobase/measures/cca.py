@@ -226,7 +226,7 @@ def heldout_cca(
     dimensions there are; a sign that flips between train and test scores negative.
     """
     train = timeline.train if train is None else train
-    test = timeline.test if test is None else test
+    test = timeline.scored if test is None else test
     if shrinkage is None:
         shrinkage = choose_shrinkage(x[train], y[train], timeline.group[train])
     fit = fit_cca(x[train], y[train], shrinkage)
@@ -316,7 +316,7 @@ def score_moments(fit: CCAFit, moments: CrossMoments) -> Floats:
     """
     left, right = fit.project_x, fit.project_y
     pairs = np.zeros(moments.yy.shape[:-1])
-    pairs[..., : left.shape[-1]] = _ratio(
+    pairs[..., : left.shape[-1]] = correlation_of_sums(
         (left * (moments.xy @ right)).sum(axis=-2),
         (left * (moments.xx @ left)).sum(axis=-2),
         (right * (moments.yy @ right)).sum(axis=-2),
@@ -387,13 +387,21 @@ def whitening_y(covariance: Floats) -> Floats:
 
 def _correlations(left: Floats, right: Floats) -> Floats:
     left, right = left - left.mean(axis=0), right - right.mean(axis=0)
-    return _ratio(
+    return correlation_of_sums(
         (left * right).sum(axis=0), (left**2).sum(axis=0), (right**2).sum(axis=0), len(left)
     )
 
 
-def _ratio(both: Floats, left: Floats, right: Floats, num: int) -> Floats:
-    """Return correlations from sums of products; 0 where a side does not vary."""
+def correlation_of_sums(both: Floats, left: Floats, right: Floats, num: int | Floats) -> Floats:
+    """Return correlations from sums of products about the means; 0 where a side does not vary.
+
+    Parameters
+    ----------
+    both, left, right
+        Sums of products of two canonical variates, and of each with itself, in any shape.
+    num
+        Of the samples that were summed.
+    """
     varies = np.minimum(left, right) > num * STILL
     norms = np.sqrt(np.where(varies, left * right, 1.0))
     return np.asarray(np.where(varies, both / norms, 0.0), np.float64)

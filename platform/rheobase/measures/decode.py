@@ -84,7 +84,7 @@ def decode(
     shift of each feature.
     """
     train = timeline.train if train is None else train
-    test = timeline.test if test is None else test
+    test = timeline.scored if test is None else test
     names = [
         name
         for name in np.unique(label[train])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rheobase.core.errors import DataError
 from rheobase.measures.probes import folds
+from rheobase.shards.shard import VALIDATION
 from rheobase.shards.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
@@ -96,7 +97,7 @@ def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
 
 
 class Parts:
-    """The train and test bins of a session in parts, whose moments are taken once for each x.
+    """The bins of a session that are fitted or scored, in parts: moments are taken once for each x.
 
     Parameters
     ----------
@@ -109,10 +110,11 @@ class Parts:
 
     Attributes
     ----------
-    train
-        (Q,) whether a part is fitted; the others are scored.
+    train, scored, validation
+        (Q,) whether a part is fitted; whether it is what the timeline scores; whether it is of
+        validation, which is the same until test is opened.
     fold
-        (Q,) fold of a train part; -1 of test.
+        (Q,) fold of a train part; below 0 of the others.
     state
         (Q,) its state.
     valid
@@ -127,17 +129,20 @@ class Parts:
     def __init__(self, y: Array, timeline: Timeline, valid: Bools | None = None) -> None:
         self.y = np.asarray(y, np.float64)
         valid = np.ones(len(timeline), bool) if valid is None else valid
-        fold = np.full(len(timeline), -1)
+        opened, chosen = timeline.scored, timeline.split == VALIDATION
+        fold = np.where(opened, -1, -2)
         fold[timeline.train] = folds(timeline.group[timeline.train])
         self.states, state = np.unique(timeline.state, return_inverse=True)
-        used = np.flatnonzero(timeline.train | timeline.test)
-        label = ((fold[used] + 1) * len(self.states) + state[used]) * 2 + valid[used]
+        used = np.flatnonzero(timeline.train | opened | chosen)
+        label = ((fold[used] + 2) * len(self.states) + state[used]) * 2 + valid[used]
         names, part = np.unique(label, return_inverse=True)
         self.bins = [used[part == number] for number in range(len(names))]
-        self.fold = names // 2 // len(self.states) - 1
+        self.fold = names // 2 // len(self.states) - 2
         self.state = self.states[names // 2 % len(self.states)]
         self.valid: Bools = names % 2 == 1
         self.train: Bools = self.fold >= 0
+        self.scored: Bools = self.fold == -1
+        self.validation: Bools = np.array([bool(chosen[bins[0]]) for bins in self.bins])
         self._low = np.stack([self.y[bins].min(axis=0) for bins in self.bins])
         self._high = np.stack([self.y[bins].max(axis=0) for bins in self.bins])
 

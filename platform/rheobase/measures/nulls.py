@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from rheobase.shards.timeline import Timeline
 
 Rows = npt.NDArray[np.int64]
 MIN_SHIFT_S = 10.0
+HOP_S = 1.0  # about, between the bins that may stand in for a sealed one
 MOST_VALUES = 4_000_000  # of teachers in one product: 32 MB
 LEAST_BINS = 3
 LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the stimulus's period
@@ -57,7 +59,9 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     -------
     Rows for which the latents are rolled by at least 10 s either way and, where presentations
     have a period, never to within 0.1 s of a multiple of it, nor to within a fifth of it where
-    that is less. Trial-binned data has its trials permuted instead, no trial staying in place.
+    that is less. Where test is not open a bin of it is nobody's stand-in: the nearest one that is
+    not sealed, whole periods away, takes its place. Trial-binned data has its trials permuted
+    instead, no trial staying in place.
 
     Raises
     ------
@@ -69,7 +73,8 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     bin_s = timeline.bin_ms / 1000
     segments = _segments(timeline)
     shortest = min(len(segment) for segment in segments)
-    shifts = np.arange(round(MIN_SHIFT_S / bin_s), shortest - round(MIN_SHIFT_S / bin_s) + 1)
+    least = round(MIN_SHIFT_S / bin_s)
+    shifts = np.arange(least, shortest - least + 1)
     if len(shifts) == 0:
         raise DataError(
             f"segments of at least {2 * MIN_SHIFT_S:g} s must hold to shift the teacher, but the "
@@ -88,15 +93,51 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
                 f"{period_s:g} s in every segment, but of those that fit none does"
             )
     drawn = random.choice(shifts, num_draws)
-    rows = tuple(np.concatenate([np.roll(s, -shift) for s in segments]) for shift in drawn)
+    # From one stand-in to the next: whole periods, so that a shift stays off phase.
+    hop = max(1, round(HOP_S / bin_s))
+    if period_s is not None:
+        hop = round(math.ceil(HOP_S / period_s) * period_s / bin_s)
+    rows = tuple(
+        np.concatenate([_shifted(s, int(shift), least, hop, timeline.sealed) for s in segments])
+        for shift in drawn
+    )
     return NullRows(rows, np.ones(len(timeline), bool))
+
+
+def _shifted(
+    segment: Rows, shift: int, least: int, hop: int, sealed: npt.NDArray[np.bool_]
+) -> Rows:
+    """Return the bins of a segment rolled by `shift`, `hop`s away from sealed ones.
+
+    A sealed bin's stand-in is the nearest bin whole hops from it that is not sealed and at least
+    `least` bins from the one it stands beside.
+    """
+    rolled = np.roll(segment, -shift)
+    wrong = sealed[rolled] & ~sealed[segment]
+    for number in range(1, len(segment) // hop + 1):
+        for step in (number * hop, -number * hop):
+            if not wrong.any():
+                return rolled
+            other = rolled + step
+            inside = (other >= segment[0]) & (other <= segment[-1])
+            fits = wrong & inside & (np.abs(other - segment) >= least)
+            fits[fits] = ~sealed[other[fits]]
+            rolled[fits] = other[fits]
+            wrong &= ~fits
+    if wrong.any():
+        raise DataError(
+            "a shift of the teacher must find bins that are not held back for the report, but a "
+            "segment has too few; use a longer recording or a smaller data.split.test"
+        )
+    return rolled
 
 
 def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
     """Draw permutations of the presentations of each segment, phase kept.
 
-    What such a teacher earns, the stimulus clock alone earns. Bins before the first onset, and
-    phases that not every presentation of the recording reaches, are not valid. Trial-binned
+    What such a teacher earns, the stimulus clock alone earns. Bins before the first onset, phases
+    that not every presentation of the recording reaches, and presentations of which test is not
+    open, are not valid. Trial-binned
     data has its trials permuted, which is its shift null too.
 
     Parameters
@@ -132,6 +173,9 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     length = int(np.median([len(slot) for slot in slots]))
     # A presentation cut off by the end of its segment takes no part.
     slots = [slot[: length - 1] for slot in slots if len(slot) >= length - 1]
+    slots = [slot for slot in slots if not timeline.sealed[slot].any()]
+    if len(slots) < 2:
+        raise DataError("at least 2 whole presentations must hold to permute them, but got fewer")
     valid = np.zeros(len(timeline), bool)
     valid[np.concatenate(slots)] = True
     where = np.array([timeline.segment[slot[0]] for slot in slots])
@@ -179,7 +223,9 @@ class NullTeachers:
 
     def __init__(self, y: npt.NDArray[Any], timeline: Timeline, null: NullRows) -> None:
         self._rows = null.rows
-        self._bins = [np.flatnonzero(part & null.valid) for part in (timeline.train, timeline.test)]
+        self._bins = [
+            np.flatnonzero(part & null.valid) for part in (timeline.train, timeline.scored)
+        ]
         if (least := min(map(len, self._bins))) < LEAST_BINS:
             raise DataError(
                 f"at least {LEAST_BINS} bins of train and of test must hold a null's teachers, but "
@@ -281,7 +327,7 @@ def null_cca(
     teachers = NullTeachers(y, timeline, null)
     train, test = (
         moments_of(x[part & null.valid], y[part & null.valid])
-        for part in (timeline.train, timeline.test)
+        for part in (timeline.train, timeline.scored)
     )
     return teachers.cca([Measured(x, train, test, shrinkage)])[0]
 
@@ -304,7 +350,7 @@ def _permuted(
 
 
 def _permuted_trials(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
-    trials = _segments(timeline)
+    trials = [trial for trial in _segments(timeline) if not timeline.sealed[trial].any()]
     if len(trials) < 2:
         raise DataError("at least 2 trials must hold to permute them, but got fewer")
     together = np.zeros(len(trials), int)

@@ -65,7 +65,7 @@ def ridge_r2(
     target. Sums of products alone are kept of each fold, so that memory does not grow with T.
     """
     train = timeline.train if train is None else train
-    test = timeline.test if test is None else test
+    test = timeline.scored if test is None else test
     y = np.asarray(y, np.float64)
     fold = folds(timeline.group[train])
     if not test.any():

@@ -36,7 +36,7 @@ def heldout_procrustes(x: npt.NDArray[Any], y: npt.NDArray[Any], timeline: Timel
     overall scale, not to other linear maps: unlike CCA it asks for the same shape.
     """
     return procrustes_of(
-        *(moments_of(x[part], y[part]) for part in (timeline.train, timeline.test))
+        *(moments_of(x[part], y[part]) for part in (timeline.train, timeline.scored))
     )
 
 

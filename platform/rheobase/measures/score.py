@@ -86,7 +86,7 @@ def score_arrays(
         "num_groups": len(names),
         "num_test_groups": num_test,
         "num_train": int(timeline.train.sum()),
-        "num_test": int(timeline.test.sum()),
+        "num_test": int(timeline.scored.sum()),
         "notes": notes,
     }
     least = max(int(sizes.max()), round(LEAST_SHIFT * len(x)))

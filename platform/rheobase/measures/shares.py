@@ -43,7 +43,7 @@ def clock_share(y: Array, timeline: Timeline) -> float:
     no part. Invariant to rotation, shift and overall scale.
     """
     has_phase = timeline.phase >= 0
-    train, test = timeline.train & has_phase, timeline.test & has_phase
+    train, test = timeline.train & has_phase, timeline.scored & has_phase
     if not train.any() or not test.any():
         raise DataError(
             "presentations must be known on train and on test for a clock share, but there are none"

@@ -16,7 +16,7 @@ from rheobase.measures.decode import decode
 from rheobase.measures.probes import ridge_r2
 from rheobase.sessions.visual_behavior import FLASH_S
 from rheobase.shards.covariates import covariates_of
-from rheobase.shards.shard import TEST, TRAIN, Shard
+from rheobase.shards.shard import TRAIN, Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import presentation_starts, window_means, window_starts
 
@@ -162,7 +162,7 @@ def probe(task: Task, notes: list[str]) -> Row:
         row[code] = None
         try:
             row[code], row["chance"], row["num_scored"] = task.scored(
-                code, task.line.train, task.line.test
+                code, task.line.train, task.line.scored
             )
         except DataError as error:
             note_once(notes, f"{task.target}: {error}")
@@ -184,9 +184,9 @@ def note_once(notes: list[str], note: str) -> None:
 
 
 def _side_by_side(line: Timeline, num_bins: int) -> npt.NDArray[np.int64]:
-    """Return the starts of windows that share no bin, of train and of test, rising."""
+    """Return the starts of windows that share no bin, of train and of what is scored, rising."""
     starts = []
-    for split in (TRAIN, TEST):
+    for split in (TRAIN, line.scored_split):
         try:
             starts.append(window_starts(line, split, num_bins, num_bins))
         except DataError:  # the scores say what is missing then

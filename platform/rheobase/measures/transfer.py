@@ -60,7 +60,7 @@ def pairs_of_states(timeline: Timeline) -> list[Pair]:
     names = [
         str(state)
         for state in np.unique(timeline.state)
-        if all((timeline.state == state)[part].any() for part in (timeline.train, timeline.test))
+        if all((timeline.state == state)[part].any() for part in (timeline.train, timeline.scored))
     ]
     if len(names) < 2:
         raise DataError(
@@ -72,7 +72,7 @@ def pairs_of_states(timeline: Timeline) -> list[Pair]:
             fitted,
             tested,
             timeline.train & (timeline.state == fitted),
-            timeline.test & (timeline.state == tested),
+            timeline.scored & (timeline.state == tested),
         )
         for fitted in names
         for tested in names
@@ -113,7 +113,7 @@ def within_and_cross_state(
     for state in states:
         here = parts.state == state
         train = parts.pooled(moments, here & parts.train)
-        tests[state] = parts.pooled(moments, here & ~parts.train)
+        tests[state] = parts.pooled(moments, here & parts.scored)
         fits[state] = heldout_of(train, tests[state], shrinkage).fit
     scores = {
         (fitted, scored): float(score_moments(fits[fitted], tests[scored]).mean())

@@ -56,7 +56,7 @@ def _sessions(needs: Estimate) -> Table:
             str(row.num_kept_units),
             f"{row.num_spikes / 1e6:.1f} M",
             f"{row.num_bins:,}",
-            f"{row.train_windows + row.test_windows:,}",
+            f"{row.train_windows + row.validation_windows + row.test_windows:,}",
             size(row.shard_bytes),
         )
     return table
@@ -69,9 +69,9 @@ def _needs(needs: Estimate) -> Table:
     for name, hours in needs.cpu_hours.items():
         memory = f"{size(needs.memory_bytes[name])} in a process"
         table.add_row(f"{name}, CPU and memory", duration(hours), memory)
-    table.add_row(
-        "windows", f"{needs.train_windows + needs.test_windows:,}", f"{needs.test_windows:,} test"
-    )
+    num_all = needs.train_windows + needs.validation_windows + needs.test_windows
+    held_out = f"{needs.validation_windows:,} validation, {needs.test_windows:,} test"
+    table.add_row("windows", f"{num_all:,}", held_out)
     return table
 
 

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from scipy.sparse import csc_array
 
 from rheobase.core.errors import DataError
-from rheobase.core.seeds import generator
 from rheobase.sessions.records.session import Presentations, Session, TrialSession
 from rheobase.shards.counts import MAX_UNITS, SparseCounts
 from rheobase.shards.covariates import covariates_at, names_of
-from rheobase.shards.settings import DataSettings, SplitSettings
-from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, Segment, Shard
+from rheobase.shards.settings import DataSettings
+from rheobase.shards.shard import NONE, Segment, Shard
+from rheobase.shards.splits import LEAST_GROUPS, draw_parts, with_gaps
 
 Floats = npt.NDArray[np.float64]
 MAX_COUNT = np.iinfo(np.uint8).max
@@ -125,48 +125,6 @@ def refuse_above_max(most: int, where: str) -> None:
         )
 
 
-def split_labels(
-    groups: Sequence[int], test: float, seed: int, where: str, *names: str
-) -> set[int]:
-    """Draw the held-out groups: a share of them, at least one, never all.
-
-    Parameters
-    ----------
-    groups
-        Numbers of the groups to draw from.
-    test
-        Share that is held out, from 0 to 1.
-    seed
-        Root of the draw.
-    where
-        The recording, for the error.
-    names
-        What the groups are of, which names the draw's generator.
-
-    Raises
-    ------
-    DataError
-        Fewer than two groups: nothing could be held out.
-    """
-    if len(groups) < 2:
-        raise DataError(
-            f"{where}: at least 2 groups must hold to split train from test, but got "
-            f"{len(groups)}; use a longer recording or a smaller data.split.block_s"
-        )
-    num_test = min(max(1, round(test * len(groups))), len(groups) - 1)
-    drawn = generator(seed, "split", *names).choice(len(groups), num_test, replace=False)
-    return {groups[index] for index in drawn}
-
-
-def with_gaps(split: npt.NDArray[np.int8], num_gap_bins: int) -> npt.NDArray[np.int8]:
-    """Return the labels (T,) with `num_gap_bins` bins thrown away on each side of every border."""
-    borders = np.flatnonzero(np.diff(split)) + 1
-    near = np.zeros(len(split), bool)
-    for border in borders:
-        near[max(0, border - num_gap_bins) : border + num_gap_bins] = True
-    return np.where(near, np.int8(GAP), split)
-
-
 def phases(
     edges_s: Floats, presentations: Presentations
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -195,35 +153,8 @@ def phases(
     return presentation, phase
 
 
-def held_out_sessions(addresses: Sequence[str], split: SplitSettings) -> set[str]:
-    """Draw the sessions whose every bin is test, where `split.by` is ``session``; else none.
-
-    Parameters
-    ----------
-    addresses
-        Of all sessions, in any order.
-    split
-        The table data.split.
-
-    Raises
-    ------
-    DataError
-        Fewer than two sessions.
-    """
-    if split.by != "session":
-        return set()
-    ordered = sorted(addresses)
-    if len(ordered) < 2:
-        raise DataError(
-            "data.split.by = 'session' must have at least 2 sessions to hold one out, but got "
-            f"{len(ordered)}: {', '.join(ordered)}; name more sessions, or split by block or trial"
-        )
-    drawn = split_labels(range(len(ordered)), split.test, split.seed, "data.sessions", "sessions")
-    return {ordered[index] for index in drawn}
-
-
 def make_shard(
-    session: Session | TrialSession, settings: DataSettings, held_out: bool = False
+    session: Session | TrialSession, settings: DataSettings, label: int | None = None
 ) -> Shard:
     """Bin a session whose units are selected already.
 
@@ -233,8 +164,8 @@ def make_shard(
         The recording.
     settings
         The [data] table.
-    held_out
-        Where data is split by session: whether every bin of this one is test.
+    label
+        Where data is split by session: that of every bin of this one.
 
     Raises
     ------
@@ -243,18 +174,18 @@ def make_shard(
         holds more than 255 spikes.
     """
     if isinstance(session, TrialSession):
-        return _shard_of_trials(session, settings, held_out)
-    return _shard_of_recording(session, settings, held_out)
+        return _shard_of_trials(session, settings, label)
+    return _shard_of_recording(session, settings, label)
 
 
-def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool) -> Shard:
+def _shard_of_recording(session: Session, settings: DataSettings, label: int | None) -> Shard:
     if settings.split.by == "trial":
         raise DataError(
             f"{session.source}: a continuous recording is split by block or session, but "
             "data.split.by is 'trial'; write split = { by = \"block\" }"
         )
     intervals, bin_ms = session.intervals, settings.bin_ms
-    segments: list[Segment] = []
+    pieces: list[tuple[str, Floats, npt.NDArray[np.int32]]] = []
     first_group = 0
     for start, stop, state in zip(
         intervals.start_s, intervals.stop_s, intervals.state, strict=True
@@ -264,32 +195,32 @@ def _shard_of_recording(session: Session, settings: DataSettings, held_out: bool
         if num_bins * bin_ms < settings.window_ms:
             continue
         edges = bin_starts(float(start), num_bins, bin_ms)
-        counts = counts_of_units(session, edges)
         group = first_group + _blocks(num_bins, settings)
-        split = (
-            np.full(num_bins, TEST if held_out else TRAIN, np.int8)
-            if settings.split.by == "session"
-            else _split_blocks(group, settings, session, str(state))
-        )
         first_group = int(group[-1]) + 1
+        pieces.append((str(state), edges, group))
+    if not pieces:
+        longest = 1000 * float((intervals.stop_s - intervals.start_s).max(initial=0.0))
+        raise DataError(
+            f"{session.source}: an interval of at least one window must hold, but the longest is "
+            f"{longest:g} ms and data.window_ms is {settings.window_ms:g}; use a smaller window"
+        )
+    labels = {} if label is not None else _labels_of_blocks(session, pieces, settings)
+    num_gap_bins = round(settings.split.gap_ms / bin_ms)
+    segments = []
+    for state, edges, group in pieces:
+        split = np.array([labels.get(each, label) for each in group.tolist()], np.int8)
         presentation, phase = phases(edges, session.presentations)
         segments.append(
             Segment(
-                counts=counts,
-                start_s=float(start),
-                state=str(state),
-                split=split,
+                counts=counts_of_units(session, edges),
+                start_s=float(edges[0]),
+                state=state,
+                split=with_gaps(split, num_gap_bins),
                 group=group,
                 presentation=presentation,
                 phase=phase,
                 covariates=(covariates_at(session, edges),),
             )
-        )
-    if not segments:
-        longest = 1000 * float((intervals.stop_s - intervals.start_s).max(initial=0.0))
-        raise DataError(
-            f"{session.source}: an interval of at least one window must hold, but the longest is "
-            f"{longest:g} ms and data.window_ms is {settings.window_ms:g}; use a smaller window"
         )
     shown = session.presentations
     return Shard(
@@ -316,18 +247,30 @@ def _blocks(num_bins: int, settings: DataSettings) -> npt.NDArray[np.int32]:
     return np.minimum(np.arange(num_bins, dtype=np.int32) // block_bins, num_blocks - 1)
 
 
-def _split_blocks(
-    group: npt.NDArray[np.int32], settings: DataSettings, session: Session, state: str
-) -> npt.NDArray[np.int8]:
+def _labels_of_blocks(
+    session: Session,
+    pieces: Sequence[tuple[str, Floats, npt.NDArray[np.int32]]],
+    settings: DataSettings,
+) -> dict[int, int]:
+    """Return the label of each block, drawn among those of its state."""
     split = settings.split
-    names = (session.session_id, state, str(group[0]))
-    groups = np.unique(group).tolist()
-    held_out = split_labels(groups, split.test, split.seed, session.source, *names)
-    labels = np.where(np.isin(group, list(held_out)), TEST, TRAIN).astype(np.int8)
-    return with_gaps(labels, round(split.gap_ms / settings.bin_ms))
+    of_state: dict[str, list[int]] = {}
+    for state, _, group in pieces:
+        of_state.setdefault(state, []).extend(np.unique(group).tolist())
+    labels: dict[int, int] = {}
+    for state, groups in of_state.items():
+        where = f"{session.source}: state '{state}'" if state else session.source
+        least = (
+            f"{where}: at least {LEAST_GROUPS} blocks of {split.block_s:g} s, "
+            f"{LEAST_GROUPS * split.block_s:g} s in all,"
+        )
+        cure = "use a longer recording or a smaller data.split.block_s"
+        names = session.session_id, state, str(groups[0])
+        labels |= draw_parts(groups, split, least, cure, *names)
+    return labels
 
 
-def _shard_of_trials(session: TrialSession, settings: DataSettings, held_out: bool) -> Shard:
+def _shard_of_trials(session: TrialSession, settings: DataSettings, label: int | None) -> Shard:
     if settings.split.by == "block":
         raise DataError(
             f"{session.source}: trial-binned data is split by trial or session, but "
@@ -349,23 +292,18 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings, held_out: bo
     used = session.counts[:, :, : num_bins * ratio].reshape(num_trials, num_units, num_bins, ratio)
     counts = used.sum(axis=3, dtype=np.int64).transpose(0, 2, 1)
     refuse_above_max(int(counts.max(initial=0)), session.source)
-    if settings.split.by == "session":
-        test_trials = set(range(num_trials)) if held_out else set()
-    else:
-        test_trials = split_labels(
-            range(num_trials),
-            settings.split.test,
-            settings.split.seed,
-            session.source,
-            session.session_id,
-        )
+    labels: dict[int, int] = {}
+    if label is None:
+        least = f"{session.source}: at least {LEAST_GROUPS} trials"
+        cure = "use a recording of more trials"
+        labels = draw_parts(range(num_trials), settings.split, least, cure, session.session_id)
     phase = np.arange(num_bins, dtype=np.int32)
     segments = tuple(
         Segment(
             counts=SparseCounts.of_dense(counts[trial].astype(np.uint8)),
             start_s=float(session.trial_start_s[trial]),
             state="",
-            split=np.full(num_bins, TEST if trial in test_trials else TRAIN, np.int8),
+            split=np.full(num_bins, labels.get(trial, label), np.int8),
             group=np.full(num_bins, trial, np.int32),
             presentation=np.full(num_bins, trial, np.int32),
             phase=phase,

@@ -19,7 +19,7 @@ from rheobase.shards.store import SHARD, write_shard
 
 
 def bin_session(
-    address: str, settings: DataSettings, folder: Location, held_out: bool = False
+    address: str, settings: DataSettings, folder: Location, label: int | None = None
 ) -> Location:
     """Bin the session at `address` and return its shard's location below `folder`.
 
@@ -34,7 +34,7 @@ def bin_session(
         The [data] table; its list of sessions is not read.
     folder
         A path, or a URL of an object store.
-    held_out
+    label
         As `make_shard` takes it.
 
     Raises
@@ -55,7 +55,7 @@ def bin_session(
         "code": code_digest("sessions", "shards", "core"),
     }
     if settings.split.by == "session":
-        made_of["held_out"] = held_out
+        made_of["split_label"] = label
     if isinstance(session, Session) and session.true_latents is not None:
         made_of["true_latents"] = session.true_latents.digest
     name = digest(made_of)
@@ -70,7 +70,7 @@ def bin_session(
                 "'rheobase validate' lists every finding"
             )
     selection = select_units(session, settings.quality, settings.areas, settings.nan_metrics)
-    shard = make_shard(selection.session, settings, held_out)
+    shard = make_shard(selection.session, settings, label)
     manifest = {
         **made_of,
         "digest": name,

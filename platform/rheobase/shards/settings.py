@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rheobase.core.settings import Settings
 from rheobase.sessions.readers.event_settings import EventSettings
 
 
 class SplitSettings(Settings):
-    """How bins are divided into train and test: whole groups, never random bins."""
+    """How bins are divided into train, validation and test: whole groups, never random bins."""
 
     by: Literal["auto", "block", "trial", "session"] = "auto"
     """`block`: contiguous stretches of a continuous recording; `trial`: whole behaviour trials of
@@ -20,11 +20,23 @@ class SplitSettings(Settings):
     block_s: Annotated[float, Field(ge=5.0)] = 5.0
     """Length of a block in seconds; 5 s at least."""
     gap_ms: Annotated[float, Field(ge=0)] = 500.0
-    """Thrown away on each side of a train/test border; at least the student's memory."""
+    """Thrown away on each side of every border of two parts; at least the student's memory."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of groups on which everything is scored that chooses: search, early stopping, winners,
+    and what a teacher is judged by."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of groups held out."""
+    """Share of groups that the report stage alone is scored on."""
     seed: int = 0
-    """Seed that draws the held-out groups; the same for every trial of a study."""
+    """Seed that draws the groups; the same for every trial of a study."""
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> SplitSettings:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                "validation + test < 1 must hold for bins to be left to train on, but got "
+                f"{self.validation:g} + {self.test:g}."
+            )
+        return self
 
 
 class DataSettings(Settings):
@@ -46,4 +58,4 @@ class DataSettings(Settings):
     events: EventSettings | None = None
     """What the interval tables of an NWB file mean; none: the Visual Behavior layout's own."""
     split: SplitSettings = SplitSettings()
-    """How train and test are divided."""
+    """How train, validation and test are divided."""

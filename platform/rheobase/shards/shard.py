@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from rheobase.shards.counts import SparseCounts
 
-TRAIN, TEST, GAP = 0, 1, -1
+TRAIN, TEST, VALIDATION = 0, 1, 2
+GAP = -1  # thrown away at a border between two of them
 NONE = -1  # no presentation has begun, or none in this recording
 
 
@@ -29,7 +30,7 @@ class Segment:
     state
         ``active``, ``passive``, ``sleep``, …; ``""`` where the recording names none.
     split
-        (T,) int8: ``TRAIN``, ``TEST`` or ``GAP`` (thrown away between the two).
+        (T,) int8: ``TRAIN``, ``VALIDATION``, ``TEST`` or ``GAP`` (thrown away between any two).
     group
         (T,) int32 number of the block or behaviour trial that is split as a whole.
     presentation

@@ -23,7 +23,7 @@ from rheobase.shards.shard import Segment, Shard
 
 SHARD = "shard.arrow"
 """Its name in an artifact's folder."""
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 ENTRIES = {"offsets": np.int32, "unit": np.uint16, "count": np.uint8}
 LABELS = {"split": np.int8, "group": np.int32, "presentation": np.int32, "phase": np.int32}
 SCHEMA = pa.schema(

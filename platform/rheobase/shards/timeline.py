@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.shards.counts import dense_rows
-from rheobase.shards.shard import TEST, TRAIN, Shard
+from rheobase.shards.shard import TEST, TRAIN, VALIDATION, Shard
+
+SEALED = -2  # a test bin of a timeline in which test is not open
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,7 +29,8 @@ class Timeline:
     segment
         (T,) number of the shard's segment.
     split, group, presentation, phase
-        (T,) those of `Segment`.
+        (T,) those of `Segment`. Where test is not open its bins are ``SEALED``: no measure that
+        goes by these labels can reach them.
     state
         (T,) the segment's, repeated.
     """
@@ -42,6 +45,8 @@ class Timeline:
     presentation: npt.NDArray[np.int32]
     phase: npt.NDArray[np.int32]
     period_s: float | None = None
+    scored_split: int = TEST
+    """Label of the bins to score on: ``VALIDATION`` until test is opened."""
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -53,9 +58,15 @@ class Timeline:
         return chosen
 
     @property
-    def test(self) -> npt.NDArray[np.bool_]:
+    def scored(self) -> npt.NDArray[np.bool_]:
         """Bins to score on (T,)."""
-        chosen: npt.NDArray[np.bool_] = self.split == TEST
+        chosen: npt.NDArray[np.bool_] = self.split == self.scored_split
+        return chosen
+
+    @property
+    def sealed(self) -> npt.NDArray[np.bool_]:
+        """Test bins (T,) that are not open."""
+        chosen: npt.NDArray[np.bool_] = self.split == SEALED
         return chosen
 
     @property
@@ -77,26 +88,39 @@ class Timeline:
         labels = {
             field.name: getattr(self, field.name)[bins]
             for field in fields(self)
-            if field.name not in ("kind", "bin_ms", "period_s")
+            if field.name not in ("kind", "bin_ms", "period_s", "scored_split")
         }
         return replace(self, **labels)
 
 
-def timeline_of(shard: Shard) -> Timeline:
-    """Return the labels of a shard's bins."""
+def timeline_of(shard: Shard, *, open_test: bool = False) -> Timeline:
+    """Return the labels of a shard's bins.
+
+    Parameters
+    ----------
+    shard
+        The session.
+    open_test
+        Whether what is measured is scored on test. The report stage alone does that; everything
+        that chooses is scored on validation, and finds test ``SEALED``.
+    """
     segments = shard.segments
     bin_s = shard.bin_ms / 1000
+    split = np.concatenate([s.split for s in segments])
+    if not open_test:
+        split = np.where(split == TEST, np.int8(SEALED), split)
     return Timeline(
         kind=shard.kind,
         bin_ms=shard.bin_ms,
         time_s=np.concatenate([s.start_s + bin_s * np.arange(len(s)) for s in segments]),
         segment=np.repeat(np.arange(len(segments), dtype=np.int32), [len(s) for s in segments]),
-        split=np.concatenate([s.split for s in segments]),
+        split=split,
         group=np.concatenate([s.group for s in segments]),
         state=np.repeat([s.state for s in segments], [len(s) for s in segments]),
         presentation=np.concatenate([s.presentation for s in segments]),
         phase=np.concatenate([s.phase for s in segments]),
         period_s=shard.period_s,
+        scored_split=TEST if open_test else VALIDATION,
     )
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rheobase.core.errors import DataError
 from rheobase.shards.counts import Number, dense_rows
-from rheobase.shards.shard import TEST, TRAIN, Shard
+from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 
 
@@ -23,7 +23,7 @@ def window_starts(
     timeline
         Labels (T,).
     split
-        ``TRAIN`` or ``TEST``.
+        Label of the bins: ``TRAIN``, or `timeline.scored_split`.
     num_bins
         Length of a window in bins.
     stride_bins
@@ -58,9 +58,9 @@ def presentation_starts(timeline: Timeline, num_bins: int) -> npt.NDArray[np.int
     """Return the onset bins of presentations whose first `num_bins` bins can be used, (B,).
 
     Those are the ones that stay in their segment, end before the next onset, and lie in train or
-    in test as a whole. There may be none.
+    in what is scored as a whole. There may be none.
     """
-    starts = np.flatnonzero((timeline.phase == 0) & np.isin(timeline.split, (TRAIN, TEST)))
+    starts = np.flatnonzero((timeline.phase == 0) & (timeline.train | timeline.scored))
     starts = starts[starts + num_bins <= len(timeline)]
     bins = starts[:, None] + np.arange(num_bins)
     whole = np.ones(len(starts), bool)

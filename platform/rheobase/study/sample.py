@@ -13,7 +13,6 @@ import numpy.typing as npt
 from rheobase.core.artifacts import whole_file
 from rheobase.measures.cca import HeldoutCCA
 from rheobase.measures.firing import firing_rates
-from rheobase.shards.shard import TEST
 from rheobase.shards.timeline import Timeline
 
 
@@ -28,13 +27,13 @@ def write_sample(
 ) -> None:
     """Keep what the report's figures show of a replicate of spikes and features (T, M)."""
     x, y = features.astype(np.float64), target.astype(np.float64)
-    train, test = timeline.train, timeline.test
+    train, test = timeline.train, timeline.scored
     centre = x[train].mean(axis=0)
     gram = (x[train] - centre).T @ (x[train] - centre)
     gram += 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, (x[train] - centre).T @ (y[train] - y[train].mean(axis=0)))
     readout = (x - centre) @ weights + y[train].mean(axis=0)
-    shown = max(timeline.runs(TEST), key=len)[:400]
+    shown = max(timeline.runs(timeline.scored_split), key=len)[:400]
     sample: dict[str, npt.NDArray[Any]] = {
         "features": features[shown],
         "latents": target[shown],

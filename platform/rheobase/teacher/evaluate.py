@@ -74,7 +74,7 @@ def evaluate(
         sessions[shard.session_id] = evidence(shard, codes, FUTURES_MS)
         for name, x in codes.items():
             if name != COUNTS:  # of other units in each session
-                tested[name].append(x[line.test])
+                tested[name].append(x[line.scored])
     everything = np.concatenate(tested[TEACHER]).astype(np.float64)
     tables = {name: _means([one[name] or [] for one in sessions.values()]) for name in TABLES}
     # The teacher's share comes with a note where it is missing; the others' reason is the same.
@@ -156,7 +156,7 @@ def _prediction(
     for index, num_bins in enumerate(horizon_bins(settings.horizons_ms, timeline.bin_ms)):
         now = with_future(timeline, num_bins, num_bins)
         future, train = targets[:, index], now[timeline.train[now]]
-        now = now[timeline.test[now]]
+        now = now[timeline.scored[now]]
         guesses = {
             "predictor": predicted[now, index],
             "persistence": future[now - num_bins],

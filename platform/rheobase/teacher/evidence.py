@@ -58,7 +58,7 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
             }
             for name, measure in (
                 ("clock_share", lambda x: clock_share(x, line)),
-                ("effective_rank", lambda x: effective_rank(x[line.test])),
+                ("effective_rank", lambda x: effective_rank(x[line.scored])),
             )
         ],
         "spectra": spectra(codes, line),
@@ -79,7 +79,7 @@ def unless(notes: list[str], name: str, measure: Callable[..., Any], *given: Any
 def with_future(timeline: Timeline, num_bins: int, num_back: int = 0) -> npt.NDArray[np.int64]:
     """Return the bins whose past and future lie in their own segment, split and group, (B,)."""
     now = np.arange(num_back, len(timeline) - num_bins)
-    fits = timeline.train[now] | timeline.test[now]
+    fits = timeline.train[now] | timeline.scored[now]
     for other in (now - num_back, now + num_bins):
         for label in (timeline.segment, timeline.split, timeline.group):
             fits &= label[now] == label[other]
@@ -173,7 +173,7 @@ def spectra(codes: Codes, line: Timeline) -> Row:
     eigenvalues, power = {}, {}
     frequency_hz = np.fft.rfftfreq(width, line.bin_ms / 1000)
     for name, x in small.items():
-        values = np.linalg.eigvalsh(np.atleast_2d(np.cov(x[line.test], rowvar=False)))[::-1]
+        values = np.linalg.eigvalsh(np.atleast_2d(np.cov(x[line.scored], rowvar=False)))[::-1]
         total = values.clip(min=0).sum()
         eigenvalues[name] = [float(f"{v:.4g}") for v in values.clip(min=0) / (total or 1.0)]
         spectrum = np.zeros(len(frequency_hz))

@@ -43,7 +43,7 @@ def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Ar
     ``by_state`` (C, O, D). NaN where no bin of test is.
     """
     line = timeline_of(shard)
-    here = line.test & (line.phase >= 0)
+    here = line.scored & (line.phase >= 0)
     longest_ms = LONGEST_MS if line.period_s is None else 1000 * line.period_s
     here &= line.phase * line.bin_ms < longest_ms
     if not here.any():

@@ -268,7 +268,7 @@ def test_a_reports_heldout_numbers_are_those_of_the_final_measure_on_all_its_bin
     assert {line.partition(":")[0] for line in lines} == {"dale", "finite", "active", "passive"}
     timeline = data.timeline
     assert timeline.train[probe._train.rows].all()
-    assert timeline.test[probe._test.rows].all()
+    assert timeline.scored[probe._test.rows].all()
     assert probe.heldout(trained) == probe.heldout(trained)
     shuffled = TrainingData("s0", data.counts, data.latents[::-1].copy(), timeline, 500.0)
     assert abs(InterimMeasure(shuffled, spec, settings).heldout(trained)[0][0]) < 0.35

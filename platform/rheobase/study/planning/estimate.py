@@ -12,7 +12,7 @@ from rheobase.core.errors import DataError
 from rheobase.sessions.records.session_size import SessionSize
 from rheobase.shards.binning import make_shard
 from rheobase.shards.counts import CHUNK_BINS
-from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.shard import TEST, TRAIN, VALIDATION
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
@@ -97,6 +97,7 @@ def estimate(spec: StudySpec) -> Estimate:
         num_sessions=num_sessions,
         num_bins=total("num_bins"),
         train_windows=total("train_windows"),
+        validation_windows=total("validation_windows"),
         test_windows=total("test_windows"),
         bytes={
             "download": sum(size.num_sessions * size.download_bytes for size in sizes),
@@ -156,7 +157,7 @@ def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
     silent = make_shard(size.silent, spec.data)
-    line = timeline_of(silent)
+    line = timeline_of(silent, open_test=True)
     refuse_too_few_bins(spec, size.address, line)
     num_bins = len(line)
     # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.
@@ -172,6 +173,7 @@ def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
         num_spikes=size.num_spikes,
         num_bins=num_bins,
         train_windows=_num_windows(line, TRAIN, width),
+        validation_windows=_num_windows(line, VALIDATION, width),
         test_windows=_num_windows(line, TEST, width),
         shard_bytes=round(num_filled * ENTRY_BYTES)
         + num_chunks * CHUNK_BYTES

@@ -21,6 +21,7 @@ class SessionEstimate(Settings):
     num_spikes: int
     num_bins: int
     train_windows: int
+    validation_windows: int
     test_windows: int
     shard_bytes: int
     basis: str
@@ -54,6 +55,7 @@ class Estimate(Settings):
     num_bins: int
     train_windows: int
     """They lie side by side within their stretch, as a reader streams them."""
+    validation_windows: int
     test_windows: int
     bytes: Mapping[str, int]
     """On disk: `download`, `sessions`, `shards`, `latents`, `run`, the finished run's folder, and

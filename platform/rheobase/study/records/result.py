@@ -85,8 +85,18 @@ class ReplicateResult(Settings):
     seed: int
     session: str
     cca_heldout: float
+    """On test in the report stage, on validation in every other."""
+    cca_validation: float | None = None
+    """The same fit scored on validation; None in records from before there was one."""
     cca_pairs: tuple[float, ...]
     """Signed held-out correlation of each of the D canonical pairs."""
+    blocks: tuple[float, ...] = ()
+    """Pseudo-value of `cca_heldout` of each held-out block or trial (`measures.blocks`), in order
+    of time; empty where there is one, and in records from before they were kept."""
+    untrained_blocks: tuple[float, ...] = ()
+    """The same of `untrained`."""
+    linear_blocks: tuple[float, ...] = ()
+    """The same of `linear_readout`."""
     shrinkage: float
     """Chosen inside train."""
     untrained: float

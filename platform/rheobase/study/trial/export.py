@@ -15,7 +15,7 @@ import torch
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.shards.latents import Latents
-from rheobase.shards.shard import GAP, TEST, TRAIN, Shard
+from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.inputs import counts_for
 from rheobase.student.network import simulate_session
@@ -25,7 +25,7 @@ from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest
 from rheobase.study.run_folder import RunFolder
 
-SPLITS = {TRAIN: "train", TEST: "test", GAP: "gap"}
+SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", GAP: "gap"}
 
 
 def export_trial(
@@ -56,8 +56,8 @@ def export_trial(
     -------
     The files. Each holds ``features`` (T, M) float32, the filtered spikes that CCA sees;
     ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
-    (T,) int; ``split`` (T,) train, test or gap; ``state`` (T,) str; ``bin_ms``; ``dale_sign``
-    (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
+    (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; ``bin_ms``;
+    ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
 
     Raises
     ------
@@ -71,7 +71,7 @@ def export_trial(
     written = []
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id
-        timeline = timeline_of(shard)
+        timeline = timeline_of(shard, open_test=True)
         students = _stored_students(spec.name, stored, session)
         replicates = [Replicate(seed, settings) for seed in request.seeds]
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)

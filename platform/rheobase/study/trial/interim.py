@@ -13,7 +13,7 @@ import torch
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import fit_cca, score_cca
 from rheobase.measures.firing import firing_rates, violations
-from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.shard import TRAIN
 from rheobase.shards.windows import window_starts
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import NUM_REPORTS, Training, TrainingData
@@ -72,7 +72,9 @@ class InterimMeasure:
         least = LEAST_PER_FEATURE * (settings.num_neurons + data.latents.shape[1])
         seed = spec.data.split.seed
         self._train = _drawn(data, TRAIN, max(TRAIN_SHARE * budget, least), seed)
-        self._test = _drawn(data, TEST, max((1 - TRAIN_SHARE) * budget, least / 2), seed)
+        self._scored = _drawn(
+            data, data.timeline.scored_split, max((1 - TRAIN_SHARE) * budget, least / 2), seed
+        )
 
     def heldout(self, training: Training) -> list[tuple[float, dict[str, float]]]:
         """Return each network's held-out CCA and signed violation of each feasibility line.
@@ -87,8 +89,8 @@ class InterimMeasure:
         """
         timeline, latents = self._data.timeline, self._data.latents
         x_train, _ = self._simulated(training, self._train)
-        x_test, spikes = self._simulated(training, self._test)
-        train, test = self._train.rows.ravel(), self._test.rows.ravel()
+        x_test, spikes = self._simulated(training, self._scored)
+        train, test = self._train.rows.ravel(), self._scored.rows.ravel()
         recurrent = training.students.recurrent
         wrong = dale_violations(recurrent, training.students.signs).tolist()
         connections = recurrent.count_nonzero(dim=(1, 2)).tolist()

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.seeds import generator
-from rheobase.measures.cca import HeldoutCCA, best_shrinkage, heldout_of
+from rheobase.measures.blocks import block_values
+from rheobase.measures.cca import HeldoutCCA, best_shrinkage, heldout_of, score_moments
 from rheobase.measures.firing import (
     cv_isi,
     ei_current_balance,
@@ -29,7 +30,7 @@ from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
 from rheobase.measures.transfer import within_and_cross_state
-from rheobase.shards.shard import TEST, Shard
+from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
@@ -64,12 +65,17 @@ class TrialFailed(RheobaseError):
 
 
 class Heldout(NamedTuple):
-    """Moments of each of a session's parts, of all train and all test bins, and what they say."""
+    """Moments of each of a session's parts, of all train and all scored bins, and what they say.
+
+    `validation` is held-out CCA on validation, `blocks` the pseudo-values of each scored block.
+    """
 
     parts: list[CrossMoments]
     train: CrossMoments
-    test: CrossMoments
+    scored: CrossMoments
     held: HeldoutCCA
+    validation: float
+    blocks: tuple[float, ...]
 
 
 @dataclass(kw_only=True)
@@ -87,8 +93,8 @@ class SessionScorer:
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
     _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    _linear: dict[float, float] = field(default_factory=dict)
-    _untrained: dict[tuple[int, str], float] = field(default_factory=dict)
+    _linear: dict[float, Heldout] = field(default_factory=dict)
+    _untrained: dict[tuple[int, str], Heldout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shift = self._rows(shift_rows, "shift")
@@ -124,15 +130,29 @@ class SessionScorer:
         return NullTeachers(self.data.latents, self.data.timeline, rows)
 
     def heldout(self, x: npt.NDArray[Any]) -> Heldout:
-        """Fit features (T, M) on train, at the shrinkage chosen there, and score them on test."""
+        """Fit features (T, M) on train, at the shrinkage chosen there, and score what is open."""
         parts = self.parts
         moments = parts.moments(x)
         folds = [
             parts.pooled(moments, parts.fold == fold, even_constant=True)
             for fold in range(int(parts.fold.max()) + 1)
         ]
-        train, test = (parts.pooled(moments, chosen) for chosen in (parts.train, ~parts.train))
-        return Heldout(moments, train, test, heldout_of(train, test, best_shrinkage(folds)))
+        train, scored, validation = (
+            parts.pooled(moments, chosen)
+            for chosen in (parts.train, parts.scored, parts.validation)
+        )
+        held = heldout_of(train, scored, best_shrinkage(folds))
+        line = self.data.timeline
+        here = line.scored
+        blocks = block_values(held.fit, x[here], self.data.latents[here], line.group[here])
+        return Heldout(
+            parts=moments,
+            train=train,
+            scored=scored,
+            held=held,
+            validation=float(score_moments(held.fit, validation).mean()),
+            blocks=tuple(blocks.tolist()),
+        )
 
     def nulls(
         self, features: npt.NDArray[np.float32], heldouts: Sequence[Heldout]
@@ -151,7 +171,7 @@ class SessionScorer:
                 Measured(
                     x,
                     parts.pooled(one.parts, parts.train & valid),
-                    parts.pooled(one.parts, ~parts.train & valid),
+                    parts.pooled(one.parts, parts.scored & valid),
                     one.held.fit.shrinkage,
                 )
                 for x, one in zip(features, heldouts, strict=True)
@@ -197,8 +217,8 @@ class SessionScorer:
             for code in codes
         ]
 
-    def untrained(self, replicates: Sequence[Replicate]) -> list[float]:
-        """Return the held-out CCA of each network before training.
+    def untrained(self, replicates: Sequence[Replicate]) -> list[Heldout]:
+        """Return what each network holds before training.
 
         Networks that differ in what training alone sees are the same network until then.
         """
@@ -213,7 +233,7 @@ class SessionScorer:
             fresh = initial_students(pack, counts, data.timeline, data.session)
             _, features = simulate_session(fresh, counts, data.timeline, pack)
             for index, x in zip(new, features, strict=True):
-                self._untrained[keys[index]] = self.heldout(x).held.mean
+                self._untrained[keys[index]] = self.heldout(x)
         return [self._untrained[key] for key in keys]
 
     def counts_for(self, replicate: Replicate) -> npt.NDArray[np.uint8]:
@@ -224,11 +244,11 @@ class SessionScorer:
             self._counts[kind] = counts_for(kind, data.counts, data.session, seed)
         return self._counts[kind]
 
-    def linear_readout(self, tau_ms: float) -> float:
-        """Return the held-out CCA of the input counts through the readout's filter."""
+    def linear_readout(self, tau_ms: float) -> Heldout:
+        """Return what the input counts hold, through the readout's filter."""
         if tau_ms not in self._linear:
             smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
-            self._linear[tau_ms] = self.heldout(smooth).held.mean
+            self._linear[tau_ms] = self.heldout(smooth)
         return self._linear[tau_ms]
 
 
@@ -278,17 +298,21 @@ def measure_students(
         within, cross, missing = within_and_cross_state(scorer.parts, heldout.parts, shrinkage)
         notes += missing
         recurrent = students.recurrent[index].detach().cpu().numpy().T
-        fired = None if spikes is None else spikes[index][timeline.test]
+        fired = None if spikes is None else spikes[index][timeline.scored]
         results.append(
             ReplicateResult(
                 seed=seed,
                 session=session,
                 cca_heldout=held.mean,
+                cca_validation=heldout.validation,
                 cca_pairs=tuple(held.pairs.tolist()),
+                blocks=heldout.blocks,
                 shrinkage=shrinkage,
-                untrained=untrained[index],
-                linear_readout=linear,
-                procrustes=procrustes_of(heldout.train, heldout.test),
+                untrained=untrained[index].held.mean,
+                untrained_blocks=untrained[index].blocks,
+                linear_readout=linear.held.mean,
+                linear_blocks=linear.blocks,
+                procrustes=procrustes_of(heldout.train, heldout.scored),
                 **{name: of_each[index] for name, of_each in nulls.items()},
                 cca_within=within,
                 cca_cross_state=cross,
@@ -311,7 +335,7 @@ def _firing(
     timeline: Timeline,
     band_hz: tuple[float, float],
 ) -> dict[str, Any]:
-    """Return what the result holds of the spikes (test bins, M) and weights of one network.
+    """Return what the result holds of the spikes (scored bins, M) and weights of one network.
 
     `wrong` of its weights break Dale's principle. One that does not spike has neither rates nor
     neurons that excite or inhibit.
@@ -326,7 +350,7 @@ def _firing(
             "ei_current_balance": None,
             "violations": violations({}, band_hz, 0, connections, True),
         }
-    test, runs = timeline.test, timeline.runs(TEST)
+    test, runs = timeline.scored, timeline.runs(timeline.scored_split)
     rates = {
         str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
         for state in np.unique(timeline.state[test])

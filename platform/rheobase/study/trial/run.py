@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +155,11 @@ def _outcomes(
         for population in populations.values():
             fed = data.fed(population[0].settings.input, spec.data.split.seed)
             SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
-    for shard in _by_id(shards):
-        if left := going_on(trials):
-            scorer = SessionScorer(
-                data=_training_data(shard, spec, latents), spec=spec, shard=shard
-            )
+    for shard, opens in product(_by_id(shards), (False, True)):
+        left = [t for t in going_on(trials) if opens is (t.request.stage == "report")]
+        if left:
+            data = _training_data(shard, spec, latents, open_test=opens)
+            scorer = SessionScorer(data=data, spec=spec, shard=shard)
             for trial in left:
                 with trial_clock(trial):
                     _measure(trial, scorer)
@@ -185,14 +186,19 @@ def _by_id(shards: Iterable[Shard]) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.session_id)
 
 
-def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
-    return TrainingData(
-        shard.session_id,
-        stacked_counts(shard),
-        np.array(latents.by_session[shard.session_id]),
-        timeline_of(shard),
-        spec.data.window_ms,
-    )
+def _training_data(
+    shard: Shard, spec: StudySpec, latents: Latents, *, open_test: bool = False
+) -> TrainingData:
+    """Return what students learn from, or are measured against.
+
+    Until test is opened the latents of its bins are NaN: whatever reached for them would not give
+    a number.
+    """
+    timeline = timeline_of(shard, open_test=open_test)
+    target = np.array(latents.by_session[shard.session_id])
+    target[timeline.sealed] = np.nan
+    counts = stacked_counts(shard)
+    return TrainingData(shard.session_id, counts, target, timeline, spec.data.window_ms)
 
 
 def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
