@@ -6,6 +6,7 @@ from rheobase.measures.firing import (
     ei_current_balance,
     ei_weight_balance,
     firing_rates,
+    mean_correlation,
     rate_summary,
     total_violation,
     violations,
@@ -150,3 +151,15 @@ def test_ten_intervals_are_enough_and_nine_are_not():
     assert cv_isi(spikes, run) == 0.0
     spikes[70] = 0
     assert cv_isi(spikes, run) is None
+
+
+def test_two_runs_are_as_alike_as_their_neurons_are_on_average_and_still_ones_take_no_part():
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((5000, 3))
+    noise = draw.standard_normal((5000, 3))
+    assert mean_correlation(x, 3 * x + 1) == pytest.approx(1.0)
+    assert mean_correlation(x, x + noise) == pytest.approx(np.sqrt(0.5), abs=0.02)
+    assert mean_correlation(x, noise) == pytest.approx(0.0, abs=0.03)
+    half = np.column_stack([x[:, 0], -x[:, 1], np.zeros(5000)])
+    assert mean_correlation(x, half) == pytest.approx(0.0, abs=1e-9)
+    assert mean_correlation(x, np.ones_like(x)) is None

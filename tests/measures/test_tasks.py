@@ -6,7 +6,7 @@ import pytest
 from rheobase.core.errors import DataError
 from rheobase.measures.tasks import ACCURACY, R2, WINDOW_MS, note_once, probe, tasks_of
 from rheobase.shards.counts import SparseCounts
-from rheobase.shards.shard import GAP, TEST, TRAIN, Segment, Shard
+from rheobase.shards.shard import GAP, TRAIN, VALIDATION, Segment, Shard
 from rheobase.shards.timeline import timeline_of
 
 STRIDE, SHOWN, EACH = 75, 25, 64  # bins between onsets and of an image; presentations a segment
@@ -30,7 +30,7 @@ def shard_of(images=True, covariates=("running", "pupil"), labels=None):
                 counts=SparseCounts.of_dense(np.zeros((len(bins), 2), np.uint8)),
                 start_s=100.0 * number,
                 state=state,
-                split=np.where(shown % 4 == 3, TEST, TRAIN).astype(np.int8),
+                split=np.where(shown % 4 == 3, VALIDATION, TRAIN).astype(np.int8),
                 group=shown.astype(np.int32),
                 presentation=shown.astype(np.int32),
                 phase=(bins % STRIDE).astype(np.int32),

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -19,13 +20,17 @@ from rheobase.shards.binning import (
     counts_of_units,
     make_shard,
     phases,
-    with_gaps,
 )
 from rheobase.shards.settings import DataSettings, SplitSettings
-from rheobase.shards.shard import GAP, NONE, TEST, TRAIN
+from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, VALIDATION
+from rheobase.shards.splits import with_gaps
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.shards.windows import window_starts
+
+
+def opened(shard):
+    return timeline_of(shard, open_test=True)
 
 
 def recording(num_units=3, minutes=2.0, seed=0):
@@ -132,7 +137,7 @@ def test_a_last_bin_that_is_not_whole_is_left_out_with_its_spikes():
     session = recording(minutes=0.5)
     stop = np.array([14.9999])
     session = replace(session, intervals=Intervals(np.zeros(1), stop, np.array([""])))
-    counts = stacked_counts(make_shard(session, SETTINGS))
+    counts = stacked_counts(make_shard(session, SETTINGS, TRAIN))
     assert len(counts) == 1499
     assert counts.sum() == (session.spike_times_s < 14.99).sum()
 
@@ -141,12 +146,12 @@ def test_a_last_bin_that_is_not_whole_is_left_out_with_its_spikes():
 def test_a_last_bin_that_only_rounding_makes_too_short_is_kept(start_s, stop_s):
     num_bins = round((stop_s - start_s) * 100)
     assert (stop_s - start_s) * 1000 / 10 < num_bins
-    shard = make_shard(interval(start_s, stop_s), SETTINGS)
+    shard = make_shard(interval(start_s, stop_s), SETTINGS, TRAIN)
     assert shard.num_bins == num_bins
 
 
 def test_a_remainder_shorter_than_a_block_is_part_of_the_last_block():
-    line = timeline_of(make_shard(interval(0.0, 17.4), SETTINGS))
+    line = timeline_of(make_shard(interval(0.0, 17.4), SETTINGS, TRAIN))
     np.testing.assert_array_equal(np.bincount(line.group), [500, 500, 740])
 
 
@@ -155,7 +160,7 @@ def test_blocks_of_all_intervals_are_numbered_on_and_an_interval_of_less_than_a_
         np.array([0.0, 20.0, 40.0]), np.array([10.0, 30.0, 52.0]), np.array(["a", "b", "a"])
     )
     session = replace(recording(), intervals=stretches)
-    line = timeline_of(make_shard(session, SETTINGS))
+    line = timeline_of(make_shard(session, SETTINGS, TRAIN))
     np.testing.assert_array_equal(np.bincount(line.group), [500, 500, 500, 500, 500, 700])
     np.testing.assert_array_equal(line.segment, np.repeat([0, 1, 2], [1000, 1000, 1200]))
 
@@ -181,20 +186,32 @@ def test_every_spike_of_the_intervals_is_in_the_shard():
 
 
 def test_no_window_crosses_a_split_a_gap_or_a_state():
-    line = timeline_of(make_shard(recording(), SETTINGS))
-    for split in (TRAIN, TEST):
+    line = opened(make_shard(recording(), SETTINGS))
+    for split in (TRAIN, VALIDATION, TEST):
         for start in window_starts(line, split, 100)[::7]:
             window = slice(start, start + 100)
             assert set(line.split[window]) == {split}
             assert len(set(line.segment[window])) == len(set(line.state[window])) == 1
 
 
-def test_train_and_test_stay_the_gap_apart():
-    line = timeline_of(make_shard(recording(), SETTINGS))
+def test_any_two_parts_stay_the_gap_apart():
+    line = opened(make_shard(recording(), SETTINGS))
     for segment in (0, 1):
         split = line.split[line.segment == segment]
-        train, test = np.flatnonzero(split == TRAIN), np.flatnonzero(split == TEST)
-        assert np.abs(train[:, None] - test).min() > 2 * 50
+        parts = [np.flatnonzero(split == label) for label in (TRAIN, VALIDATION, TEST)]
+        for left, right in combinations(parts, 2):
+            assert np.abs(left[:, None] - right).min() > 2 * 50
+
+
+def test_test_is_sealed_until_it_is_opened_and_nothing_else_changes():
+    shard = make_shard(recording(), SETTINGS)
+    closed, line = timeline_of(shard), opened(shard)
+    np.testing.assert_array_equal(closed.sealed, line.split == TEST)
+    np.testing.assert_array_equal(closed.scored, line.split == VALIDATION)
+    np.testing.assert_array_equal(line.scored, line.split == TEST)
+    assert closed.sealed.any()
+    assert not line.sealed.any()
+    np.testing.assert_array_equal(closed.split[~closed.sealed], line.split[~closed.sealed])
 
 
 def test_gaps_lie_on_both_sides_of_a_border():
@@ -234,46 +251,59 @@ def test_wide_bins_of_more_than_255_spikes_are_refused():
         make_shard(trials(np.full((2, 1, 20), 128)), settings)
 
 
-def test_a_recording_of_a_single_group_is_refused():
-    with pytest.raises(DataError, match=r"s\.nwb: at least 2 groups must hold .* but got 1"):
-        make_shard(interval(0.0, 9.0), SETTINGS)
-    with pytest.raises(DataError, match=r"t\.npz: at least 2 groups must hold .* but got 1"):
-        make_shard(trials(np.ones((1, 2, 100))), SETTINGS)
+def test_a_recording_too_short_for_three_parts_is_refused_with_the_least_that_works():
+    least = r"s\.nwb: at least 4 blocks of 5 s, 20 s in all, must hold .* but got 3; use a longer"
+    with pytest.raises(DataError, match=least):
+        make_shard(interval(0.0, 19.9), SETTINGS)
+    make_shard(interval(0.0, 20.0), SETTINGS)
+    with pytest.raises(DataError, match=r"t\.npz: at least 4 trials must hold .* but got 3"):
+        make_shard(trials(np.ones((3, 2, 100))), SETTINGS)
+    short = Intervals(np.array([0.0, 60]), np.array([60.0, 75]), np.array(["a", "b"]))
+    with pytest.raises(DataError, match=r"s\.nwb: state 'b': at least 4 blocks .* but got 3"):
+        make_shard(replace(recording(), intervals=short), SETTINGS)
+
+
+def test_blocks_are_drawn_among_all_intervals_of_their_state():
+    # Of two blocks each: neither alone could be divided.
+    apart = Intervals(np.array([0.0, 50]), np.array([10.0, 60]), np.array(["a"] * 2))
+    line = opened(make_shard(replace(recording(), intervals=apart), SETTINGS))
+    assert {TRAIN, VALIDATION, TEST} == set(line.split.tolist()) - {GAP}
 
 
 # What generators named by session, state and first group drew when they were first written down.
-ACTIVE_GROUPS, PASSIVE_GROUPS = [0, 7, 9, 14, 22], [29, 31, 34, 43, 45]
-SECOND_ACTIVE_GROUPS = [25, 27, 29, 40, 45]
-TRIAL_GROUPS = [10, 13, 18, 22, 23]
+ACTIVE_TEST, PASSIVE_TEST, TRIAL_TEST = (
+    [0, 7, 9, 14, 22],
+    [29, 31, 34, 43, 45],
+    [10, 13, 18, 22, 23],
+)
+ACTIVE_VALIDATION, PASSIVE_VALIDATION, TRIAL_VALIDATION = [], [], []
 
 
-def held_out_groups(line, segment):
-    return sorted(set(line.group[(line.segment == segment) & line.scored].tolist()))
+def groups_of(line, label, state):
+    return sorted(set(line.group[(line.split == label) & (line.state == state)].tolist()))
 
 
 def test_which_groups_are_held_out_follows_from_the_names_of_session_state_and_first_group():
-    line = timeline_of(make_shard(recording(minutes=4.0), SETTINGS))
-    assert held_out_groups(line, 0) == ACTIVE_GROUPS
-    assert held_out_groups(line, 1) == PASSIVE_GROUPS
-    again = timeline_of(make_shard(replace(recording(minutes=4.0), session_id="r"), SETTINGS))
-    assert held_out_groups(again, 0) != ACTIVE_GROUPS
-    same_state = Intervals(np.array([0.0, 120]), np.array([120.0, 240]), np.array(["active"] * 2))
-    twice = replace(recording(minutes=4.0), intervals=same_state)
-    line = timeline_of(make_shard(twice, SETTINGS))
-    assert held_out_groups(line, 0) == ACTIVE_GROUPS
-    assert held_out_groups(line, 1) == SECOND_ACTIVE_GROUPS
-    by_trial = timeline_of(make_shard(trials(np.ones((24, 1, 100))), SETTINGS))
-    assert sorted(set(by_trial.group[by_trial.scored].tolist())) == TRIAL_GROUPS
+    line = opened(make_shard(recording(minutes=4.0), SETTINGS))
+    assert groups_of(line, TEST, "active") == ACTIVE_TEST
+    assert groups_of(line, VALIDATION, "active") == ACTIVE_VALIDATION
+    assert groups_of(line, TEST, "passive") == PASSIVE_TEST
+    assert groups_of(line, VALIDATION, "passive") == PASSIVE_VALIDATION
+    again = opened(make_shard(replace(recording(minutes=4.0), session_id="r"), SETTINGS))
+    assert groups_of(again, TEST, "active") != ACTIVE_TEST
+    by_trial = opened(make_shard(trials(np.ones((24, 1, 100))), SETTINGS))
+    assert groups_of(by_trial, TEST, "") == TRIAL_TEST
+    assert groups_of(by_trial, VALIDATION, "") == TRIAL_VALIDATION
 
 
+@pytest.mark.parametrize("label", [TRAIN, VALIDATION, TEST])
 @pytest.mark.parametrize("kind", ["continuous", "trials"])
-def test_a_session_held_out_as_a_whole_is_test_in_every_bin_and_any_other_is_train(kind):
+def test_every_bin_of_a_session_that_is_divided_as_a_whole_has_its_label(kind, label):
     settings = DataSettings(sessions=("s",), split=SplitSettings(by="session"))
     session = recording() if kind == "continuous" else trials(np.ones((5, 2, 100)))
-    for held_out, label in ((True, TEST), (False, TRAIN)):
-        shard = make_shard(session, settings, held_out)
-        assert shard.kind == kind
-        assert set(timeline_of(shard).split) == {label}
+    shard = make_shard(session, settings, label)
+    assert shard.kind == kind
+    assert set(opened(shard).split) == {label}
 
 
 def test_the_period_of_the_onsets_reaches_the_timeline_through_the_store(tmp_path):

@@ -3,14 +3,13 @@ import numpy as np
 import pytest
 
 from rheobase.core.artifacts import MANIFEST
-from rheobase.core.errors import ArtifactError, DataError
+from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import filesystem_of, located
 from rheobase.sessions.readers.npz import write_npz
 from rheobase.shards import ingest as module
-from rheobase.shards.binning import held_out_sessions
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings, SplitSettings
-from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.shard import TEST, TRAIN, VALIDATION
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 
@@ -63,19 +62,10 @@ def test_a_store_that_nothing_serves_is_told_in_one_line(recording):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("held_out", "label"), [(True, TEST), (False, TRAIN)])
-def test_a_session_is_held_out_as_a_whole_or_not_at_all(recording, tmp_path, held_out, label):
+@pytest.mark.parametrize("label", [TRAIN, VALIDATION, TEST])
+def test_a_session_that_is_divided_as_a_whole_has_its_label_in_every_bin(
+    recording, tmp_path, label
+):
     settings = SETTINGS.model_copy(update={"split": SplitSettings(by="session")})
-    shard = read_shard(bin_session(recording, settings, tmp_path, held_out))
-    assert set(timeline_of(shard).split) == {label}
-
-
-def test_some_sessions_are_held_out_never_all_whatever_their_order():
-    names, split = [f"{n}.nwb" for n in range(10)], SplitSettings(by="session", test=0.25)
-    held_out = held_out_sessions(names, split)
-    assert len(held_out) == 2
-    assert held_out < set(names)
-    assert held_out_sessions(names[::-1], split) == held_out
-    assert held_out_sessions(names, SplitSettings(by="block")) == set()
-    with pytest.raises(DataError, match="at least 2 sessions"):
-        held_out_sessions(names[:1], split)
+    shard = read_shard(bin_session(recording, settings, tmp_path, label))
+    assert set(timeline_of(shard, open_test=True).split) == {label}

@@ -69,7 +69,7 @@ def by_hand(splits, split, num_bins, stride):
 @given(LABELS, st.sampled_from([TRAIN, TEST]), st.integers(1, 8), st.integers(1, 10))
 def test_windows_are_all_those_that_stay_in_a_segment_and_a_split(splits, split, num_bins, stride):
     expected = by_hand(splits, split, num_bins, stride)
-    line = timeline_of(shard_of(splits))
+    line = timeline_of(shard_of(splits), open_test=True)
     if expected:
         np.testing.assert_array_equal(window_starts(line, split, num_bins, stride), expected)
     else:
@@ -107,7 +107,7 @@ def test_windows_of_presentations_are_whole_and_in_one_part_of_the_split():
     for number, (begin, end) in enumerate(zip(onset, [8, 13, 16, 20, 24, 34], strict=True)):
         presentation[begin:end] = number
         phase[begin:end] = np.arange(end - begin)
-    line = replace(timeline_of(shard), presentation=presentation, phase=phase)
+    line = replace(timeline_of(shard, open_test=True), presentation=presentation, phase=phase)
     # 8 runs into the gap, 13 begins in it; 20 and 31 have four and three bins left.
     np.testing.assert_array_equal(presentation_starts(line, 5), [1])
     np.testing.assert_array_equal(presentation_starts(line, 4), [1, 8, 16, 20])

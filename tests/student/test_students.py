@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -14,10 +15,12 @@ from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.fit import TrainingData, advance, begun, packed, restored
 from rheobase.student.inputs import Windows
 from rheobase.student.network import (
+    Stretch,
     activity_of,
     features_of,
     initial_students,
     simulate_session,
+    simulate_stretches,
 )
 from rheobase.student.neurons import NEURONS, NeuronName
 from rheobase.student.rates import irregularity_penalty, rate_penalty
@@ -297,13 +300,40 @@ def test_training_resumed_from_its_state_ends_as_if_never_stopped(session):
     assert_same(advance(again, session, 6).training, trained(session, pack))
 
 
-def test_simulation_in_pieces_gives_every_bin_a_value(session):
-    pack = [Replicate(0, SETTINGS), Replicate(1, SETTINGS)]
+def test_a_session_is_one_unbroken_run_from_rest_in_each_segment(session):
+    slow = SETTINGS.model_copy(update={"tau_mem_ms": 5000.0})
+    pack = [Replicate(0, slow), Replicate(1, SETTINGS)]
     students = initial_students(pack, session.counts, session.timeline, "s")
-    spikes, features = simulate_session(students, session.counts, session.timeline, pack)
-    assert spikes.shape == features.shape == (2, 2000, 20)
-    assert set(np.unique(spikes)) == {0, 1}
-    assert np.isfinite(features).all()
+    segment = np.repeat([0, 1], [700, 1300]).astype(np.int32)
+    line = replace(session.timeline, segment=segment)
+    spikes, features = simulate_session(students, session.counts, line, pack)
+    for begin, end in ((0, 700), (700, 2000)):
+        windows = Windows(session.sparse, np.full((2, 1), begin), end - begin)
+        active = activity_of(students, windows, pack, 10.0)
+        smooth, _ = features_of(active, pack, 10.0)
+        np.testing.assert_array_equal(spikes[:, begin:end], active[:, :, 0])
+        np.testing.assert_array_equal(features[:, begin:end], smooth[:, :, 0])
+    # Cut in two the slow network is another one: a second from rest does not make up for it.
+    cut = [Stretch(0, 0, 1000), Stretch(900, 1000, 2000)]
+    broken, _ = simulate_stretches(students, session.counts, pack, cut, 10.0)
+    whole, _ = simulate_session(students, session.counts, session.timeline, pack)
+    np.testing.assert_array_equal(broken[:, :1000], whole[:, :1000])
+    assert (broken[0, 1000:] != whole[0, 1000:]).any()
+
+
+def test_stretches_of_one_length_or_many_are_each_run_alone(session):
+    pack = [Replicate(seed, SETTINGS) for seed in (0, 1)]
+    students = initial_students(pack, session.counts, session.timeline, "s")
+    stretches = [Stretch(50 * n, 50 * n + n % 3, 50 * n + 50 + n % 2) for n in range(35)]
+    spikes, features = simulate_stretches(students, session.counts, pack, stretches, 10.0)
+    row = 0
+    for one in stretches:
+        alone = simulate_stretches(students, session.counts, pack, [one], 10.0)
+        kept = slice(row, row + one.end - one.begin)
+        np.testing.assert_array_equal(spikes[:, kept], alone[0])
+        np.testing.assert_array_equal(features[:, kept], alone[1])
+        row = kept.stop
+    assert spikes.shape == features.shape == (2, row, 20)
 
 
 def test_half_silent_and_half_at_40_hz_pays_though_its_mean_is_in_the_band():

@@ -127,6 +127,40 @@ def cv_isi(spikes: npt.NDArray[Any], run: npt.NDArray[Any]) -> float | None:
     return float((np.sqrt(variance) / mean).mean())
 
 
+def mean_correlation(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float | None:
+    """Return how alike two runs of a network are, neuron by neuron.
+
+    Parameters
+    ----------
+    x, y
+        (T, M) features of the same bins and neurons.
+
+    Returns
+    -------
+    The mean, over neurons that vary in both, of the correlation of their features, in [-1, 1];
+    None where none does.
+
+    Notes
+    -----
+    The reliability of a spike train given its input (Schreiber et al. 2003, who smooth with a
+    Gaussian): 1 where the input alone decides the train, less where what went before still does.
+
+    Examples
+    --------
+    >>> one = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> mean_correlation(one, one * [2.0, -1.0])
+    0.0
+    """
+    sides = [np.asarray(side, np.float64) for side in (x, y)]
+    left, right = (side - side.mean(axis=0) for side in sides)
+    squares = (left**2).sum(axis=0) * (right**2).sum(axis=0)
+    varies = squares > 0
+    if not varies.any():
+        return None
+    both = (left * right).sum(axis=0)[varies]
+    return float((both / np.sqrt(squares[varies])).mean())
+
+
 def violations(
     rates_by_state: Mapping[str, Floats],
     band_hz: tuple[float, float],

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.inputs import SparseCounts, Windows
 from rheobase.student.students import Replicate, Students, TrainCounts, of_each
 
-BURN_IN_MS = 1000.0  # more than 10 membrane time constants and 5 of the readout's
+BATCH_STRETCHES = 32  # of equal length, run side by side
 
 
 def initial_students(
@@ -116,10 +118,8 @@ def simulate_session(
     counts: npt.NDArray[np.uint8],
     timeline: Timeline,
     replicates: Sequence[Replicate],
-    chunk_bins: int = 500,
-    batch_chunks: int = 32,
 ) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.float32]]:
-    """Run trained or untrained networks over every bin of a session.
+    """Run trained or untrained networks over every bin of a session, each segment unbroken.
 
     Parameters
     ----------
@@ -131,9 +131,6 @@ def simulate_session(
         Labels (T,); the networks start at rest in every segment.
     replicates
         Their settings.
-    chunk_bins, batch_chunks
-        How a segment is cut into pieces that run side by side. Each piece but a segment's
-        first is preceded by 1 s of burn-in that is thrown away.
 
     Returns
     -------
@@ -144,33 +141,80 @@ def simulate_session(
     settings = replicates[0].settings
     if of_session := DYNAMICS[settings.neuron].of_session:
         return None, of_session(counts, timeline, replicates)
+    ends = np.append(timeline.borders, len(timeline))
+    segments = [
+        Stretch(begin, begin, end)
+        for begin, end in zip(np.append(0, ends).tolist(), ends.tolist(), strict=False)
+    ]
+    return simulate_stretches(students, counts, replicates, segments, timeline.bin_ms)
+
+
+class Stretch(NamedTuple):
+    """Bins `begin` to `end` of a session, kept of a run that starts at rest at `start`."""
+
+    start: int
+    begin: int
+    end: int
+
+
+def simulate_stretches(
+    students: Students,
+    counts: npt.NDArray[np.uint8],
+    replicates: Sequence[Replicate],
+    stretches: Sequence[Stretch],
+    bin_ms: float,
+) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.float32]]:
+    """Run networks over stretches of a session, each of them from rest.
+
+    Parameters
+    ----------
+    students, replicates
+        R networks and their settings.
+    counts
+        (T, N) of the session.
+    stretches
+        What is run, and which bins of it are kept.
+    bin_ms
+        Width of a bin.
+
+    Returns
+    -------
+    As `simulate_session`, of the kept bins alone, one stretch after another.
+
+    Notes
+    -----
+    One network at a time, which bounds what a long session takes beside what is returned; and on
+    the CPU, whose compiled loops take whole sessions in one go, and so that a number that is
+    measured is the same whatever the network trained on.
+    """
     num_replicates, neurons = students.signs.shape
-    burn_in = round(BURN_IN_MS / timeline.bin_ms)
-    shape = num_replicates, len(timeline), neurons
-    spikes = np.empty(shape, np.uint8) if settings.kind.spikes else None
+    lengths = [one.end - one.begin for one in stretches]
+    rows = np.cumsum([0, *lengths])
+    shape = num_replicates, int(rows[-1]), neurons
+    spikes = np.empty(shape, np.uint8) if replicates[0].settings.kind.spikes else None
     features = np.empty(shape, np.float32)
     session = SparseCounts.of(counts)
-    begins = np.concatenate([[0], timeline.borders])
-    ends = np.append(timeline.borders, len(timeline))
-    pieces = [
-        (max(int(begin), at - burn_in), at, min(at + chunk_bins, int(end)))
-        for begin, end in zip(begins, ends, strict=True)
-        for at in range(int(begin), int(end), chunk_bins)
+    together: defaultdict[int, list[int]] = defaultdict(list)
+    for index, one in enumerate(stretches):
+        together[one.end - one.start].append(index)
+    batches = [
+        (num_bins, alike[first : first + BATCH_STRETCHES])
+        for num_bins, alike in together.items()
+        for first in range(0, len(alike), BATCH_STRETCHES)
     ]
-    pieces.sort(key=lambda piece: (piece[2] - piece[0], piece[0]))
     with torch.no_grad():
-        while pieces:
-            length = pieces[0][2] - pieces[0][0]
-            batch = [p for p in pieces[:batch_chunks] if p[2] - p[0] == length]
-            pieces = pieces[len(batch) :]
-            starts = np.tile([start for start, _, _ in batch], (num_replicates, 1))
-            active = activity_of(
-                students, Windows(session, starts, length), replicates, timeline.bin_ms
-            )
-            smooth = features_of(active, replicates, timeline.bin_ms)[0].cpu().numpy()
-            fired = active.to(torch.uint8).cpu().numpy() if spikes is not None else None
-            for index, (start, at, end) in enumerate(batch):
-                features[:, at:end] = smooth[:, at - start :, index]
-                if spikes is not None and fired is not None:
-                    spikes[:, at:end] = fired[:, at - start :, index]
+        for r in range(num_replicates):
+            network = Students(**{k: v[r : r + 1].cpu() for k, v in vars(students).items()})
+            for num_bins, batch in batches:
+                starts = np.array([[stretches[index].start for index in batch]])
+                windows = Windows(session, starts, num_bins)
+                active = activity_of(network, windows, replicates[r : r + 1], bin_ms)
+                smooth = features_of(active, replicates[r : r + 1], bin_ms)[0].cpu().numpy()
+                fired = None if spikes is None else active.cpu().numpy()
+                for place, index in enumerate(batch):
+                    kept = slice(stretches[index].begin - stretches[index].start, None)
+                    into = slice(rows[index], rows[index + 1])
+                    features[r, into] = smooth[0, kept, place]
+                    if spikes is not None and fired is not None:
+                        spikes[r, into] = fired[0, kept, place]
     return spikes, features

@@ -89,7 +89,7 @@ def test_dale_holds_in_every_kind_but_the_one_it_is_lifted_in(outcomes):
 def test_an_exported_trial_holds_what_was_measured(outcomes, kind):
     for one, arrays in zip(outcomes[0][kind].replicates, outcomes[2](kind), strict=True):
         features = arrays["features"].astype(np.float64)
-        train, test = (arrays["split"] == part for part in ("train", "test"))
+        train, test = (arrays["split"] == part for part in ("train", "validation"))
         x = np.column_stack([features, np.ones(len(features))])
         weights, *_ = np.linalg.lstsq(x[train], arrays["latents"][train], rcond=None)
         said = (x[test] @ weights).T

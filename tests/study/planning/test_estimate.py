@@ -10,7 +10,7 @@ from rheobase.core.errors import DataError
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality.selection import select_units
 from rheobase.shards.binning import make_shard
-from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.shard import TEST, TRAIN, VALIDATION
 from rheobase.shards.store import write_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
@@ -53,10 +53,11 @@ def test_a_planted_session_is_binned_to_what_was_planned(tmp_path, data):
     spec = study(PLANTED, data=data)
     (planned,) = estimate(spec).sessions
     session, shard, file = binned(spec, tmp_path)
-    line = timeline_of(shard)
+    line = timeline_of(shard, open_test=True)
     width = round(spec.data.window_ms / spec.data.bin_ms)
     assert planned.num_bins == shard.num_bins
     assert planned.train_windows == len(window_starts(line, TRAIN, width, width))
+    assert planned.validation_windows == len(window_starts(line, VALIDATION, width, width))
     assert planned.test_windows == len(window_starts(line, TEST, width, width))
     assert planned.num_units == len(session.units)
     within(planned.num_kept_units, shard.num_units, 1.3)
@@ -90,8 +91,9 @@ def test_arrays_of_trials_are_known_by_their_shapes(tmp_path):
     spec = study(str(path), data=data, **SHORT)
     (planned,) = estimate(spec).sessions
     assert (planned.num_units, planned.num_bins) == (7, 800)
-    # One window of 30 bins in 40, in each of 15 train and 5 test trials.
-    assert (planned.train_windows, planned.test_windows) == (15, 5)
+    # One window of 30 bins in 40, in each trial of 12, 3 and 5.
+    nums = planned.train_windows, planned.validation_windows, planned.test_windows
+    assert nums == (12, 3, 5)
     _, _, file = binned(spec, tmp_path)
     within(planned.shard_bytes, file.stat().st_size, 2)
     by_block = {"window_ms": 300, "split": {"by": "block"}}
@@ -140,7 +142,7 @@ def test_the_whole_release_is_planned_in_a_second_without_opening_a_file(monkeyp
     one = estimate(study("allen-vbn:1064400234"))
     assert (found.num_sessions, one.num_sessions) == (153, 1)
     assert estimate(study("allen-vbn:all?area=VISp")).num_sessions == 103
-    for name in ("num_bins", "train_windows", "test_windows"):
+    for name in ("num_bins", "train_windows", "validation_windows", "test_windows"):
         assert getattr(found, name) == 153 * getattr(one, name)
     for name in ("download", "sessions", "shards", "latents"):
         assert found.bytes[name] == 153 * one.bytes[name]

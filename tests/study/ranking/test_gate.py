@@ -4,7 +4,7 @@ import pytest
 
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
-from rheobase.study.records.result import Null
+from rheobase.study.records.result import FailedReplicate, Null
 
 SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})
 REQUIRED = SPEC.require.cca_heldout
@@ -75,3 +75,55 @@ def test_of_each_line_the_worst_seed_counts_once(broken):
     (row,) = rank_study(SPEC, [trial]).trials
     assert row.violations == {"dale": 0.3, "active:silent": 0.2}
     assert row.violation == pytest.approx(0.5)
+
+
+@pytest.fixture
+def of_sessions(trial_of, replicate_of):
+    """Rank a trial of three seeds on two sessions, the second of which is changed."""
+
+    def rank(cca, **changes):
+        found = [
+            replicate_of(seed, value + 1e-3 * seed, session=session, **extra)
+            for session, value, extra in (("s1", 0.95, {}), ("s2", cca, changes))
+            for seed in (0, 1, 2)
+        ]
+        (row,) = rank_study(SPEC, [trial_of(0, found)]).trials
+        return row
+
+    return rank
+
+
+def test_a_good_mean_does_not_make_up_for_a_session_that_fails(of_sessions):
+    assert of_sessions(0.9).tier == "passed"
+    assert of_sessions(0.9).why == ()
+    for changes, line in (
+        ({"cca": 0.6}, "s2: held-out CCA 0.601 does not exceed 0.7"),
+        ({"cca": 0.8, "null_shift": null_of(0.85)}, "does not exceed null_shift 0.850"),
+        ({"cca": 0.8, "null_clock": null_of(0.85)}, "does not exceed null_clock 0.850"),
+        ({"cca": 0.72, "untrained": 0.92}, "s2: the gain over the untrained network is -0.199 ["),
+    ):
+        row = of_sessions(**changes)
+        assert row.cca_heldout.mean > REQUIRED
+        assert row.gain > 0
+        assert row.tier == "feasible"
+        (why,) = row.why
+        assert line in why
+
+
+def test_a_null_of_one_session_does_not_judge_another(of_sessions):
+    # The first session's own CCA is 0.95: the second's null of 0.93 says nothing of it.
+    assert of_sessions(0.94, null_shift=null_of(0.93)).tier == "passed"
+
+
+def test_a_trial_that_lacks_a_seed_is_not_ranked_beside_one_that_has_it(trial_of, replicate_of):
+    whole = trial_of(0, [replicate_of(seed, 0.75, violation=9.0) for seed in (0, 1)])
+    short = trial_of(1, [replicate_of(0, 0.99)])
+    lost = FailedReplicate(seed=1, session="s", reason="not finite")
+    result = short.result.model_copy(update={"failed": (lost,)})
+    request = short.request.model_copy(update={"seeds": (0, 1)})
+    short = short.model_copy(update={"result": result, "request": request})
+    first, second = rank_study(SPEC, [short, whole]).trials
+    assert (first.number, second.number) == (0, 1)
+    assert second.tier == "infeasible"
+    assert second.why[0] == "finite lies 1 beyond its limit"
+    assert "without numbers: seed 1: not finite" in second.notes

@@ -6,7 +6,7 @@ from rheobase.measures.cca import heldout_cca
 from rheobase.measures.firing import ei_weight_balance
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import Latents
-from rheobase.shards.shard import Segment, Shard
+from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import parse_study
@@ -33,9 +33,9 @@ def shard_of(session, seed):
             counts=SparseCounts.of_dense(draw.poisson(0.2, (3000, 6)).astype(np.uint8)),
             start_s=30.0 * number,
             state=state,
-            split=np.where(index % 500 < 350, 0, np.where(index % 500 < 400, -1, 1)).astype(
-                np.int8
-            ),
+            split=np.repeat([TRAIN, GAP, VALIDATION, GAP, TEST], [200, 50, 100, 50, 100])[
+                index % 500
+            ].astype(np.int8),
             group=(index // 500 + 6 * number).astype(np.int32),
             presentation=none,
             phase=none,
@@ -82,11 +82,12 @@ def test_exported_features_give_the_trials_numbers_again(done, tmp_path):
     for path, found in zip(files, result.replicates, strict=True):
         assert (found.session, f"seed-{found.seed}") == (path.parent.name, path.stem)
         shard = next(s for s in shards if s.session_id == found.session)
-        timeline = timeline_of(shard)
+        timeline = timeline_of(shard)  # of a trial of the search, whose numbers are of validation
         with np.load(path) as kept:
             x, y = kept["features"].astype(np.float64), kept["latents"]
             np.testing.assert_array_equal(kept["groups"], timeline.group)
-            np.testing.assert_array_equal(kept["split"] == "test", timeline.scored)
+            np.testing.assert_array_equal(kept["split"] == "validation", timeline.scored)
+            np.testing.assert_array_equal(kept["split"] == "test", timeline.sealed)
             np.testing.assert_array_equal(kept["split"] == "train", timeline.train)
             np.testing.assert_array_equal(kept["state"], timeline.state)
             held = heldout_cca(x, y, timeline)

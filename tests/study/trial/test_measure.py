@@ -6,7 +6,7 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
-from rheobase.student.network import simulate_session
+from rheobase.student.network import initial_students, simulate_session
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
@@ -68,3 +68,18 @@ def test_networks_that_differ_in_training_alone_are_measured_untrained_once(scor
     assert simulated == [2, 1]
     alone = SessionScorer(data=scorer.data, spec=scorer.spec, shard=scorer.shard)
     assert alone.untrained([Replicate(0, slow)]) == mixed[:1]
+
+
+def test_reliability_falls_where_what_went_before_decides(scorer):
+    def reliability_of(**settings):
+        pack = [Replicate(0, StudentSettings(num_neurons=24, **settings))]
+        counts, line = scorer.data.counts, scorer.data.timeline
+        students = initial_students(pack, counts, line, scorer.data.session)
+        _, features = simulate_session(students, counts, line, pack)
+        (found,) = scorer.reliability(students, pack, features)
+        return found
+
+    # Without recurrence a second is fifty time constants of the membrane.
+    assert reliability_of(connection_prob=0.0) > 0.999
+    assert reliability_of(tau_mem_ms=50_000.0) < 0.9
+    assert reliability_of(neuron="linear") is None

@@ -9,12 +9,20 @@ from rheobase.sessions.records.session import Intervals, Presentations, Session,
 from rheobase.shards.binning import make_shard
 from rheobase.shards.latents import Latents
 from rheobase.shards.timeline import stacked_counts, timeline_of
-from rheobase.student.fit import TrainingData, advance, begun, report_steps
+from rheobase.student.fit import Advance, TrainingData, advance, begun, report_steps
 from rheobase.student.memory import chunks, step_bytes
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
-from rheobase.study.records.result import Rung, TrialRequest, TrialResult, TrialStopped, score
+from rheobase.study.ranking.rank import trial_row
+from rheobase.study.records.result import (
+    Rung,
+    TrialRecord,
+    TrialRequest,
+    TrialResult,
+    TrialStopped,
+    score,
+)
 from rheobase.study.trial import population
 from rheobase.study.trial.interim import InterimMeasure
 from rheobase.study.trial.run import TrialFailed, run_population, run_trial
@@ -125,6 +133,55 @@ def test_a_trials_numbers_depend_neither_on_its_company_nor_on_chunks(
     assert isinstance(found["other"], TrialResult)
     assert found["wild"].startswith("s0: the loss and its gradient must stay finite, but seed 7 ")
     assert not list((tmp_path / "trials").glob("wild/*"))
+
+
+@pytest.fixture
+def seed_8_fails(monkeypatch):
+    """Let the second of the seeds 7 and 8 give numbers that are not finite, on session s1 alone."""
+
+    def only_it(training, data, until):
+        done = advance(training, data, until)
+        seeds = [one.seed for one in training.replicates]
+        if data.session != "s1" or 8 not in seeds:
+            return done
+        kept = [index for index, seed in enumerate(seeds) if seed != 8]
+        scalars = [done.scalars[index] for index in kept]
+        reason = "s1: seed 8 was told to fail"
+        return Advance(done.training.chosen(kept), scalars, {seeds.index(8): reason})
+
+    monkeypatch.setattr(population, "advance", only_it)
+
+
+def test_a_seed_that_fails_leaves_the_others_their_numbers(inputs, tmp_path, seed_8_fails):
+    whole = run_trial(request("whole", seeds=(7,)), *inputs, tmp_path / "whole")
+    found = run_trial(request("both", seeds=(7, 8)), *inputs, tmp_path / "both")
+    left = [one for one in found.replicates if one.seed == 7]
+    assert left == list(whole.replicates)
+    assert [(one.session, one.seed) for one in found.replicates] == [
+        ("s0", 7), ("s0", 8), ("s1", 7)
+    ]  # fmt: skip
+    (failed,) = found.failed
+    assert (failed.seed, failed.session, failed.reason) == (8, "s1", "s1: seed 8 was told to fail")
+    record = TrialRecord(request=request("both", seeds=(7, 8)), status="complete", result=found)
+    row = trial_row(inputs[0], record)
+    assert row.tier == "infeasible"
+    assert row.violations["finite"] == 1.0
+    assert any("seed 8: s1: seed 8 was told to fail" in note for note in row.notes)
+
+
+def test_what_failed_is_known_to_a_trial_that_goes_on(inputs, tmp_path, seed_8_fails):
+    both = request("both", seeds=(7, 8))
+    whole = run_trial(both, *inputs, tmp_path / "whole")
+
+    def report(step, values):
+        if step > 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(both, *inputs, tmp_path / "cut", report)
+    again = run_trial(both, *inputs, tmp_path / "cut")
+    assert numbers(again) == numbers(whole)
+    assert again.failed == whole.failed
 
 
 def test_steps_count_over_sessions_and_time_is_shared(inputs, alone):
@@ -268,7 +325,7 @@ def test_a_reports_heldout_numbers_are_those_of_the_final_measure_on_all_its_bin
     assert {line.partition(":")[0] for line in lines} == {"dale", "finite", "active", "passive"}
     timeline = data.timeline
     assert timeline.train[probe._train.rows].all()
-    assert timeline.scored[probe._test.rows].all()
+    assert timeline.scored[probe._scored.rows].all()
     assert probe.heldout(trained) == probe.heldout(trained)
     shuffled = TrainingData("s0", data.counts, data.latents[::-1].copy(), timeline, 500.0)
     assert abs(InterimMeasure(shuffled, spec, settings).heldout(trained)[0][0]) < 0.35

@@ -42,7 +42,7 @@ def test_a_trial_of_every_kind_replays_alone_to_the_end_it_had_in_its_pack(small
         if record.result:
             assert record.result.host["threads"] == 1
             assert record.result.host["device"] in ("cpu", "cuda")
-            assert set(was) == {"trial_id", "replicates", "notes"}
+            assert set(was) == {"trial_id", "replicates", "failed", "notes"}
     changed = kinds["select", "baseline", "complete"]
     other = changed.request.model_copy(update={"seeds": (1,)})
     was, now = replay_trial(

@@ -46,7 +46,7 @@ def top_trials(ranking: Ranking, num: int) -> dict[str, str]:
 
 
 def optimism(records: Sequence[TrialRecord], trials: Sequence[RankedTrial]) -> list[Optimism]:
-    """Return each confirmed trial's held-out CCA on the search's seeds minus the report's.
+    """Return how much better each confirmed trial looked to the search than it is on test.
 
     Parameters
     ----------
@@ -57,8 +57,10 @@ def optimism(records: Sequence[TrialRecord], trials: Sequence[RankedTrial]) -> l
 
     Notes
     -----
-    The interval is Welch's, 95 %, over seeds within sessions. The search has picked the trial by
-    the first of the two means, so that a difference above 0 is what picking is expected to give.
+    Held-out CCA of the search's seeds on validation minus that of the report's seeds on test. The
+    search has picked the trial by the first of the two, so that a difference above 0 is what
+    picking is expected to give; other bins are another part of it, either way. The interval is
+    Welch's, 95 %, over seeds within sessions.
     """
     feasible = {row.trial_id for row in trials if row.is_feasible}
     searched = {

@@ -7,15 +7,15 @@ from math import sqrt
 from statistics import fmean
 from typing import Any
 
-from rheobase.measures.firing import total_violation, worst_violations
+from rheobase.measures.firing import total_violation
 from rheobase.study.file.objectives import ObjectiveName, objective_values
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.confirm import least_network, optimism
+from rheobase.study.ranking.gate import NULLS, gate_of
 from rheobase.study.ranking.pareto import pareto_front
 from rheobase.study.ranking.pruned import stopped_summary
 from rheobase.study.ranking.ranking import (
     TIERS,
-    Gate,
     HeldOutCca,
     MeasuredTrial,
     ProbeScores,
@@ -25,6 +25,7 @@ from rheobase.study.ranking.ranking import (
     UnmeasuredTrial,
 )
 from rheobase.study.ranking.statistics import t_interval
+from rheobase.study.records.feasibility import violations_of
 from rheobase.study.records.result import (
     ENDED,
     Decoding,
@@ -34,7 +35,6 @@ from rheobase.study.records.result import (
 )
 
 STATES = ("active", "passive")  # None where not recorded; other states are added as found
-NULLS = ("null_shift", "null_clock")
 SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections")
 WITHIN = 0.9  # of what the teacher decodes
 LEAST_R2 = 0.05  # of a teacher that decodes something
@@ -63,10 +63,9 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> Ranking:
     CCA must exceed what chance earns on the easiest seed and session. `closed` is
     (cca - untrained) / (1 - untrained) of the means.
 
-    The gate: mean CCA above `require.cca_heldout`; above every null that the data can give, of
-    which there must be one; and the 95 % Student interval of the paired gain over the untrained
-    network above 0. One replicate has no interval and cannot pass. What is missing is None with
-    its reason in `notes`, never 0.
+    The gate is `gate_of`'s, held in every session. What is missing is None with its reason in
+    `notes`, never 0. A trial that lacks a seed is not feasible, and comes after the infeasible
+    trials that have all of theirs.
     """
     rows = [trial_row(spec, record) for record in records if record.status in ENDED]
     by_id = {record.request.trial_id: record for record in records}
@@ -104,8 +103,10 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> Ranking:
 def _place(row: RankedTrial) -> tuple[float, ...]:
     tier = TIERS.index(row.tier)
     if not isinstance(row, MeasuredTrial):
-        return tier, row.status == "failed", 0.0, row.number
-    return tier, 0.0 if row.is_feasible else row.violation, -row.cca_heldout.mean, row.number
+        return tier, row.status == "failed", 0.0, 0.0, row.number
+    lacks = len(row.cca_heldout.per_seed) < len(row.seeds)
+    beyond = 0.0 if row.is_feasible else row.violation
+    return tier, lacks, beyond, -row.cca_heldout.mean, row.number
 
 
 def _ranked(rows: list[RankedTrial]) -> list[RankedTrial]:
@@ -143,19 +144,21 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     untrained = fmean(one.untrained for one in found)
     sessions = [one.session for one in found]
     ci95 = t_interval([one.cca_heldout for one in found], sessions)
-    gain_ci95 = t_interval([one.cca_heldout - one.untrained for one in found], sessions)
     if ci95 is None:
         notes.append("ci95, gain_ci95: one replicate has no interval, and cannot pass the gate")
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}
-    given = [q95 for q95 in nulls.values() if q95 is not None]
-    if not given:
-        notes.append("gate: no null could be drawn, so that it cannot be passed")
-    violations = worst_violations([one.violations for one in found])
+    violations = violations_of(record.result)
     violation = total_violation(violations)
-    above_required = cca > spec.require.cca_heldout
-    above_nulls = cca > max(given) if given else None
-    above_untrained = gain_ci95 is not None and gain_ci95[0] > 0
-    is_through = above_required and bool(above_nulls) and above_untrained
+    gate, not_through = gate_of(spec, found)
+    if gate.above_nulls is None:
+        notes.append("gate: no null could be drawn, so that it cannot be passed")
+    for one in record.result.failed:
+        notes.append(f"without numbers: seed {one.seed}: {one.reason}")
+    broken = [
+        f"{line} lies {value:.3g} beyond its limit"
+        for line, value in violations.items()
+        if value > 0
+    ]
     within = _by_state([one.cca_within for one in found])
     if missing := [state for state in STATES if within[state] is None]:
         notes.append(f"cca_within: not to be had for state {' and '.join(missing)}")
@@ -186,7 +189,8 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     sizes = objective_values(request, record.result, SIZES)
     return MeasuredTrial(
         **asked,
-        tier="infeasible" if violation > 0 else "passed" if is_through else "feasible",
+        tier="infeasible" if violation > 0 else "passed" if gate.holds else "feasible",
+        why=(*broken, *not_through),
         cca_heldout=HeldOutCca(
             mean=cca,
             ci95=ci95,
@@ -195,6 +199,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
                 for seed in dict.fromkeys(one.seed for one in found)
             ),
         ),
+        cca_validation=_mean_or_none([one.cca_validation for one in found]),
         null_shift_q95=nulls["null_shift"],
         null_clock_q95=nulls["null_clock"],
         untrained=untrained,
@@ -212,10 +217,11 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         ei_weight_balance=weights,
         ei_current_balance=currents,
         cv_isi=regularity,
+        reliability=_mean_or_none([one.reliability for one in found]),
         decoding=decoding,
         violations=violations,
         violation=violation,
-        gate=Gate(above_required=above_required, above_nulls=above_nulls, gain_ci95=gain_ci95),
+        gate=gate,
         wall_s=record.result.wall_s,
         notes=tuple(notes),
     )

@@ -75,14 +75,21 @@ class ProbeScores(Settings):
 
 
 class Gate(Settings):
-    """What a feasible trial must show to pass."""
+    """What a feasible trial must show to pass, in every session."""
 
     above_required: bool
-    """Mean held-out CCA exceeds `require.cca_heldout`."""
+    """Mean held-out CCA of each session exceeds `require.cca_heldout`."""
     above_nulls: bool | None
-    """It exceeds every null that the data can give; null where they give none."""
+    """It exceeds every null that the session's data can give; null where no session gives one."""
+    above_untrained: bool
+    """The 95 % interval of each session's paired gain over the untrained network is above 0."""
     gain_ci95: Interval | None
-    """95 % Student t interval of the paired gain over the untrained network."""
+    """95 % Student t interval of the paired gain over the untrained network, all sessions."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it does."""
+        return self.above_required and bool(self.above_nulls) and self.above_untrained
 
 
 class EndedTrial(Settings):
@@ -103,6 +110,8 @@ class EndedTrial(Settings):
     params: Mapping[str, Scalar]
     """What the sampler or the arm set, by dotted path."""
     seeds: tuple[int, ...]
+    why: tuple[str, ...] = ()
+    """In words, the lines of feasibility and of the gate that do not hold."""
     notes: tuple[str, ...] = ()
     """Why a number is missing."""
 
@@ -117,6 +126,9 @@ class MeasuredTrial(EndedTrial):
 
     status: Literal["complete"] = "complete"
     cca_heldout: HeldOutCca
+    """On validation in the search, on test in the report stage."""
+    cca_validation: float | None
+    """On validation in every stage; null of records from before there was one."""
     null_shift_q95: float | None
     """95 % quantile of the shift null, the largest of any replicate's."""
     null_clock_q95: float | None
@@ -148,6 +160,8 @@ class MeasuredTrial(EndedTrial):
     """The same, each presynaptic neuron weighted by its rate."""
     cv_isi: float | None
     """Coefficient of variation of inter-spike intervals."""
+    reliability: float | None
+    """Correlation of each neuron's features with those of a run that began just before."""
     decoding: Mapping[str, ProbeScores]
     """By probe."""
     violations: Mapping[str, float]
@@ -165,6 +179,7 @@ class UnmeasuredTrial(EndedTrial):
     tier: Literal["failed"] = "failed"
     status: Literal["pruned", "failed"]
     cca_heldout: NoHeldOutCca = NoHeldOutCca()
+    cca_validation: None = None
     null_shift_q95: None = None
     null_clock_q95: None = None
     untrained: None = None
@@ -182,6 +197,7 @@ class UnmeasuredTrial(EndedTrial):
     ei_weight_balance: None = None
     ei_current_balance: None = None
     cv_isi: None = None
+    reliability: None = None
     decoding: Mapping[str, ProbeScores] = {}
     violations: Mapping[str, float] = {}
     violation: None = None
@@ -193,7 +209,7 @@ RankedTrial = Annotated[MeasuredTrial | UnmeasuredTrial, Field(discriminator="st
 
 
 class Optimism(Settings):
-    """Held-out CCA of a confirmed trial on the search's seeds minus that on the report's."""
+    """Held-out CCA of a confirmed trial: the search's on validation minus the report's on test."""
 
     arm: str
     trial_id: str
@@ -201,7 +217,9 @@ class Optimism(Settings):
     of_trial: str
     """Its id in the search."""
     select: float
+    """On the search's seeds and validation."""
     report: float
+    """On the report seeds and test."""
     mean: float
     """`select` minus `report`."""
     ci95: Interval | None

@@ -117,10 +117,23 @@ class ReplicateResult(Settings):
     ei_current_balance: float | None
     cv_isi: float | None = None
     """On test bins; None where too few intervals are seen, and in records from before it."""
+    reliability: float | None = None
+    """How alike the features of scored bins are in a run from the session's start and in one that
+    begins at rest as far before each scored stretch as train bins end (`mean_correlation`); None
+    where every stretch begins at rest, and in records from before it."""
     decoding: Mapping[str, Decoding] = {}
     """By probe, those that the session's labels allow; empty in records from before them."""
     violations: Mapping[str, float]
     """Signed violation of each feasibility line; <= 0 holds."""
+
+
+class FailedReplicate(Settings):
+    """A seed that could not be trained or measured on a session."""
+
+    seed: int
+    session: str
+    reason: str
+    """In one line."""
 
 
 class TrialResult(Settings):
@@ -128,6 +141,8 @@ class TrialResult(Settings):
 
     trial_id: str
     replicates: Annotated[tuple[ReplicateResult, ...], Field(min_length=1)]
+    failed: tuple[FailedReplicate, ...] = ()
+    """What is missing among `replicates`: such a trial is never feasible."""
     notes: tuple[str, ...] = ()
     """Why a number is missing."""
     wall_s: float

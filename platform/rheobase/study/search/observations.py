@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rheobase.measures.firing import total_violation, worst_violations
+from rheobase.measures.firing import total_violation
 from rheobase.study.file.objectives import objective_values
 from rheobase.study.file.spec import StudySpec, override_student
+from rheobase.study.records.feasibility import violations_of
 from rheobase.study.records.result import BASELINE, ENDED, TrialRecord, score
 from rheobase.study.search.space import Space
 
@@ -72,13 +73,16 @@ def observations_of(
 def usable(spec: StudySpec, earlier: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return those trials of another run that this study's search could have asked for.
 
-    Every setting that is not searched must be the study's own. What is returned names the
-    settings that this study searches, whatever the other one did.
+    Every setting that is not searched must be the study's own, and none of their seeds one that
+    this study reports. What is returned names the settings that this study searches, whatever the
+    other one did.
     """
-    space, found = Space(spec), []
+    space, found, reported = Space(spec), [], set(spec.seeds.report)
     for record in earlier:
         request = record.request
         if request.stage != "select" or record.status != "complete":
+            continue
+        if reported & set(request.seeds):
             continue
         params = space.inside({f"student.{key}": value for key, value in request.student.items()})
         if params is None:
@@ -93,8 +97,7 @@ def observation_of(spec: StudySpec, params: dict[str, Any], record: TrialRecord)
     """Return what a sampler is told of a trial that has ended, under these searched settings."""
     result = record.result
     if result is not None:
-        worst = worst_violations([one.violations for one in result.replicates])
-        constraints = dict(sorted(worst.items()))  # in one order for every trial
+        constraints = dict(sorted(violations_of(result).items()))  # in one order for every trial
         values = {
             name: math.fsum(of_each) / len(of_each)
             for name, of_each in objective_values(

@@ -33,13 +33,15 @@ def warm_start(spec: StudySpec, run: Path, digests: Digests) -> list[TrialRecord
     ------
     StudyError
         The other run read other data, latents or code, has another gate, or none of its
-        complete trials differs from this study in searched settings alone.
+        complete trials differs from this study in searched settings alone, on seeds it does not
+        report.
 
     Notes
     -----
     A number means the same only if everything it depends on is the same: shards, latents,
     [data] and [require], the code, and every setting that is not searched. Seeds may differ:
-    then the same quantity is estimated from other draws.
+    then the same quantity is estimated from other draws. Trials on seeds that this study reports
+    are not told: its winner would have been chosen on them.
     """
     if spec.search.warm_start is None:
         return []
@@ -50,7 +52,8 @@ def warm_start(spec: StudySpec, run: Path, digests: Digests) -> list[TrialRecord
         if not found:
             raise StudyError(
                 f"search.warm_start: {other} must have complete trials that differ from "
-                f"{spec.name} in searched settings alone, but has none; leave it out"
+                f"{spec.name} in searched settings alone, on other seeds than its seeds.report, "
+                "but has none; leave it out"
             )
         write_json(kept, [record.model_dump(mode="json") for record in found])
     return [TrialRecord.model_validate(one) for one in read_json(kept)]

@@ -36,7 +36,7 @@ def export_trial(
     run: Path,
     out: Path,
 ) -> list[Path]:
-    """Write one ``seed-<s>.npz`` for each seed of a trial that is complete.
+    """Write one ``seed-<s>.npz`` for each seed that a complete trial has numbers of.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def export_trial(
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id
         timeline = timeline_of(shard, open_test=True)
-        students = _stored_students(spec.name, stored, session)
-        replicates = [Replicate(seed, settings) for seed in request.seeds]
+        students, seeds = _stored_students(spec.name, stored, session)
+        replicates = [Replicate(seed, settings) for seed in seeds]
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
         spikes, features = simulate_session(students, counts, timeline, replicates)
-        for index, seed in enumerate(request.seeds):
+        for index, seed in enumerate(seeds):
             path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
             with whole_file(path) as partial, partial.open("wb") as file:
                 np.savez_compressed(
@@ -95,14 +95,14 @@ def export_trial(
     return written
 
 
-def _stored_students(study: str, path: Path, session: str) -> Students:
+def _stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             names = [field.name for field in fields(Students)]
             stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
             # The seeds of a trial share their signs, which are stored once.
             stored["signs"] = stored["signs"].expand(len(stored["bias"]), -1)
-            return Students(**stored)
+            return Students(**stored), arrays[f"{session}/seeds"].tolist()
     except FileNotFoundError:
         raise ArtifactError(
             f"{study}: only a complete trial can be exported, but there is no {path}; "

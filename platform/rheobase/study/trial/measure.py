@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.core.errors import DataError, RheobaseError
+from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.measures.blocks import block_values
 from rheobase.measures.cca import HeldoutCCA, best_shrinkage, heldout_of, score_moments
@@ -22,6 +22,7 @@ from rheobase.measures.firing import (
     ei_current_balance,
     ei_weight_balance,
     firing_rates,
+    mean_correlation,
     rate_summary,
     violations,
 )
@@ -35,9 +36,14 @@ from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.inputs import counts_for
-from rheobase.student.network import initial_students, simulate_session
+from rheobase.student.network import (
+    Stretch,
+    initial_students,
+    simulate_session,
+    simulate_stretches,
+)
 from rheobase.student.readout import smoothed_counts
-from rheobase.student.students import Replicate
+from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.sample import write_sample
@@ -60,22 +66,22 @@ SEEN_IN_TRAINING = {
 """Settings that decide nothing of a network before its first step; any other may."""
 
 
-class TrialFailed(RheobaseError):
-    """A trial that cannot give numbers; the study goes on without it."""
+class HeldoutScore(NamedTuple):
+    """Held-out CCA on the scored bins, on validation, and the pseudo-value of each scored block."""
+
+    mean: float
+    validation: float
+    blocks: tuple[float, ...]
 
 
 class Heldout(NamedTuple):
-    """Moments of each of a session's parts, of all train and all scored bins, and what they say.
-
-    `validation` is held-out CCA on validation, `blocks` the pseudo-values of each scored block.
-    """
+    """Moments of each of a session's parts, of all train and all scored bins, and what they say."""
 
     parts: list[CrossMoments]
     train: CrossMoments
     scored: CrossMoments
     held: HeldoutCCA
-    validation: float
-    blocks: tuple[float, ...]
+    score: HeldoutScore
 
 
 @dataclass(kw_only=True)
@@ -93,8 +99,8 @@ class SessionScorer:
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
     _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    _linear: dict[float, Heldout] = field(default_factory=dict)
-    _untrained: dict[tuple[int, str], Heldout] = field(default_factory=dict)
+    _linear: dict[float, HeldoutScore] = field(default_factory=dict)
+    _untrained: dict[tuple[int, str], HeldoutScore] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shift = self._rows(shift_rows, "shift")
@@ -145,14 +151,9 @@ class SessionScorer:
         line = self.data.timeline
         here = line.scored
         blocks = block_values(held.fit, x[here], self.data.latents[here], line.group[here])
-        return Heldout(
-            parts=moments,
-            train=train,
-            scored=scored,
-            held=held,
-            validation=float(score_moments(held.fit, validation).mean()),
-            blocks=tuple(blocks.tolist()),
-        )
+        on_validation = float(score_moments(held.fit, validation).mean())
+        score = HeldoutScore(held.mean, on_validation, tuple(blocks.tolist()))
+        return Heldout(moments, train, scored, held, score)
 
     def nulls(
         self, features: npt.NDArray[np.float32], heldouts: Sequence[Heldout]
@@ -217,8 +218,8 @@ class SessionScorer:
             for code in codes
         ]
 
-    def untrained(self, replicates: Sequence[Replicate]) -> list[Heldout]:
-        """Return what each network holds before training.
+    def untrained(self, replicates: Sequence[Replicate]) -> list[HeldoutScore]:
+        """Return the held-out CCA of each network before training.
 
         Networks that differ in what training alone sees are the same network until then.
         """
@@ -233,8 +234,34 @@ class SessionScorer:
             fresh = initial_students(pack, counts, data.timeline, data.session)
             _, features = simulate_session(fresh, counts, data.timeline, pack)
             for index, x in zip(new, features, strict=True):
-                self._untrained[keys[index]] = self.heldout(x)
+                self._untrained[keys[index]] = self.heldout(x).score
         return [self._untrained[key] for key in keys]
+
+    def reliability(
+        self,
+        students: Students,
+        replicates: Sequence[Replicate],
+        features: npt.NDArray[np.float32],
+    ) -> list[float | None]:
+        """Return how little of each network's features (R, T, M) hangs on what went before.
+
+        The runs that are compared begin where the gap before a scored stretch does: what is left
+        of train by then is left out by the gap.
+        """
+        line = self.data.timeline
+        gap = 2 * round(self.spec.data.split.gap_ms / line.bin_ms)
+        segment_begins = np.append(0, line.borders)
+        stretches = []
+        for run in line.runs(line.scored_split):
+            first = segment_begins[line.segment[run[0]]] if len(run) else 0
+            if len(run) and run[0] - gap > first:
+                stretches.append(Stretch(int(run[0]) - gap, int(run[0]), int(run[-1]) + 1))
+        if not stretches or replicates[0].settings.neuron == "linear":
+            return [None] * len(replicates)
+        counts = self.counts_for(replicates[0])
+        _, again = simulate_stretches(students, counts, replicates, stretches, line.bin_ms)
+        bins = np.concatenate([np.arange(one.begin, one.end) for one in stretches])
+        return [mean_correlation(x[bins], y) for x, y in zip(features, again, strict=True)]
 
     def counts_for(self, replicate: Replicate) -> npt.NDArray[np.uint8]:
         """Return the counts (T, N) that a network is fed."""
@@ -244,17 +271,17 @@ class SessionScorer:
             self._counts[kind] = counts_for(kind, data.counts, data.session, seed)
         return self._counts[kind]
 
-    def linear_readout(self, tau_ms: float) -> Heldout:
-        """Return what the input counts hold, through the readout's filter."""
+    def linear_readout(self, tau_ms: float) -> HeldoutScore:
+        """Return the held-out CCA of the input counts through the readout's filter."""
         if tau_ms not in self._linear:
             smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
-            self._linear[tau_ms] = self.heldout(smooth)
+            self._linear[tau_ms] = self.heldout(smooth).score
         return self._linear[tau_ms]
 
 
 def measure_students(
     training: Training, scorer: SessionScorer, sample: Path | None = None
-) -> tuple[list[ReplicateResult], list[str]]:
+) -> tuple[list[ReplicateResult], dict[int, str], list[str]]:
     """Measure the networks of one trial on one session.
 
     Parameters
@@ -268,26 +295,31 @@ def measure_students(
 
     Returns
     -------
-    The measures of each network, and why any is missing.
-
-    Raises
-    ------
-    TrialFailed
-        A number is not finite.
+    The measures of each network that has finite features, why those of the other seeds have none,
+    and why any number is missing.
     """
     data, spec = scorer.data, scorer.spec
     timeline, target, session = data.timeline, data.latents, data.session
+    counts = scorer.counts_for(training.replicates[0])
+    spikes, features = simulate_session(training.students, counts, timeline, training.replicates)
+    finite = [index for index, x in enumerate(features) if np.isfinite(x).all()]
+    failed = {
+        seed: f"{session}: seed {seed} gave features that are not finite"
+        for index, (seed, _) in enumerate(training.replicates)
+        if index not in finite
+    }
+    if failed:
+        training, features = training.chosen(finite), features[finite]
+        spikes = None if spikes is None else spikes[finite]
+    if not finite:
+        return [], failed, []
     students, replicates = training.students, training.replicates
-    counts = scorer.counts_for(replicates[0])
-    spikes, features = simulate_session(students, counts, timeline, replicates)
     linear = scorer.linear_readout(replicates[0].settings.tau_readout_ms)
-    for (seed, _), x in zip(replicates, features, strict=True):
-        if not np.isfinite(x).all():
-            raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
     heldouts = [scorer.heldout(x) for x in features]
     untrained = scorer.untrained(replicates)
     nulls = scorer.nulls(features, heldouts)
     decoding = scorer.decoding(features)
+    reliability = scorer.reliability(students, replicates, features)
     wrong = dale_violations(students.recurrent, students.signs).tolist()
     notes = list(scorer.notes)
     results = []
@@ -304,18 +336,19 @@ def measure_students(
                 seed=seed,
                 session=session,
                 cca_heldout=held.mean,
-                cca_validation=heldout.validation,
+                cca_validation=heldout.score.validation,
                 cca_pairs=tuple(held.pairs.tolist()),
-                blocks=heldout.blocks,
+                blocks=heldout.score.blocks,
                 shrinkage=shrinkage,
-                untrained=untrained[index].held.mean,
+                untrained=untrained[index].mean,
                 untrained_blocks=untrained[index].blocks,
-                linear_readout=linear.held.mean,
+                linear_readout=linear.mean,
                 linear_blocks=linear.blocks,
                 procrustes=procrustes_of(heldout.train, heldout.scored),
                 **{name: of_each[index] for name, of_each in nulls.items()},
                 cca_within=within,
                 cca_cross_state=cross,
+                reliability=reliability[index],
                 decoding=decoding[index],
                 **_firing(fired, recurrent, signs, wrong[index], timeline, spec.require.rate_hz),
             )
@@ -324,7 +357,7 @@ def measure_students(
         signs = students.signs[0].cpu().numpy()
         fired = None if spikes is None else spikes[0]
         write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
-    return results, notes
+    return results, failed, notes
 
 
 def _firing(

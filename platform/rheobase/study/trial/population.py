@@ -32,6 +32,7 @@ from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import (
+    FailedReplicate,
     ReplicateResult,
     TrialRequest,
     TrialResult,
@@ -56,13 +57,22 @@ class RunningTrial:
     outcome: Outcome | None = None
     trained: dict[str, Training] = field(default_factory=dict)
     results: list[ReplicateResult] = field(default_factory=list)
+    failed: list[FailedReplicate] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wall_s: float = 0.0
 
-    @property
-    def replicates(self) -> list[Replicate]:
-        """Its networks, one a seed."""
-        return [Replicate(seed, self.settings) for seed in self.request.seeds]
+    def replicates(self, session: str) -> list[Replicate]:
+        """Return its networks on a session, one for each seed that has not failed there."""
+        failed = {one.seed for one in self.failed if one.session == session}
+        return [Replicate(s, self.settings) for s in self.request.seeds if s not in failed]
+
+    def leave_out(self, seed: int, session: str, reason: str) -> None:
+        """Take in that a seed failed on a session; the trial ends where none is left there."""
+        self.failed.append(FailedReplicate(seed=seed, session=session, reason=reason))
+        if not self.replicates(session):
+            here = [one for one in self.failed if one.session == session]
+            first = min(here, key=lambda one: self.request.seeds.index(one.seed))
+            self.outcome = self.outcome or first.reason
 
     def forget(self) -> None:
         """Remove what only going on would need, and files that a kill left half written."""
@@ -172,12 +182,15 @@ class SessionTraining:
 
         One that was made under other versions is left: a trial is made under those of its result.
         """
-        path = trial.folder.checkpoint(self._data.session)
+        session = self._data.session
+        path = trial.folder.checkpoint(session)
         state = torch.load(path, weights_only=True) if path.exists() else {}
         if state.get("versions") != deciding_versions():
-            trial.trained[self._data.session] = begun(trial.replicates, self._data)
+            trial.trained[session] = begun(trial.replicates(session), self._data)
             return None
-        trial.trained[self._data.session] = restored(trial.replicates, state["training"])
+        for seed, reason in state["failed"].items():
+            trial.leave_out(seed, session, reason)
+        trial.trained[session] = restored(trial.replicates(session), state["training"])
         reported: dict[str, float] = state["values"]
         return reported
 
@@ -190,9 +203,14 @@ class SessionTraining:
             values = dict(reports[trial.request.trial_id])
             content = io.BytesIO()
             # To a file it hides why it could not write.
-            state = self._training(trial).state()
-            versions = dict(deciding_versions())
-            torch.save({"training": state, "values": values, "versions": versions}, content)
+            here = [one for one in trial.failed if one.session == self._data.session]
+            state = {
+                "training": self._training(trial).state(),
+                "failed": {one.seed: one.reason for one in here},
+                "values": values,
+                "versions": dict(deciding_versions()),
+            }
+            torch.save(state, content)
             with whole_file(trial.folder.checkpoint(self._data.session)) as partial:
                 partial.write_bytes(content.getvalue())
         ended_s = time.monotonic()
@@ -200,7 +218,7 @@ class SessionTraining:
 
     def _train(self, group: Sequence[RunningTrial], until: int) -> dict[str, dict[str, float]]:
         """Train trials that are at one step; return what each of them reports."""
-        owners = [(trial, seed) for trial in group for seed in range(len(trial.request.seeds))]
+        owners = [(trial, one.seed) for trial in group for one in self._training(trial).replicates]
         pool = packed([self._training(trial) for trial in group])
         parts: dict[str, list[Training]] = defaultdict(list)
         scalars: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -208,8 +226,8 @@ class SessionTraining:
         for rows in chunks(len(owners), self._most_replicates):
             trained, values, failed = advance(pool.chosen(rows), self._data, until)
             for row, reason in failed.items():
-                owner, _ = owners[rows[row]]
-                owner.outcome = owner.outcome or reason
+                owner, seed = owners[rows[row]]
+                owner.leave_out(seed, self._data.session, reason)
             seen: list[tuple[float, dict[str, float]]] = []
             if self._interim and trained.replicates:
                 with suppress(DataError):

@@ -11,9 +11,8 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import ENDED, TrialRecord, TrialResult
-from rheobase.study.trial.measure import TrialFailed
 from rheobase.study.trial.population import Outcome
-from rheobase.study.trial.run import run_trial
+from rheobase.study.trial.run import TrialFailed, run_trial
 
 OF_THE_RUN = {"wall_s", "host", "versions"}  # what the same trial may have otherwise
 

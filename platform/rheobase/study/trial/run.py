@@ -16,6 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rheobase.core.artifacts import whole_file
+from rheobase.core.errors import RheobaseError
 from rheobase.core.host import host_class
 from rheobase.core.versions import deciding_versions
 from rheobase.shards.latents import Latents
@@ -27,7 +28,7 @@ from rheobase.student.settings import StudentSettings, population_key
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest, TrialResult, TrialStopped
 from rheobase.study.run_folder import RunFolder, TrialFolder
-from rheobase.study.trial.measure import SessionScorer, TrialFailed, measure_students
+from rheobase.study.trial.measure import SessionScorer, measure_students
 from rheobase.study.trial.population import (
     OnPopulationProgress,
     Outcome,
@@ -38,6 +39,10 @@ from rheobase.study.trial.population import (
 )
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
+
+
+class TrialFailed(RheobaseError):
+    """A trial that cannot give numbers; the study goes on without it."""
 
 
 # BLAS sums in another order for another number of threads.
@@ -174,6 +179,7 @@ def _outcomes(
             trial.outcome = TrialResult(
                 trial_id=trial.request.trial_id,
                 replicates=tuple(trial.results),
+                failed=tuple(trial.failed),
                 notes=tuple(dict.fromkeys(trial.notes)),
                 wall_s=trial.wall_s,
                 host=host,
@@ -204,7 +210,9 @@ def _training_data(
 def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
     session = scorer.data.session
     sample = None if trial.results else trial.folder.sample
-    results, notes = measure_students(trial.trained[session], scorer, sample)
+    results, failed, notes = measure_students(trial.trained[session], scorer, sample)
+    for seed, reason in failed.items():
+        trial.leave_out(seed, session, reason)
     trial.results += results
     trial.notes += notes
 
@@ -214,6 +222,7 @@ def _write_students(trial: RunningTrial) -> None:
     for session, training in trial.trained.items():
         arrays = training.students.arrays()
         arrays["signs"] = arrays["signs"][0]  # the seeds of a trial share them
+        arrays["seeds"] = np.array([one.seed for one in training.replicates])
         weights |= {f"{session}/{name}": array for name, array in arrays.items()}
     with whole_file(trial.folder.students) as partial, partial.open("wb") as file:
-        np.savez(file, seeds=np.array(trial.request.seeds), **weights)  # type: ignore[arg-type]
+        np.savez(file, **weights)  # type: ignore[arg-type]
