@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rheobase.core.errors import DataError
 from rheobase.measures.moments import CrossMoments, moments_of, pooled_moments, refuse_constant
 from rheobase.measures.probes import folds
+from rheobase.measures.signs import column_signs
 from rheobase.shards.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
@@ -296,7 +297,9 @@ def _fit(moments: CrossMoments, white_x: Floats, white_y: Floats, shrinkage: flo
     """Return the projections, (..., M, K) and (..., D, K) where moments are of several teachers."""
     cross = white_x.T @ (moments.xy / moments.num) @ white_y
     left, _, right = np.linalg.svd(cross, full_matrices=False)
-    turned = white_x @ left, white_y @ right.swapaxes(-1, -2)
+    right = white_y @ right.swapaxes(-1, -2)
+    signs = column_signs(right)
+    turned = white_x @ left * signs, right * signs
     return CCAFit(moments.mean_x, moments.mean_y, *turned, shrinkage)
 
 

@@ -13,6 +13,7 @@ from scipy.linalg import helmert
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
+from rheobase.measures.signs import column_signs
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
@@ -79,7 +80,8 @@ def untrained_latents(teacher: Teacher, shard: Shard) -> Code:
 def principal_axes(covariance: Floats, num: int) -> Floats:
     """Return the leading eigenvectors (N, num) of a covariance (N, N)."""
     _, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors[:, ::-1][:, :num])
+    leading = vectors[:, ::-1][:, :num]
+    return np.asarray(leading * column_signs(leading))
 
 
 def factor_axes(covariance: Floats, num: int) -> Floats:

@@ -1,0 +1,43 @@
+"""The sign of a vector that a decomposition leaves open."""
+
+# Shape legend: M features, K vectors.
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+LEVEL = 1e-6  # entries whose sizes differ by less than this share are of one size
+
+
+def column_signs(vectors: Floats) -> Floats:
+    """Return the signs that make the largest entry of each vector positive.
+
+    Parameters
+    ----------
+    vectors
+        (..., M, K), a vector a column.
+
+    Returns
+    -------
+    (..., 1, K), each 1 or -1: the product with `vectors` is the same whichever signs they came in.
+
+    Notes
+    -----
+    Eigenvectors and singular vectors are known up to their sign, which differs from one build of a
+    linear algebra library to the next. Wherever it decides where a training starts, or a number
+    that is stored, it is fixed so. Of entries of one size the first counts.
+
+    Examples
+    --------
+    >>> vectors = np.array([[0.6, -0.8], [-0.8, -0.6]])
+    >>> vectors * column_signs(vectors)
+    array([[-0.6,  0.8],
+           [ 0.8,  0.6]])
+    """
+    size = np.abs(vectors)
+    is_largest = size >= (1 - LEVEL) * size.max(axis=-2, keepdims=True)
+    first = is_largest.argmax(axis=-2, keepdims=True)
+    largest = np.take_along_axis(vectors, first, axis=-2)
+    return np.where(largest < 0, -1.0, 1.0)
