@@ -10,7 +10,7 @@ PYTHON_3_11 ?= $(PYTHON)
 PYTHONS ?= 3.12 3.13
 BENCH := .venv-bench
 # Those that need neither torch nor Ray.
-FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py
+FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py tests/study/ranking/test_intervals.py
 SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
