@@ -10,7 +10,6 @@ Python's own module.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -255,7 +254,6 @@ def difference_covered(left: Studies, right: Studies) -> str:
 
 def main() -> None:
     """Print the tables."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
     print(
         "# Intervals and p-values beside the truth\n\nMade by `make bench-statistics`. "
         f"{NUM_STUDIES:,} simulated studies a case: how often the 95 % interval covers the truth "
@@ -366,10 +364,10 @@ def main() -> None:
         },
     )
     table(
-        "Where an assumption fails",
-        "Neighbouring blocks correlate, or three seeds have a rest that is small beside them and "
-        "the blocks.",
-        "case",
+        "Blocks that neighbour, and the fewest seeds and blocks",
+        "Neighbouring blocks correlate; or there are two or three of something, with rests from "
+        "small to large.",
+        "seeds, blocks, their spread",
         {
             **{
                 f"8 seeds, 20 blocks, {spread:g}, neighbours {near:g}": partial(
@@ -378,9 +376,19 @@ def main() -> None:
                 for spread in (1, 3)
                 for near in (0.1, 0.3, 0.5)
             },
-            "3 seeds, 20 blocks, 1, rest 0.3": partial(
-                of_blocks, num_seeds=3, num_blocks=20, spread=1, rest=0.3
-            ),
+            **{
+                f"{seeds} seeds, {blocks} blocks, {spread:g}, rest {rest:g}": partial(
+                    of_blocks, num_seeds=seeds, num_blocks=blocks, spread=spread, rest=rest
+                )
+                for seeds, blocks, spread, rest in (
+                    (3, 20, 1, 0.3),
+                    (3, 8, 3, 3),
+                    (2, 20, 1, 0.3),
+                    (2, 20, 3, 1),
+                    (8, 3, 3, 1),
+                    (8, 2, 3, 1),
+                )
+            },
         },
     )
     print("\n## Other seeds on each side\n\n3 seeds on 8 blocks minus 8 seeds on 20 others.\n")
