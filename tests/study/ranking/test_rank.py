@@ -135,6 +135,16 @@ def test_one_replicate_has_no_interval_and_cannot_pass(trial_of, replicate_of):
     assert any("one run without held-out blocks has no interval" in note for note in row.notes)
 
 
+def test_one_replicate_cannot_pass_whatever_its_blocks_say(trial_of, replicate_of):
+    blocks = {"blocks": (0.79, 0.8, 0.81), "untrained_blocks": (0.2, 0.2, 0.2)}
+    row = only(trial_of(0, [replicate_of(0, 0.8, **blocks)]))
+    assert row.gate.gain_ci95[0] > 0
+    assert row.tier == "feasible"
+    assert "gate: one replicate cannot pass it" in row.notes
+    two = [replicate_of(0, 0.8, **blocks), replicate_of(1, 0.801, **blocks)]
+    assert only(trial_of(0, two)).tier == "passed"
+
+
 def test_the_interval_of_one_recording_holds_its_blocks(trial_of, replicate_of):
     def run(seed, *blocks, **changes):
         return replicate_of(seed, 0.8 + seed / 1000, blocks=blocks, **changes)

@@ -67,8 +67,8 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> Ranking:
 
     The gate: mean CCA above `require.cca_heldout`; above every null that the data can give, of
     which there must be one; and the 95 % interval of the paired gain over the untrained network
-    above 0. A gain without an interval cannot pass. What is missing is None with its reason in
-    `notes`, never 0.
+    above 0. Neither one replicate nor a gain without an interval can pass. What is missing is None
+    with its reason in `notes`, never 0.
     """
     rows = [trial_row(spec, record) for record in records if record.status in ENDED]
     by_id = {record.request.trial_id: record for record in records}
@@ -146,7 +146,9 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     cca, untrained = level.mean, estimate_mean(before).mean
     gain_ci95 = gain.ci95
     notes += [f"ci95, gain_ci95: {note}" for note in dict.fromkeys([*level.notes, *gain.notes])]
-    if gain_ci95 is None:
+    if len(found) == 1:
+        notes.append("gate: one replicate cannot pass it")
+    elif gain_ci95 is None:
         notes.append("gate: a gain without an interval cannot pass it")
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}
     given = [q95 for q95 in nulls.values() if q95 is not None]
@@ -156,7 +158,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     violation = total_violation(violations)
     above_required = cca > spec.require.cca_heldout
     above_nulls = cca > max(given) if given else None
-    above_untrained = gain_ci95 is not None and gain_ci95[0] > 0
+    above_untrained = len(found) > 1 and gain_ci95 is not None and gain_ci95[0] > 0
     is_through = above_required and bool(above_nulls) and above_untrained
     within = _by_state([one.cca_within for one in found])
     if missing := [state for state in STATES if within[state] is None]:
