@@ -10,12 +10,12 @@ PYTHON_3_11 ?= $(PYTHON)
 PYTHONS ?= 3.12 3.13
 BENCH := .venv-bench
 # Those that need neither torch nor Ray.
-FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py
+FAST_TESTS := tests/core tests/sessions tests/shards tests/measures tests/study/file/test_spec.py tests/study/file/test_ablation.py tests/study/records tests/study/ranking/test_pareto.py tests/study/ranking/test_rank.py tests/study/ranking/test_statistics.py tests/study/ranking/test_intervals.py
 SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands clean
+.PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -111,6 +111,11 @@ bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train not
 	{ head -3 benchmarks/commands.md; $(ONE_THREAD) $(BIN)/python -W ignore benchmarks/commands.py; } > benchmarks/.commands.md
 	mv benchmarks/.commands.md benchmarks/commands.md
 	@cat benchmarks/commands.md
+
+bench-statistics: $(VENV)/.setup ## intervals and p-values beside the truth, on simulated studies; writes benchmarks/statistics.md
+	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/intervals.py > benchmarks/.statistics.md
+	mv benchmarks/.statistics.md benchmarks/statistics.md
+	@cat benchmarks/statistics.md
 
 clean: ## remove environments and caches, keep runs/
 	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

@@ -6,9 +6,15 @@ import pytest
 
 from rheobase.cli.results import ranking_of
 from rheobase.core.errors import ArtifactError
+from rheobase.report import figures
 from rheobase.report.html import verdict, write_report
+from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
+from rheobase.study.ranking.statistics import compare_arms
 from rheobase.study.records.ledger import Ledger
+
+ARMS = {"no-dale": {"student.dale": False}}
+SPEC = parse_study({"name": "x", "data": {"sessions": ["s"]}, "ablation": {"arms": ARMS}})
 
 
 class Page(HTMLParser):
@@ -80,7 +86,7 @@ def test_what_each_arm_decodes_stands_beside_the_teacher(text, small_run):
 
 
 def test_too_few_pairs_are_said(text):
-    assert "underpowered: 6 pairs are needed" in text
+    assert "underpowered: 6 seeds are needed" in text
 
 
 def test_the_same_ledger_gives_the_same_page(small_run, text):
@@ -94,6 +100,20 @@ def test_a_run_without_an_ended_trial_is_refused(small_run, tmp_path):
         pass
     with pytest.raises(ArtifactError, match="at least one trial must have ended"):
         write_report(tmp_path)
+
+
+def test_an_arm_that_failed_stays_on_the_page_with_its_reason(page_of, trial_of, replicate_of):
+    found = [replicate_of(seed, 0.8 + seed / 100) for seed in range(3)]
+    records = [
+        trial_of(0, found),
+        trial_of(1, found, stage="report"),
+        trial_of(2, status="failed", stage="report", arm="no-dale"),
+    ]
+    words = " ".join(Page(page_of(records)).words)
+    assert "no-dale: no result on the report seeds: failed: the loss must stay finite" in words
+    assert "it counts as p = 1 in Holm's family" in words
+    drawn = figures.ablation_forest(compare_arms(SPEC, records))
+    assert "no result" in drawn
 
 
 def test_a_linear_readout_that_wins_is_said(trial_of, replicate_of, spec_of):

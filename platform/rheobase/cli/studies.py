@@ -230,7 +230,7 @@ def run(
 
 def _refuse_underpowered(spec: StudySpec) -> None:
     from rheobase.sessions.load import resolve_sessions
-    from rheobase.study.ranking.statistics import least_p
+    from rheobase.study.ranking.resampling import least_p
 
     num_pairs = len(spec.seeds.report) * len(resolve_sessions(spec.data.sessions))
     if spec.ablation and least_p(num_pairs) > ALPHA:

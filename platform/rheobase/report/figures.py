@@ -293,13 +293,16 @@ def ablation_forest(comparisons: Sequence[Comparison]) -> str | None:
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(7.4, 0.9 + 0.42 * len(comparisons))
         for place, one in enumerate(comparisons):
-            low, high = one.ci95 or (one.mean_difference, one.mean_difference)
-            colour = GREY if low <= 0 <= high else BLUE
-            axes.plot([low, high], [place, place], color=colour, lw=2)
-            axes.plot(one.mean_difference, place, "o", ms=7, color=colour)
-            p = one.p_holm if one.p_holm is not None else one.p_sign_flip
-            axes.annotate(f"{one.mean_difference:+.3f}   p {p:.3g}   {one.num_pairs} pairs",
-                          (1.01, place), xycoords=("axes fraction", "data"), va="center",
+            told = "no result"
+            if one.mean_difference is not None:
+                low, high = one.ci95 or (one.mean_difference, one.mean_difference)
+                # Without an interval nothing tells that the difference is not 0.
+                colour = GREY if low <= 0 <= high or one.ci95 is None else BLUE
+                axes.plot([low, high], [place, place], color=colour, lw=2)
+                axes.plot(one.mean_difference, place, "o", ms=7, color=colour)
+                p = one.p_holm if one.p_holm is not None else one.p_sign_flip
+                told = f"{one.mean_difference:+.3f}   p {p:.3g}   {one.num_units} {one.unit}s"
+            axes.annotate(told, (1.01, place), xycoords=("axes fraction", "data"), va="center",
                           fontsize=8)  # fmt: skip
         axes.axvline(0, color=INK, lw=0.8)
         axes.set_yticks(range(len(comparisons)), [one.arm for one in comparisons])

@@ -11,7 +11,7 @@ from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.planning.estimate import num_replicates, num_winners
 from rheobase.study.planning.plan import Estimate
-from rheobase.study.ranking.statistics import least_p
+from rheobase.study.ranking.resampling import least_p
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 

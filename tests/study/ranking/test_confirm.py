@@ -1,6 +1,4 @@
-import numpy as np
 import pytest
-from scipy.stats import ttest_ind
 
 from listeners import Silent
 from rheobase.core.errors import StudyError
@@ -8,7 +6,7 @@ from rheobase.report.tables import least_told
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.ranking import KneeFate
-from rheobase.study.ranking.statistics import compare, welch_interval
+from rheobase.study.ranking.statistics import compare
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import TrialResult
 from rheobase.study.search.schedule import Bookkeeper, next_requests
@@ -81,6 +79,7 @@ def test_the_optimism_of_each_is_shown_with_its_interval(tmp_path, replicate_of)
         assert one.mean == pytest.approx(0.02 + 0.001 - 0.0025)
         assert one.ci95[0] < one.mean < one.ci95[1]
         assert one.select - one.report == one.mean
+        assert one.speaks_of == "this recording"
 
 
 def test_where_no_trial_is_feasible_nothing_was_picked_and_nothing_is_optimistic(
@@ -107,26 +106,6 @@ def test_a_confirmed_trial_can_be_compared_and_does_not_join_the_arms(tmp_path, 
 def test_an_arm_may_not_take_the_name_of_a_confirmed_trial():
     with pytest.raises(StudyError, match="names confirmed trials"):
         spec_of(ablation={"arms": {"top-2": {"student.dale": False}}})
-
-
-def test_welch_s_interval_is_scipy_s():
-    draw = np.random.default_rng(0)
-    left, right = draw.normal(0.8, 0.1, 5), draw.normal(0.7, 0.02, 8)
-    expected = ttest_ind(left, right, equal_var=False).confidence_interval(0.95)
-    found = welch_interval(left, ["s"] * 5, right, ["s"] * 8)
-    assert found == pytest.approx((expected.low, expected.high))
-
-
-def test_welch_s_interval_covers_the_truth_and_leaves_out_the_spread_between_sessions():
-    draw, covered = np.random.default_rng(1), 0
-    sessions = np.repeat(["a", "b", "c"], 3)
-    shift = {"a": 0.0, "b": 0.3, "c": -0.2}
-    offset = np.array([shift[name] for name in sessions])
-    for _ in range(1000):
-        sides = [draw.normal(mean, sd, 9) + offset for mean, sd in ((0.8, 0.02), (0.75, 0.04))]
-        low, high = welch_interval(sides[0], sessions, sides[1], sessions)
-        covered += low <= 0.05 <= high
-    assert 930 <= covered <= 970
 
 
 SIZES = {

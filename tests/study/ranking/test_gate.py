@@ -9,6 +9,7 @@ from rheobase.study.records.result import FailedReplicate, Null
 SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})
 REQUIRED = SPEC.require.cca_heldout
 A_LITTLE = 1e-9
+LESS = 1e-11  # by which untrained networks differ, or a gain would have no interval
 
 
 def null_of(q95):
@@ -19,8 +20,12 @@ def null_of(q95):
 def tier_of(trial_of, replicate_of):
     """Return the tier of a trial of two seeds that score the same."""
 
-    def rank(cca, **changes):
-        record = trial_of(0, [replicate_of(seed, cca, **changes) for seed in (0, 1)])
+    def rank(cca, untrained=0.2, **changes):
+        found = [
+            replicate_of(seed, cca, untrained=untrained + off, **changes)
+            for seed, off in enumerate((-LESS, LESS))
+        ]
+        record = trial_of(0, found)
         (row,) = rank_study(SPEC, [record]).trials
         assert row.cca_heldout.mean == cca
         return row.tier
@@ -42,6 +47,13 @@ def test_a_cca_that_reaches_a_null_does_not_exceed_it(tier_of, name):
 def test_a_network_as_good_as_untrained_has_gained_nothing(tier_of):
     assert tier_of(0.75, untrained=0.75) == "feasible"
     assert tier_of(0.75 + A_LITTLE, untrained=0.75) == "passed"
+
+
+def test_seeds_that_gain_the_same_give_no_interval_and_do_not_pass(trial_of, replicate_of):
+    (row,) = rank_study(SPEC, [trial_of(0, [replicate_of(seed, 0.9) for seed in (0, 1)])]).trials
+    assert row.tier == "feasible"
+    assert row.gate.gain_ci95 is None
+    assert row.why == ("the gain over the untrained network has no interval",)
 
 
 def test_a_line_on_its_limit_holds(tier_of):

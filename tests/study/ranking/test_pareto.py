@@ -77,13 +77,28 @@ def test_the_front_holds_trials_through_the_gate_alone_with_intervals(sized):
     assert [row.number for row in front.trials] == [0, 1, 2]
     assert front.knee == ranking.best == "t1"
     one = front.trials[1]
-    assert one.num_neurons == MeanInterval(mean=32, ci95=(32, 32))
+    assert one.num_neurons == MeanInterval(mean=32, ci95=None)  # it does not vary
     told = one.model_dump(mode="json")
-    assert told["num_neurons"] == {"mean": 32, "ci95": [32, 32]}
+    assert told["num_neurons"] == {"mean": 32, "ci95": None}
     assert not told.keys() & {"spikes_per_s", "connections", "rate_error"}  # not sought
     low, high = one.cca_heldout.ci95
     assert one.cca_heldout.mean == pytest.approx(0.931)
     assert low < one.cca_heldout.mean < high
+
+
+def test_the_front_quotes_the_interval_of_the_ranking_blocks_and_all(sized):
+    record = sized(0, 0.95, 128)
+    found = [
+        one.model_copy(update={"blocks": (one.cca_heldout - 0.1, one.cca_heldout + 0.1)})
+        for one in record.result.replicates
+    ]
+    result = record.result.model_copy(update={"replicates": tuple(found)})
+    whole = record.model_copy(update={"result": result})
+    ranking = rank_study(spec_of(["cca_heldout", "num_neurons"]), [whole])
+    (one,) = ranking.pareto.trials
+    assert one.cca_heldout.ci95 == ranking.trials[0].cca_heldout.ci95
+    low, high = one.cca_heldout.ci95
+    assert high - low > 0.2
 
 
 def test_without_a_trial_through_the_gate_there_is_no_knee_and_a_reason(sized):

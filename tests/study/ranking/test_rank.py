@@ -124,9 +124,52 @@ def test_a_gain_that_is_not_sure_does_not_pass(trial_of, replicate_of):
 def test_one_replicate_has_no_interval_and_cannot_pass(trial_of, replicate_of):
     row = only(trial_of(0, [replicate_of(0, 0.9)]))
     assert row.tier == "feasible"
-    assert row.cca_heldout == HeldOutCca(mean=0.9, ci95=None, per_seed=(0.9,))
+    assert row.cca_heldout == HeldOutCca(
+        mean=0.9,
+        ci95=None,
+        speaks_of="this recording",
+        degrees_of_freedom=None,
+        per_seed=(0.9,),
+    )
     assert row.gate.gain_ci95 is None
-    assert any("one replicate" in note for note in row.notes)
+    assert any("one run without held-out blocks has no interval" in note for note in row.notes)
+
+
+def test_one_replicate_cannot_pass_whatever_its_blocks_say(trial_of, replicate_of):
+    blocks = {"blocks": (0.79, 0.8, 0.81), "untrained_blocks": (0.2, 0.2, 0.2)}
+    row = only(trial_of(0, [replicate_of(0, 0.8, **blocks)]))
+    assert row.gate.gain_ci95[0] > 0
+    assert row.tier == "feasible"
+    assert row.why == ("one seed says nothing of the gain over the untrained network",)
+    two = [replicate_of(0, 0.8, **blocks), replicate_of(1, 0.801, **blocks)]
+    assert only(trial_of(0, two)).tier == "passed"
+
+
+def test_the_interval_of_one_recording_holds_its_blocks(trial_of, replicate_of):
+    def run(seed, *blocks, **changes):
+        return replicate_of(seed, 0.8 + seed / 1000, blocks=blocks, **changes)
+
+    found = [run(0, 0.7, 0.9), run(1, 0.7, 0.9)]
+    alone = [replicate_of(seed, 0.8 + seed / 1000) for seed in (0, 1)]
+    wide, narrow = (only(trial_of(0, runs)).cca_heldout for runs in (found, alone))
+    assert wide.speaks_of == narrow.speaks_of == "this recording"
+    assert wide.ci95[1] - wide.ci95[0] > 50 * (narrow.ci95[1] - narrow.ci95[0])
+    # Of a gain the same blocks are taken off.
+    paired = [run(seed, 0.7, 0.9, untrained_blocks=(0.1, 0.3)) for seed in (0, 1)]
+    low, high = only(trial_of(0, paired)).gate.gain_ci95
+    assert high - low == pytest.approx(narrow.ci95[1] - narrow.ci95[0])
+
+
+def test_several_sessions_speak_of_recordings_like_them(trial_of, replicate_of):
+    found = [
+        replicate_of(seed, 0.8 + seed / 1000 + shift, session)
+        for session, shift in (("a", 0.0), ("b", 0.1), ("c", 0.05))
+        for seed in SEEDS
+    ]
+    row = only(trial_of(0, found))
+    assert row.cca_heldout.speaks_of == "recordings like these"
+    assert row.cca_heldout.degrees_of_freedom == 2
+    assert any("3 sessions: of recordings like these" in note for note in row.notes)
 
 
 def test_numbers_are_means_over_seeds_and_sessions(trial_of, replicate_of):

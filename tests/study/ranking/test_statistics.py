@@ -2,21 +2,20 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import t, trim_mean
+from scipy.stats import trim_mean
 
 from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import parse_study
-from rheobase.study.ranking.statistics import (
+from rheobase.study.ranking.resampling import (
+    FEWEST_UNITS,
     bootstrap_intervals,
-    compare,
-    compare_arms,
     holm,
     interquartile_mean,
+    least_p,
     probability_of_improvement,
     sign_flip_p,
-    t_interval,
-    welch_interval,
 )
+from rheobase.study.ranking.statistics import Comparison, compare, compare_arms
 
 ARMS = {"no-dale": {"student.dale": False}, "no-rate": {"student.rate_weight": 0.0}}
 SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}, "ablation": {"arms": ARMS}})
@@ -28,80 +27,42 @@ def random():
 
 
 @pytest.fixture
-def records(trial_of, replicate_of):
-    """Eight pairs of the baseline and two arms; `no-rate` costs nothing on average."""
-    draw = np.random.default_rng(1)
-    costs = {"baseline": np.zeros(8), "no-dale": np.full(8, 0.1), "no-rate": np.zeros(8)}
-    runs = [(seed, session) for session in "ab" for seed in range(4)]
-    base = draw.normal(0.8, 0.05, 8)
-    return [
-        trial_of(
-            number,
-            [
-                replicate_of(seed, base[i] + cost[i] + draw.normal(0, 0.01), session)
-                for i, (seed, session) in enumerate(runs)
-            ],
-            stage="report",
-            arm=arm,
-        )
-        for number, (arm, cost) in enumerate(costs.items())
-    ]
+def records_of(trial_of, replicate_of):
+    """Build the baseline and two arms; `no-rate` costs nothing on average."""
+
+    def build(sessions, num_seeds):
+        draw = np.random.default_rng(1)
+        costs = {"baseline": 0.0, "no-dale": 0.1, "no-rate": 0.0}
+        runs = [(seed, session) for session in sessions for seed in range(num_seeds)]
+        base = draw.normal(0.8, 0.05, len(runs))
+        return [
+            trial_of(
+                number,
+                [
+                    replicate_of(seed, base[i] + cost + draw.normal(0, 0.01), session)
+                    for i, (seed, session) in enumerate(runs)
+                ],
+                stage="report",
+                arm=arm,
+            )
+            for number, (arm, cost) in enumerate(costs.items())
+        ]
+
+    return build
 
 
-def test_the_t_interval_is_scipys(random):
-    values = random.standard_normal(8)
-    expected = t.interval(0.95, 7, values.mean(), values.std(ddof=1) / np.sqrt(8))
-    assert t_interval(values) == pytest.approx(expected)
-    assert t_interval([1.0]) is None
+@pytest.fixture
+def records(records_of):
+    """Eight seeds on one session."""
+    return records_of("s", 8)
 
 
-def spread_within(values, strata):
-    """Return the sum of squares about the mean of each stratum, and its degrees of freedom."""
-    values, names = np.asarray(values), np.asarray(strata)
-    parts = [values[names == name] for name in set(strata)]
-    return sum(((one - one.mean()) ** 2).sum() for one in parts), len(values) - len(parts)
-
-
-def test_eight_seeds_on_three_sessions_have_21_degrees_of_freedom(random):
-    strata = [session for session in "abc" for _ in range(8)]
-    values = random.standard_normal(24) + np.repeat([0.0, 5.0, -3.0], 8)
-    squares, freedom = spread_within(values, strata)
-    assert freedom == 21
-    half = t.ppf(0.975, 21) * np.sqrt(squares / 21 / 24)
-    assert t_interval(values, strata) == pytest.approx((values.mean() - half, values.mean() + half))
-
-
-def test_one_seed_on_eight_sessions_has_7_degrees_of_freedom(random):
-    values = random.standard_normal(8)
-    assert t_interval(values, list("abcdefgh")) == t_interval(values)
-
-
-def test_two_values_have_an_interval_and_two_on_two_sessions_too():
-    half = t.ppf(0.975, 1) * np.sqrt(0.5 / 2)
-    for strata in (None, ["a", "a"], ["a", "b"]):
-        assert t_interval([1.0, 2.0], strata) == pytest.approx((1.5 - half, 1.5 + half))
-
-
-def test_welchs_interval_takes_the_degrees_of_freedom_within_sessions(random):
-    left, right = random.standard_normal(8) + np.repeat([0, 4], 4), random.standard_normal(6)
-    left_strata, right_strata = ["a"] * 4 + ["b"] * 4, ["a"] * 3 + ["b"] * 3
-    variances, freedoms = [], []
-    for values, strata in ((left, left_strata), (right, right_strata)):
-        squares, freedom = spread_within(values, strata)
-        variances.append(squares / freedom / len(values))
-        freedoms.append(freedom)
-    assert freedoms == [6, 4]
-    shared = sum(variances) ** 2 / (variances[0] ** 2 / 6 + variances[1] ** 2 / 4)
-    middle = left.mean() - right.mean()
-    half = t.ppf(0.975, shared) * np.sqrt(sum(variances))
-    found = welch_interval(left, left_strata, right, right_strata)
-    assert found == pytest.approx((middle - half, middle + half))
-
-
-def test_welchs_interval_needs_two_values_of_a_session_on_each_side():
-    assert welch_interval([1.0, 2.0], ["a", "b"], [1.0, 2.0], ["a", "a"]) is None
-    assert welch_interval([1.0, 2.0], ["a", "a"], [1.0], ["a"]) is None
-    assert welch_interval([1.0, 1.0], ["a", "a"], [0.5, 0.5], ["a", "a"]) == (0.5, 0.5)
+def without(record, *seeds):
+    """Return a trial that was asked for the same seeds, of which some gave nothing."""
+    kept = tuple(one for one in record.result.replicates if one.seed not in seeds)
+    return record.model_copy(
+        update={"result": record.result.model_copy(update={"replicates": kept})}
+    )
 
 
 def test_a_p_of_random_flips_is_never_zero(random):
@@ -122,18 +83,6 @@ def test_equal_differences_of_either_sign_are_counted_as_reached(random):
         for signs in product([1, -1], repeat=6)
     ]
     assert sign_flip_p(differences, random) == np.mean(np.array(flipped) >= 6)
-
-
-@pytest.mark.parametrize(("num_seeds", "num_sessions"), [(3, 1), (8, 1), (8, 3), (1, 8)])
-def test_the_interval_covers_the_truth_in_93_to_97_percent_of_1000_studies(num_seeds, num_sessions):
-    draw = np.random.default_rng(num_seeds)
-    # Differences of correlations are bounded; sessions differ by as much as seeds do.
-    arm, to = draw.beta(16, 4, (2, 1000, num_sessions, num_seeds))
-    offsets = 0.1 * (np.arange(num_sessions) - (num_sessions - 1) / 2) * (num_seeds > 1)
-    studies = (arm - to + offsets[:, None]).reshape(1000, -1)
-    strata = np.repeat([f"s{n}" for n in range(num_sessions)], num_seeds)
-    intervals = [t_interval(differences, strata) for differences in studies]
-    assert 0.93 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 0.97
 
 
 def test_the_percentile_bootstrap_is_too_narrow_with_8_pairs(random):
@@ -178,6 +127,11 @@ def test_many_pairs_are_flipped_at_random_near_the_exact_p(random):
     assert sign_flip_p(more, random) == pytest.approx(sign_flip_p(sixteen, random), abs=0.005)
 
 
+def test_six_is_the_fewest_that_can_reach_5_percent():
+    assert least_p(FEWEST_UNITS) <= 0.05 < least_p(FEWEST_UNITS - 1)
+    assert least_p(0) == 1.0
+
+
 def test_sign_flips_reject_a_true_null_no_oftener_than_they_say(random):
     p = [sign_flip_p(random.standard_normal(8), random) for _ in range(1000)]
     assert np.mean(np.array(p) <= 0.05) < 0.07
@@ -207,6 +161,8 @@ def test_an_arm_is_paired_by_seed_and_session_whatever_their_order(records):
     low, high = found.ci95
     assert 0 < low < 0.1 < high
     assert found.p_sign_flip == found.least_p == 2 / 2**8
+    assert (found.unit, found.num_units, found.speaks_of) == ("seed", 8, "this recording")
+    assert found.degrees_of_freedom == 7
     assert found.probability_of_improvement > 0.8
     assert compare(SPEC, records, "baseline", "no-dale").mean_difference == pytest.approx(
         -found.mean_difference
@@ -223,16 +179,124 @@ def test_arms_are_compared_in_order_with_holm_over_them(records):
     assert compare_arms(SPEC, records[1:]) == []
 
 
-def test_three_pairs_are_called_underpowered(trial_of, replicate_of):
+def test_three_seeds_are_called_underpowered_and_told_of_what_they_speak(records_of):
+    assert compare(SPEC, records_of("s", 3), "no-dale").notes == (
+        "one recording: the interval speaks of it alone, not of others",
+        "no held-out blocks are known: the interval holds the spread of seeds alone",
+        "underpowered: 6 seeds are needed for p <= 0.05; this has 3: its least possible p is 0.25",
+        "p is of flipped seeds: it speaks of other seeds on these blocks alone",
+    )
+
+
+def test_signs_are_flipped_of_whole_sessions_where_there_are_several(records_of):
+    found = compare(SPEC, records_of("abcdef", 4), "no-dale")
+    assert (found.num_pairs, found.unit, found.num_units) == (24, "session", 6)
+    assert found.p_sign_flip == found.least_p == 2 / 2**6
+    assert found.speaks_of == "recordings like these"
+    assert found.degrees_of_freedom == 5
+    assert found.notes == ()
+    few = compare(SPEC, records_of("ab", 4), "no-dale")
+    assert few.p_sign_flip == few.least_p == 0.5
+    assert few.notes[1] == (
+        "underpowered: 6 sessions are needed for p <= 0.05; this has 2: its least possible p is 0.5"
+    )
+
+
+def test_sessions_that_differ_are_no_evidence_however_many_seeds_agree(trial_of, replicate_of):
+    # In half of the sessions every seed loses, in half every seed gains.
+    sides = ("baseline", np.zeros(6)), ("no-dale", 0.1 * np.array([1, -1, 1, -1, 1, -1]))
     records = [
         trial_of(
-            number, [replicate_of(seed, 0.5 + cost) for seed in range(3)], stage="report", arm=arm
+            number,
+            [
+                replicate_of(seed, 0.5 + cost + seed / 1e4 * number, session)
+                for session, cost in zip("abcdef", costs, strict=True)
+                for seed in range(8)
+            ],
+            stage="report",
+            arm=arm,
+        )
+        for number, (arm, costs) in enumerate(sides)
+    ]
+    found = compare(SPEC, records, "no-dale")
+    assert found.p_sign_flip > 0.5
+    assert found.ci95[0] < 0 < found.ci95[1]
+
+
+def test_a_seed_that_failed_does_not_void_the_others(records):
+    base, arm, _ = records
+    found = compare(SPEC, [base, without(arm, 3)], "no-dale")
+    whole = compare(SPEC, [without(base, 3), without(arm, 3)], "no-dale")
+    assert found.num_pairs == found.num_units == 7
+    assert found.ci95 == whole.ci95
+    assert 3 not in found.seeds
+    for one in (found, whole):
+        assert "7 of 8 runs have a partner; the others are left out" in one.notes
+    assert not [note for note in compare(SPEC, records, "no-dale").notes if "partner" in note]
+
+
+def test_a_session_without_some_of_its_seeds_weighs_as_much_as_the_others(records_of):
+    base, arm, _ = records_of("abcdef", 4)
+    kept = [one for one in arm.result.replicates if one.session != "a" or one.seed == 2]
+    fewer = arm.model_copy(
+        update={"result": arm.result.model_copy(update={"replicates": tuple(kept)})}
+    )
+    found = compare(SPEC, [base, fewer], "no-dale")
+    values = {(r.seed, r.session): r.cca_heldout for r in base.result.replicates}
+    means = [
+        np.mean([r.cca_heldout - values[r.seed, name] for r in kept if r.session == name])
+        for name in "abcdef"
+    ]
+    assert found.mean_difference == pytest.approx(np.mean(means))
+    assert found.mean_arm - found.mean_to == pytest.approx(found.mean_difference)
+    assert (found.num_pairs, found.num_units) == (21, 6)
+
+
+def test_seeds_that_all_differ_by_the_same_give_no_interval_of_width_zero(trial_of, replicate_of):
+    records = [
+        trial_of(
+            number,
+            [replicate_of(seed, 0.5 + seed / 100 + cost) for seed in range(8)],
+            stage="report",
+            arm=arm,
         )
         for number, (arm, cost) in enumerate([("baseline", 0.0), ("no-dale", 0.1)])
     ]
-    assert compare(SPEC, records, "no-dale").notes == (
-        "underpowered: 6 pairs are needed for p <= 0.05; this has 3: its least possible p is 0.25",
+    found = compare(SPEC, records, "no-dale")
+    assert found.ci95 is found.degrees_of_freedom is None
+    assert any("every seed gives the same value" in note for note in found.notes)
+
+
+def failed(record):
+    return record.model_copy(update={"status": "failed", "result": None, "error": "no spikes"})
+
+
+def test_an_arm_without_a_result_is_named_and_counted_in_holms_family(records):
+    base, arm, other = records
+    for kept, said in (
+        ([base, arm, failed(other)], "no result on the report seeds: failed: no spikes; it counts"),
+        ([base, arm], "no result on the report seeds: waiting; it counts"),
+    ):
+        found = compare_arms(SPEC, kept)
+        assert [one.arm for one in found] == ["no-dale", "no-rate"]
+        assert found[0].p_holm == 2 * found[0].p_sign_flip
+        assert compare(SPEC, kept, "no-dale") == found[0]
+        missing = found[1]
+        assert missing.mean_difference is missing.ci95 is missing.p_sign_flip is None
+        assert missing.p_holm is missing.speaks_of is missing.unit is None
+        assert missing.num_pairs == missing.num_units == 0
+        assert missing.notes[0].startswith(said)
+        assert Comparison.model_validate_json(missing.model_dump_json()) == missing
+    assert compare_arms(SPEC, [failed(base), arm, other]) == []
+
+
+def test_a_control_without_a_result_costs_the_others_nothing(records):
+    spec = SPEC.model_copy(
+        update={"ablation": SPEC.ablation.model_copy(update={"baselines": ("gru",)})}
     )
+    found = {one.arm: one for one in compare_arms(spec, records)}
+    assert found["gru"].notes == ("no result on the report seeds: waiting",)
+    assert found["no-dale"].p_holm == compare_arms(SPEC, records)[0].p_holm
 
 
 def test_results_of_the_search_are_never_compared(records):

@@ -21,7 +21,7 @@ from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
 from rheobase.study.planning.sizes import sizes_of
-from rheobase.study.ranking.statistics import least_p
+from rheobase.study.ranking.resampling import least_p
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from rheobase.study.file.objectives import DIRECTIONS, objective_values
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.intervals import estimate_difference, runs_of
 from rheobase.study.ranking.ranking import (
     KneeFate,
     LeastNetwork,
@@ -17,7 +18,6 @@ from rheobase.study.ranking.ranking import (
     Ranking,
     Tier,
 )
-from rheobase.study.ranking.statistics import welch_interval
 from rheobase.study.records.result import BASELINE, TOP, TrialRecord
 
 
@@ -60,7 +60,7 @@ def optimism(records: Sequence[TrialRecord], trials: Sequence[RankedTrial]) -> l
     Held-out CCA of the search's seeds on validation minus that of the report's seeds on test. The
     search has picked the trial by the first of the two, so that a difference above 0 is what
     picking is expected to give; other bins are another part of it, either way. The interval is
-    Welch's, 95 %, over seeds within sessions.
+    that of `intervals.estimate_difference`: paired by session where there are several.
     """
     feasible = {row.trial_id for row in trials if row.is_feasible}
     searched = {
@@ -74,23 +74,20 @@ def optimism(records: Sequence[TrialRecord], trials: Sequence[RankedTrial]) -> l
         chosen = searched.get(_settings(record))
         if chosen is None or chosen.result is None:
             continue
-        select, report = chosen.result.replicates, record.result.replicates
-        means = [fmean(one.cca_heldout for one in side) for side in (select, report)]
-        interval = welch_interval(
-            [one.cca_heldout for one in select],
-            [one.session for one in select],
-            [one.cca_heldout for one in report],
-            [one.session for one in report],
-        )
+        select, report = (runs_of(one.replicates) for one in (chosen.result, record.result))
+        difference = estimate_difference(select, report)
         found.append(
             Optimism(
                 arm=request.arm,
                 trial_id=request.trial_id,
                 of_trial=chosen.request.trial_id,
-                select=means[0],
-                report=means[1],
-                mean=means[0] - means[1],
-                ci95=interval,
+                select=fmean(select.means().values()),
+                report=fmean(report.means().values()),
+                mean=difference.mean,
+                ci95=difference.ci95,
+                speaks_of=difference.speaks_of,
+                degrees_of_freedom=difference.degrees_of_freedom,
+                notes=difference.notes,
             )
         )
     return found

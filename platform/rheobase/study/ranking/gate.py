@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.ranking import Gate
-from rheobase.study.ranking.statistics import t_interval
+from rheobase.study.ranking.intervals import estimate_mean, runs_of
+from rheobase.study.ranking.ranking import Gate, Interval
 from rheobase.study.records.result import ReplicateResult
 
 NULLS = ("null_shift", "null_clock")
 
 
-def gate_of(spec: StudySpec, found: Sequence[ReplicateResult]) -> tuple[Gate, list[str]]:
+def gate_of(
+    spec: StudySpec, found: Sequence[ReplicateResult], gain_ci95: Interval | None
+) -> tuple[Gate, list[str]]:
     """Return what the gate says of a trial's replicates, and in words which lines do not hold.
 
     Parameters
@@ -22,13 +24,16 @@ def gate_of(spec: StudySpec, found: Sequence[ReplicateResult]) -> tuple[Gate, li
         The study, which says what held-out CCA must exceed.
     found
         The trial's replicates.
+    gain_ci95
+        Interval of the gain over all sessions, which the gate does not go by.
 
     Notes
     -----
     In each session, over its seeds: mean held-out CCA above `require.cca_heldout`; above the
     largest 95 % quantile of every null that the data can give, of which there must be one; and the
-    95 % interval of the gain over the untrained network above 0. A good mean over sessions does
-    not make up for one that fails.
+    95 % interval of the gain over the untrained network above 0, over seeds and held-out blocks of
+    that session; one seed has none that counts. A good mean over sessions does not make up for one
+    that fails.
     """
     sessions = list(dict.fromkeys(one.session for one in found))
     why: list[str] = []
@@ -51,25 +56,25 @@ def gate_of(spec: StudySpec, found: Sequence[ReplicateResult]) -> tuple[Gate, li
                 why.append(
                     f"{where}held-out CCA {cca:.3f} does not exceed {name} {max(quantiles):.3f}"
                 )
-        of_seeds = [one.cca_heldout - one.untrained for one in here]
-        interval = t_interval(of_seeds)
-        if interval is None:
+        gain = estimate_mean(runs_of(here).minus(runs_of(here, "untrained")))
+        if len(here) == 1:
+            gains = False
+            why.append(f"{where}one seed says nothing of the gain over the untrained network")
+        elif gain.ci95 is None:
             gains = False
             why.append(f"{where}the gain over the untrained network has no interval")
-        elif interval[0] <= 0:
+        elif gain.ci95[0] <= 0:
             gains = False
             why.append(
-                f"{where}the gain over the untrained network is {fmean(of_seeds):.3f} "
-                f"[{interval[0]:.3f}, {interval[1]:.3f}], not above 0"
+                f"{where}the gain over the untrained network is {gain.mean:.3f} "
+                f"[{gain.ci95[0]:.3f}, {gain.ci95[1]:.3f}], not above 0"
             )
     if not any_null:
         why.append("no null could be drawn")
     gate = Gate(
         above_required=required,
         above_nulls=nulls if any_null else None,
-        gain_ci95=t_interval(
-            [one.cca_heldout - one.untrained for one in found], [one.session for one in found]
-        ),
         above_untrained=gains,
+        gain_ci95=gain_ci95,
     )
     return gate, why

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from rheobase.study.file.objectives import DIRECTIONS, objective_values
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.intervals import Runs, estimate_mean, runs_of
 from rheobase.study.ranking.ranking import FrontTrial, MeanInterval, ParetoFront, RankedTrial
-from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.result import TrialRecord
 
 Floats = npt.NDArray[np.float64]
@@ -42,15 +42,16 @@ def pareto_front(
     for record in through:
         assert record.result is not None
         values = objective_values(record.request, record.result, names)
-        sessions = [one.session for one in record.result.replicates]
+        found = record.result.replicates
+        sessions = [one.session for one in found]
+        runs = {name: Runs(values[name], sessions) for name in names}
+        runs["cca_heldout"] = runs_of(found)
         points.append(
             [fmean(values[n]) * (-1 if DIRECTIONS[n] == "maximize" else 1) for n in names]
         )
         sought.append(
             {
-                name: MeanInterval(
-                    mean=fmean(values[name]), ci95=t_interval(values[name], sessions)
-                )
+                name: MeanInterval(mean=fmean(values[name]), ci95=estimate_mean(runs[name]).ci95)
                 for name in names
             }
         )

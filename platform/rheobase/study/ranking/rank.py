@@ -12,6 +12,7 @@ from rheobase.study.file.objectives import ObjectiveName, objective_values
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.confirm import least_network, optimism
 from rheobase.study.ranking.gate import NULLS, gate_of
+from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.pareto import pareto_front
 from rheobase.study.ranking.pruned import stopped_summary
 from rheobase.study.ranking.ranking import (
@@ -24,7 +25,6 @@ from rheobase.study.ranking.ranking import (
     Rates,
     UnmeasuredTrial,
 )
-from rheobase.study.ranking.statistics import t_interval
 from rheobase.study.records.feasibility import violations_of
 from rheobase.study.records.result import (
     ENDED,
@@ -58,6 +58,8 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> Ranking:
     those that failed. Ties go to the trial asked for first.
 
     Every number is a mean over replicates (seed × session); `rate_hz` over states too.
+    Intervals are those of `intervals.estimate_mean`: of one session they speak of that recording,
+    of several of recordings like these.
     `per_seed` is the mean over sessions. `violations` holds the worst replicate of each line,
     `violation` the sum of those above 0. `null_..._q95` is the largest among replicates: the mean
     CCA must exceed what chance earns on the easiest seed and session. `closed` is
@@ -140,16 +142,14 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         )
     found = record.result.replicates
     notes = list(record.result.notes)
-    cca = fmean(one.cca_heldout for one in found)
-    untrained = fmean(one.untrained for one in found)
-    sessions = [one.session for one in found]
-    ci95 = t_interval([one.cca_heldout for one in found], sessions)
-    if ci95 is None:
-        notes.append("ci95, gain_ci95: one replicate has no interval, and cannot pass the gate")
+    trained, before = runs_of(found), runs_of(found, "untrained")
+    level, gain = estimate_mean(trained), estimate_mean(trained.minus(before))
+    cca, untrained = level.mean, estimate_mean(before).mean
+    notes += [f"ci95, gain_ci95: {note}" for note in dict.fromkeys([*level.notes, *gain.notes])]
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}
     violations = violations_of(record.result)
     violation = total_violation(violations)
-    gate, not_through = gate_of(spec, found)
+    gate, not_through = gate_of(spec, found, gain.ci95)
     if gate.above_nulls is None:
         notes.append("gate: no null could be drawn, so that it cannot be passed")
     for one in record.result.failed:
@@ -193,7 +193,9 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         why=(*broken, *not_through),
         cca_heldout=HeldOutCca(
             mean=cca,
-            ci95=ci95,
+            ci95=level.ci95,
+            speaks_of=level.speaks_of,
+            degrees_of_freedom=level.degrees_of_freedom,
             per_seed=tuple(
                 fmean(one.cca_heldout for one in found if one.seed == seed)
                 for seed in dict.fromkeys(one.seed for one in found)

@@ -16,9 +16,30 @@ Interval = tuple[float, float]
 Tier = Literal["passed", "feasible", "infeasible", "failed"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 
+Unit = Literal["seed", "session"]
+SpeaksOf = Literal["this recording", "recordings like these"]
+
 Value = TypeVar("Value")
 Sought = Annotated[Value | None, Field(exclude_if=lambda value: value is None)]
 """A value of an objective; the key is absent where the search does not seek it."""
+
+
+class MeanEstimate(Settings):
+    """The mean of what was run, its interval, and of what that speaks."""
+
+    mean: float
+    """Of several sessions: of their means, each over its seeds."""
+    ci95: Interval | None
+    """95 % t interval; null where nothing is known of the spread, or nothing varies."""
+    degrees_of_freedom: float | None
+    """Of the t distribution; null where there is no interval."""
+    unit: Unit
+    """What is independent: sessions where there are several."""
+    num_units: int
+    speaks_of: SpeaksOf
+    """Of one session: other seeds and stretches of that recording."""
+    notes: tuple[str, ...] = ()
+    """What the interval leaves out, or why there is none."""
 
 
 class MeanInterval(Settings):
@@ -26,16 +47,21 @@ class MeanInterval(Settings):
 
     mean: float
     ci95: Interval | None
-    """95 % Student t interval of the mean; null with one replicate."""
+    """95 % t interval of the mean, which speaks of what that of `cca_heldout` does; null where
+    every run has the same value."""
 
 
 class HeldOutCca(Settings):
     """Held-out CCA of a trial that gave numbers."""
 
     mean: float
-    """Over seeds and sessions."""
+    """Over seeds, then over sessions."""
     ci95: Interval | None
-    """95 % Student t interval of the mean; null with one replicate."""
+    """95 % t interval of the mean; null where the notes say why."""
+    speaks_of: SpeaksOf
+    """Whose mean the interval covers."""
+    degrees_of_freedom: float | None
+    """Of the interval's t distribution; null where there is none."""
     per_seed: tuple[float, ...]
     """Means over sessions, in the order of `seeds`."""
 
@@ -45,6 +71,8 @@ class NoHeldOutCca(Settings):
 
     mean: None = None
     ci95: None = None
+    speaks_of: None = None
+    degrees_of_freedom: None = None
     per_seed: tuple[()] = ()
 
 
@@ -84,7 +112,8 @@ class Gate(Settings):
     above_untrained: bool
     """The 95 % interval of each session's paired gain over the untrained network is above 0."""
     gain_ci95: Interval | None
-    """95 % Student t interval of the paired gain over the untrained network, all sessions."""
+    """95 % t interval of the paired gain over the untrained network; it speaks of what that of
+    `cca_heldout` does."""
 
     @property
     def holds(self) -> bool:
@@ -223,7 +252,13 @@ class Optimism(Settings):
     mean: float
     """`select` minus `report`."""
     ci95: Interval | None
-    """Welch's 95 % interval of the difference."""
+    """95 % t interval of the difference; null where nothing is known of its spread."""
+    speaks_of: SpeaksOf
+    """Whose mean the interval covers."""
+    degrees_of_freedom: float | None
+    """Of the interval's t distribution; null where there is none."""
+    notes: tuple[str, ...] = ()
+    """What the interval leaves out, or why there is none."""
 
 
 class FrontTrial(Settings):
