@@ -78,7 +78,7 @@ def test_an_area_that_matches_nothing_is_refused(cli):
 
 def test_a_session_too_short_to_be_split_is_refused(cli, tmp_path):
     np.savez(tmp_path / "t.npz", spike_times_s=[0.1, 0.3], unit_index=[0, 2])
-    refused(cli("bin", "t.npz", "--out", "shards"), "t.npz", "at least 2 groups")
+    refused(cli("bin", "t.npz", "--out", "shards"), "t.npz", "at least 4 blocks of 5 s")
     assert not list(tmp_path.glob("shards/*"))
 
 
@@ -92,7 +92,7 @@ def test_a_session_shorter_than_a_window_is_refused(cli, tmp_path, study):
 
 def test_an_underpowered_ablation_is_refused_unless_told(cli, study):
     arms = '[ablation.arms]\nno-dale = { "student.dale" = false }\n[seeds]\nreport = [5, 6]\n'
-    refused(cli("run", study(more=arms)), "6 pairs", "--underpowered")
+    refused(cli("run", study(more=arms)), "6 report seeds", "--underpowered")
 
 
 def test_a_folder_that_is_no_run_is_refused(cli):

@@ -185,7 +185,11 @@ def run(
     ] = False,
     address: RayAddress = "local",
     underpowered: Annotated[
-        bool, typer.Option("--underpowered", help="Run an ablation of too few pairs for p <= 0.05.")
+        bool,
+        typer.Option(
+            "--underpowered",
+            help="Run an ablation of too few sessions, or seeds of one, for p <= 0.05.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -230,11 +234,15 @@ def run(
 
 def _refuse_underpowered(spec: StudySpec) -> None:
     from rheobase.sessions.load import resolve_sessions
-    from rheobase.study.ranking.resampling import least_p
+    from rheobase.study.ranking.resampling import least_p, num_paired_units
 
-    num_pairs = len(spec.seeds.report) * len(resolve_sessions(spec.data.sessions))
-    if spec.ablation and least_p(num_pairs) > ALPHA:
+    num_sessions = len(resolve_sessions(spec.data.sessions))
+    num_units = num_paired_units(num_sessions, len(spec.seeds.report))
+    if spec.ablation and least_p(num_units) > ALPHA:
+        unit, cure = "report seeds", "add seeds.report"
+        if num_sessions > 1:
+            unit, cure = "sessions", "name more sessions, or one alone and speak of it"
         raise StudyError(
-            f"{spec.name}: an ablation must be able to reach p <= {ALPHA}, which takes 6 pairs of "
-            f"report seed and session, but has {num_pairs}; add seeds.report, or say --underpowered"
+            f"{spec.name}: an ablation must be able to reach p <= {ALPHA}, which takes 6 {unit}, "
+            f"but has {num_units}; {cure}, or say --underpowered"
         )

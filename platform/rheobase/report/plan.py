@@ -11,24 +11,27 @@ from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.planning.estimate import num_replicates, num_winners
 from rheobase.study.planning.plan import Estimate
-from rheobase.study.ranking.resampling import least_p
+from rheobase.study.ranking.resampling import least_p, num_paired_units
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def plan_view(spec: StudySpec, needs: Estimate) -> Group:
     """Return what will run and what it needs, for a terminal of 80 columns."""
-    arms, num_pairs = arms_of(spec), len(spec.seeds.report)
+    arms, num_seeds = arms_of(spec), len(spec.seeds.report)
+    num_units = num_paired_units(needs.num_sessions, num_seeds)
     lines = [
         f"{spec.name}: {spec.question}",
         f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds",
-        f"report: best {num_winners(spec)} and {len(arms)} arms x {num_pairs} seeds",
+        f"report: best {num_winners(spec)} and {len(arms)} arms x {num_seeds} seeds",
         *(f"  {name}: {overrides}" for name, overrides in arms.items()),
     ]
-    if num_pairs:
-        least = f"least p of {num_pairs} pairs, those of one session: {least_p(num_pairs):.4g}"
+    if num_seeds:
+        unit = "sessions" if needs.num_sessions > 1 else "report seeds"
+        floor = least_p(num_units)
+        least = f"least p of {num_units} {unit}: {floor:.4g}"
         if num_asked := len(arms.keys() - controls_of(spec)):
-            adjusted = min(1.0, num_asked * least_p(num_pairs))
+            adjusted = min(1.0, num_asked * floor)
             least += f"; {adjusted:.2g} after Holm over {num_asked} arms"
         lines.append(least)
     lines.append(

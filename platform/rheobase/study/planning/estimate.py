@@ -21,7 +21,7 @@ from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
 from rheobase.study.planning.sizes import sizes_of
-from rheobase.study.ranking.resampling import least_p
+from rheobase.study.ranking.resampling import least_p, num_paired_units
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
@@ -149,7 +149,7 @@ def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
         report_seeds=spec.seeds.report,
         arms=arms_of(spec),
         replicates_per_session=num_replicates(spec),
-        least_p=least_p(len(spec.seeds.report)),
+        least_p=least_p(num_paired_units(needs.num_sessions, len(spec.seeds.report))),
         **dict(needs),
         resolved=dump_study(spec),
     )

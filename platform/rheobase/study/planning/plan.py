@@ -41,7 +41,7 @@ class Work(Settings):
     replicates_per_session: int
     """Students that are trained on each session."""
     least_p: float
-    """The least p that the report seeds of one session can reach."""
+    """The least p of an arm: of flipping whole sessions, or the report seeds of one session."""
 
 
 class Estimate(Settings):

@@ -61,6 +61,26 @@ def bootstrap_intervals(
     return (float(mean_low), float(mean_high)), (float(iqm_low), float(iqm_high))
 
 
+def num_paired_units(num_sessions: int, num_seeds: int) -> int:
+    """Return how many signs an arm's difference can be flipped by.
+
+    Parameters
+    ----------
+    num_sessions, num_seeds
+        Of the study's report stage.
+
+    Returns
+    -------
+    The sessions where there are several, whose seeds are averaged; of one session its seeds.
+
+    Examples
+    --------
+    >>> num_paired_units(1, 8), num_paired_units(5, 8)
+    (8, 5)
+    """
+    return num_sessions if num_sessions > 1 else num_seeds
+
+
 def least_p(num: int) -> float:
     """Return the least two-sided p that a sign-flip test of `num` differences can reach."""
     return 2.0 / 2.0**num if num else 1.0
