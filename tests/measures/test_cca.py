@@ -218,14 +218,39 @@ def test_projections_make_variates_of_variance_one_on_train(draw):
         np.testing.assert_allclose(covariance, np.eye(len(covariance)), atol=1e-6)
 
 
-def test_shrinkage_moves_the_covariance_of_x_towards_its_mean_variance(draw):
-    # (1 - s) C + s tr(C) / M I of two features of variance 1 and 9, with s = 0.5: 3 and 7.
+def test_shrinkage_moves_the_correlations_of_x_towards_none_whatever_their_units(draw):
+    # Two features that correlate by 0.8: of their sum the variance 1.8 becomes 1.4 at s = 0.5.
     x = draw.standard_normal((400, 2))
-    x = np.linalg.qr(x - x.mean(axis=0))[0] * np.sqrt(400) * [1, 3]
-    y = x @ np.array([[1.0], [0.0]])
-    assert np.abs(fit_cca(x, y, 0.5).project_x[0, 0]) == pytest.approx(1 / np.sqrt(3))
-    y = x @ np.array([[0.0], [1.0]])
-    assert np.abs(fit_cca(x, y, 0.5).project_x[1, 0]) == pytest.approx(1 / np.sqrt(7))
+    x = np.linalg.qr(x - x.mean(axis=0))[0] * np.sqrt(400) @ np.array([[1, 0.8], [0, 0.6]])
+    y = x @ np.array([[1.0], [1.0]])
+    expected = np.array([1, 1]) / np.sqrt(2) / np.sqrt(1.4)
+    np.testing.assert_allclose(fit_cca(x, y, 0.5).project_x[:, 0], expected)
+    units = np.array([3.0, 1e6])
+    np.testing.assert_allclose(fit_cca(x * units, y, 0.5).project_x[:, 0], expected / units)
+
+
+def test_held_out_cca_and_its_shrinkage_are_the_same_in_any_units_of_the_features(draw):
+    y = draw.standard_normal((600, 3))
+    x = y @ draw.standard_normal((3, 20)) + 2 * draw.standard_normal((600, 20))
+    one = heldout_cca(x, y, line_of(600))
+    other = heldout_cca(x * 10.0 ** draw.integers(-6, 7, 20), y, line_of(600))
+    assert other.fit.shrinkage == one.fit.shrinkage
+    np.testing.assert_allclose(other.pairs, one.pairs, atol=1e-9)
+
+
+def test_what_is_no_number_or_no_shrinkage_is_refused(draw):
+    x, y = draw.standard_normal((60, 4)), draw.standard_normal((60, 2))
+    fit = fit_cca(x, y, 0.1)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(DataError, match="every value of y must be finite"):
+            score_cca(fit, x, np.where(np.arange(60)[:, None] == 3, bad, y))
+    with pytest.raises(
+        DataError, match=r"every value of x must lie within 1e\+140 .* one is 1e\+200"
+    ):
+        fit_cca(np.where(np.arange(60)[:, None] == 3, 1e200, x), y, 0.1)
+    for shrinkage in (0.0, 1.0, -0.1, np.nan):
+        with pytest.raises(DataError, match="0 < shrinkage < 1 must hold"):
+            fit_cca(x, y, shrinkage)
 
 
 def test_features_that_never_vary_carry_nothing(draw):

@@ -86,13 +86,13 @@ def test_a_missing_file_a_text_file_and_a_share_of_two_are_refused(stored, tmp_p
 def test_a_seeds_numbers_stay_what_they_were(stored):
     # The draws of a seed belong to published numbers: the names of their generators are kept.
     found = score_arrays(*stored)
-    assert found["shrinkage"] == 0.3
+    assert found["shrinkage"] == 1e-05
     assert (found["num_train"], found["num_test"]) == (1600, 400)
     golden = {
-        "cca_heldout": 0.9999816897926036,
+        "cca_heldout": 0.9999815213513177,
         "procrustes": 0.971166527952757,
-        "null_shift_mean": -0.0009016191170752091,
-        "null_shift_q95": 0.049274859327664434,
+        "null_shift_mean": -0.0033760545203072733,
+        "null_shift_q95": 0.04112862731270724,
     }
     assert {name: found[name] for name in golden} == pytest.approx(golden, rel=1e-6)
 
@@ -133,3 +133,20 @@ def test_an_npz_is_told_from_an_array_of_the_wrong_shape(stored):
     np.save(stored[0], np.zeros(2000))
     with pytest.raises(DataError, match=r"got shape \(2000,\)"):
         score_arrays(*stored)
+
+
+def test_samples_without_a_group_are_refused(stored):
+    groups = np.load(stored[2]).astype(float)
+    groups[[3, 900]] = np.nan
+    np.save(stored[2], groups)
+    with pytest.raises(DataError, match="every sample must have a group, but 2 are NaN"):
+        score_arrays(*stored)
+
+
+def test_a_value_too_large_to_be_squared_is_told_in_one_line(stored):
+    x = np.load(stored[0])
+    x[5, 1] = 1e200
+    np.save(stored[0], x)
+    with pytest.raises(DataError, match="must lie within") as caught:
+        score_arrays(*stored)
+    assert "\n" not in str(caught.value)

@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 SHRINKAGES = (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
 LEAST_SCORED = 3  # samples: of two every correlation is 1 or -1
 STILL = 1e-20  # variance below which a canonical variate, of variance 1 on train, stands still
+STILL_SHARE = 1e-20  # of its squared mean, below which a feature's variance is rounding
+LARGEST = 1e140  # whose square, summed over samples, is still a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,8 @@ def fit_cca(x: Array, y: Array, shrinkage: float) -> CCAFit:
     x, y
         (B, M) features of the student, (B, D) latents of the teacher.
     shrinkage
-        s in ``(1 - s) C + s tr(C) / M I`` for the covariance of x, 0 < s < 1. That of y is
-        left as it is: its dimensions are few and all must count.
+        s in ``(1 - s) C + s I`` for the correlations C of x, 0 < s < 1. Those of y are left as
+        they are: its dimensions are few and all must count.
 
     Returns
     -------
@@ -82,17 +84,20 @@ def fit_cca(x: Array, y: Array, shrinkage: float) -> CCAFit:
     Raises
     ------
     DataError
-        A number is not finite, a dimension of y has no variance or depends on the others,
-        or there are too few samples.
+        A number is not finite or too large to be squared, a dimension of y has no variance or
+        depends on the others, there are too few samples, or s is not a shrinkage.
 
     Notes
     -----
     Singular vectors of :math:`C_{xx}^{-1/2} C_{xy} C_{yy}^{-1/2}` (Hotelling 1936; shrinkage as
-    Ledoit & Wolf 2004). Invariant to invertible linear maps of y, and of x up to shrinkage.
+    Ledoit & Wolf 2004, of correlations as Schäfer & Strimmer 2005). Invariant to invertible linear
+    maps of y, to the unit of each feature, and to other linear maps of x up to shrinkage. A feature
+    that does not vary takes no part.
     """
     x, y = _checked(x, y)
+    _refuse_shrinkage(shrinkage)
     moments = moments_of(x, y)
-    white_x = _whitening_x(np.linalg.eigh(moments.xx / moments.num), shrinkage)
+    white_x = _whitening_x(_spectrum_x(moments), shrinkage)
     return _fit(moments, white_x, whitening_y(moments.yy / moments.num), shrinkage)
 
 
@@ -110,8 +115,16 @@ def score_cca(fit: CCAFit, x: Array, y: Array) -> Floats:
     -------
     (D,) in [-1, 1]. A student of fewer features than the teacher has dimensions cannot carry
     the rest: pairs beyond K are 0. So is a pair of which one side does not vary here.
+
+    Raises
+    ------
+    DataError
+        A number is not finite.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    for name, values in (("x", x), ("y", y)):
+        if not np.isfinite(values).all():
+            raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
     pairs = np.zeros(y.shape[1])
     pairs[: fit.project_x.shape[1]] = _correlations(
         (x - fit.mean_x) @ fit.project_x, (y - fit.mean_y) @ fit.project_y
@@ -179,7 +192,7 @@ def best_shrinkage(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRI
     for held, outside in enumerate(parts):
         inside = pooled_moments([*parts[:held], *parts[held + 1 :]])
         _refuse_too_few(inside.num, inside.xy.shape)
-        spectrum = np.linalg.eigh(inside.xx / inside.num)
+        spectrum = _spectrum_x(inside)
         white_y = whitening_y(inside.yy / inside.num)
         for index, shrinkage in enumerate(grid):
             fit = _fit(inside, _whitening_x(spectrum, shrinkage), white_y, shrinkage)
@@ -253,11 +266,12 @@ def heldout_of(train: CrossMoments, test: CrossMoments, shrinkage: float) -> Hel
     Raises
     ------
     DataError
-        Too few samples, or latents depend on each other.
+        Too few samples, latents depend on each other, or it is not a shrinkage.
     """
+    _refuse_shrinkage(shrinkage)
     _refuse_too_few(train.num, train.xy.shape)
     _refuse_too_few(test.num, test.xy.shape, LEAST_SCORED)
-    white_x = _whitening_x(np.linalg.eigh(train.xx / train.num), shrinkage)
+    white_x = _whitening_x(_spectrum_x(train), shrinkage)
     fit = _fit(train, white_x, whitening_y(train.yy / train.num), shrinkage)
     pairs = score_moments(fit, test)
     return HeldoutCCA(float(pairs.mean()), pairs, fit)
@@ -288,7 +302,7 @@ def heldout_means(
     """
     _refuse_too_few(train.num, train.xy.shape)
     _refuse_too_few(test.num, test.xy.shape, LEAST_SCORED)
-    white_x = _whitening_x(np.linalg.eigh(train.xx / train.num), shrinkage)
+    white_x = _whitening_x(_spectrum_x(train), shrinkage)
     means: Floats = score_moments(_fit(train, white_x, white_y, shrinkage), test).mean(axis=-1)
     return means
 
@@ -336,8 +350,18 @@ def _checked(x: Array, y: Array, least_samples: int | None = None) -> tuple[Floa
     for name, values in (("x", x), ("y", y)):
         if not np.isfinite(values).all():
             raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
+        if (largest := float(np.abs(values).max())) > LARGEST:
+            raise DataError(
+                f"every value of {name} must lie within {LARGEST:g} for its square to be a number, "
+                f"but one is {largest:g}; use another unit"
+            )
     refuse_constant(np.ptp(y, axis=0))
     return x, y
+
+
+def _refuse_shrinkage(shrinkage: float) -> None:
+    if not 0 < shrinkage < 1:
+        raise DataError(f"0 < shrinkage < 1 must hold, but got {shrinkage:g}; see SHRINKAGES")
 
 
 def _refuse_too_few(num: int, widths: Sequence[int], least_samples: int | None = None) -> None:
@@ -351,13 +375,22 @@ def _refuse_too_few(num: int, widths: Sequence[int], least_samples: int | None =
         )
 
 
+def _spectrum_x(moments: CrossMoments) -> tuple[Floats, Floats]:
+    """Return the eigenvalues (M,) of the features' correlations, and the map (M, M) to their axes.
+
+    The map takes features, not yet of variance 1; one that does not vary is left out of it.
+    """
+    variance = np.diagonal(moments.xx) / moments.num
+    varies = variance > STILL_SHARE * moments.mean_x**2
+    scale = np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
+    values, vectors = np.linalg.eigh(moments.xx / moments.num * scale * scale[:, None])
+    return values, vectors * scale[:, None]
+
+
 def _whitening_x(spectrum: tuple[Floats, Floats], shrinkage: float) -> Floats:
-    values, vectors = spectrum
-    level = float(values.mean())
-    if level <= 0:
-        return np.zeros_like(vectors)
-    shrunk = (1 - shrinkage) * values.clip(min=0) + shrinkage * level
-    return np.asarray(vectors / np.sqrt(shrunk), np.float64)
+    values, axes = spectrum
+    shrunk = (1 - shrinkage) * values.clip(min=0) + shrinkage
+    return np.asarray(axes / np.sqrt(shrunk), np.float64)
 
 
 def whitening_y(covariance: Floats) -> Floats:

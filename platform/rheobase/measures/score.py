@@ -64,6 +64,11 @@ def score_arrays(
         )
     if not 0 < test < 1:
         raise DataError(f"0 < test < 1 must hold, but got {test:g}; 0.2 holds out a fifth")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise DataError(
+            f"{groups}: every sample must have a group, but {int((~np.isfinite(labels)).sum())} "
+            "are NaN or infinite; leave those samples out of A, B and G"
+        )
     names, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 3:
         raise DataError(
