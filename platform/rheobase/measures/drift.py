@@ -20,7 +20,7 @@ from rheobase.shards.timeline import Timeline
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 ADAPTATIONS_S = (10.0, 60.0, 300.0)
-NUM_CURVES = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+NUM_CURVES = (0, 2, 8, 32, 128)
 LEAST_HALF_PERIOD_S = 5.0  # of the fastest curve: no block is shorter
 MOST_BINS = 20_000
 
@@ -65,8 +65,8 @@ def null_drift(y: npt.NDArray[Any], timeline: Timeline, valid: Bools | None = No
     Features: an intercept for each state; exponentials :math:`e^{-t / \tau}` of the time since the
     start of each segment, :math:`\tau` = 10, 60 and 300 s (adaptation); cosines
     :math:`\cos(\pi k t / T)`, k = 1 ... K, of the time in the session. Of trial-binned data time is
-    that of the trial's start, and adaptation since the first one's. K, at most 128 and no faster
-    than 5 s from peak to trough, and the shrinkage are chosen over folds of whole groups inside
+    that of the trial's start, and adaptation since the first one's. K, one of 0, 2, 8, 32 and
+    128 and no faster than 5 s from peak to trough, and the shrinkage are chosen over folds of whole groups inside
     train. Of more than 20,000 bins evenly spaced ones are taken. Blocks shorter than the latents'
     memory let time alone tell much: that is what the number says.
     """

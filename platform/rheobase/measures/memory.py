@@ -19,6 +19,7 @@ LEAST_STEPS = 16  # of a segment
 WINDOW = 5.0  # autocorrelation times that are summed over
 SURE = 3.0  # standard errors by which neighbouring means must correlate
 BLOCKS, GAPS = 4.0, 1.0  # of the shared memory; of two signals alike, 2 and 0.5 of their own
+EASE = 1.5  # by which an estimated memory may be too long
 LEAST_BLOCK_S, LEAST_GAP_S = 5.0, 0.5
 LEAST_BLOCKS = 8  # of a state, for a split of them to have two of validation and test
 
@@ -37,7 +38,7 @@ def autocorrelation_time(values: npt.NDArray[Any], timeline: Timeline) -> Floats
     -------
     0 where means over a step of 0.5 s (one period of the presentations where they have one; a
     sixteenth of the shortest trial where that is less) do not correlate with the next.
-    A signal slower than the recording reads as a tenth of a segment or more, not as its own time:
+    A signal slower than a segment reads as about a twelfth of the segment, not as its own time:
     what is slower than a segment cannot be told from its mean.
 
     Raises
@@ -87,30 +88,35 @@ def _steps(
     step = max(1, round((timeline.period_s or STEP_S) / bin_s))
     if timeline.kind == "trials":
         step = max(1, min(step, min(map(len, segments)) // LEAST_STEPS))
-    pieces = []
+    pieces: list[tuple[Floats, Floats]] = []
     for segment in segments:
         num = len(segment) // step
         bins = segment[: num * step].reshape(num, step)
-        known = ~timeline.sealed[bins].any(axis=1)
-        if known.any():
+        is_known = np.asarray(~timeline.sealed[bins].any(axis=1), bool)
+        if is_known.any():
             means = np.zeros((num, values.shape[1]))
-            means[known] = np.mean(values[bins[known]], axis=1, dtype=np.float64)
-            pieces.append((means, known.astype(np.float64)))
+            means[is_known] = np.mean(values[bins[is_known]], axis=1, dtype=np.float64)
+            pieces.append((means, np.asarray(is_known, np.float64)))
     if not pieces:
         raise DataError("a segment that is not held back must hold to tell its memory, none does")
-    if timeline.kind != "trials":
+    if timeline.kind == "trials":
+        _take_off_evoked(pieces)
+    else:
         for means, known in pieces:
-            means[known > 0] -= means[known > 0].mean(axis=0)
-        return pieces, step * bin_s
-    longest = max(len(known) for _, known in pieces)
-    total, num_known = np.zeros((longest, values.shape[1])), np.zeros((longest, 1))
-    for means, known in pieces:
-        total[: len(known)] += means
-        num_known[: len(known), 0] += known
-    evoked = total / np.maximum(num_known, 1)
-    for means, known in pieces:
-        means -= evoked[: len(known)] * known[:, None]
+            means -= known[:, None] * (means.sum(axis=0) / known.sum())
     return pieces, step * bin_s
+
+
+def _take_off_evoked(trials: list[tuple[Floats, Floats]]) -> None:
+    """Take off the mean over trials of each step."""
+    longest = max(len(known) for _, known in trials)
+    total, times = np.zeros((longest, trials[0][0].shape[1])), np.zeros((longest, 1))
+    for means, known in trials:
+        total[: len(known)] += means
+        times[: len(known), 0] += known
+    evoked = total / np.maximum(times, 1)
+    for means, known in trials:
+        means -= evoked[: len(known)] * known[:, None]
 
 
 def _decay_s(covariance: Floats, step_s: float, num_pairs: float) -> float:
@@ -198,6 +204,7 @@ def judge_split(
     -------
     Blocks must last 4 shared memories and gaps 1 (`shared_memory`), and never under 5 s and 0.5 s.
     Of signals that remember equally long that is 2 and 0.5 of their own autocorrelation times.
+    As the slowest of many estimates is too slow, blocks and gaps may fall short of it by a third.
 
     Notes
     -----
@@ -206,8 +213,8 @@ def judge_split(
     """
     memory = shared_memory(student_s, latents_s)
     wrong = np.flatnonzero(
-        (block_s < np.maximum(LEAST_BLOCK_S, BLOCKS * memory))
-        | (gap_ms < 1000 * np.maximum(LEAST_GAP_S, GAPS * memory))
+        (block_s < np.maximum(LEAST_BLOCK_S, BLOCKS * memory / EASE))
+        | (gap_ms < 1000 * np.maximum(LEAST_GAP_S, GAPS * memory / EASE))
     )
     longest = float(memory.max(initial=0.0))
     need_s = max(LEAST_BLOCK_S, float(np.ceil(BLOCKS * longest)))

@@ -307,7 +307,7 @@ def null_cca(
     x
         (T, M) features.
     y
-        (T, D) latents, of which a draw's teacher is ``y[rows]``; test bins that are not open may
+        (E, D) latents, of which a draw's teacher is ``y[rows]``; bins that no row points to may
         hold NaN.
     timeline
         Labels (T,).
@@ -327,8 +327,9 @@ def null_cca(
         As `NullTeachers`, or there are too few bins for the features.
     """
     teachers = NullTeachers(y, timeline, null)
+    # Of a student's moments the null takes those of x alone.
     train, test = (
-        moments_of(x[part & null.valid], y[part & null.valid])
+        moments_of(x[part & null.valid], y[null.rows[0][part & null.valid]])
         for part in (timeline.train, timeline.scored)
     )
     return teachers.cca([Measured(x, train, test, shrinkage)])[0]

@@ -97,8 +97,9 @@ def unsealed(
         The segment has too few bins that are not sealed.
     """
     least, hop = round(MIN_SHIFT_S * 1000 / timeline.bin_ms), _hop(timeline)
+    sealed = timeline.sealed
     rows = rows.copy()
-    wrong = timeline.sealed[rows] & wanted
+    wrong = sealed[rows] & wanted
     for number in range(1, len(segment) // hop + 1):
         for step in (number * hop, -number * hop):
             if not wrong.any():
@@ -107,7 +108,7 @@ def unsealed(
             fits = wrong & (other >= segment[0]) & (other <= segment[-1])
             if beside is not None:
                 fits &= np.abs(other - beside) >= least
-            fits[fits] = ~timeline.sealed[other[fits]]
+            fits[fits] = ~sealed[other[fits]]
             rows[fits] = other[fits]
             wrong &= ~fits
     if wrong.any():
