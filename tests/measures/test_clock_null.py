@@ -106,10 +106,13 @@ def test_two_trials_are_swapped_and_one_cannot_be(random):
         shift_rows(trials_of(1, 4), random, 1)
 
 
-def test_shifts_reach_from_ten_seconds_to_ten_seconds_before_the_end(random):
-    line = line_of([[]], before=2003)
-    moved = {int(rows[0]) for rows in shift_rows(line, random, 200).rows}
-    assert moved == {1000, 1001, 1002, 1003}
-    with pytest.raises(DataError, match="at least 20 s must hold"):
-        shift_rows(line_of([[]], before=1999), random, 5)
-    assert int(shift_rows(line_of([[]], before=2000), random, 1).rows[0][0]) == 1000
+def test_shifts_reach_from_ten_seconds_to_a_fifth_of_the_segment(random):
+    line = line_of([[]], before=5015)
+    null = shift_rows(line, random, 200)
+    middle = np.flatnonzero(null.valid)
+    assert (middle[0], middle[-1]) == (1003, 5014 - 1003)
+    moved = {int(rows[2000]) - 2000 for rows in null.rows}
+    assert moved == {-1003, -1002, -1001, -1000, 1000, 1001, 1002, 1003}
+    with pytest.raises(DataError, match="at least 50 s must hold"):
+        shift_rows(line_of([[]], before=4999), random, 5)
+    assert abs(int(shift_rows(line_of([[]], before=5000), random, 1).rows[0][2000]) - 2000) == 1000

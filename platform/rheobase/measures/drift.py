@@ -1,6 +1,6 @@
 """What time in the session and state alone explain of the latents."""
 
-# Shape legend: T bins, B bins that are looked at, C columns, D dimensions.
+# Shape legend: T bins, L scored bins or train bins, C columns, D dimensions.
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def null_drift(y: npt.NDArray[Any], timeline: Timeline, valid: Bools | None = No
     Features: an intercept for each state; exponentials :math:`e^{-t / \tau}` of the time since the
     start of each segment, :math:`\tau` = 10, 60 and 300 s (adaptation); cosines
     :math:`\cos(\pi k t / T)`, k = 1 ... K, of the time in the session. Of trial-binned data time is
-    that of the trial's start, and adaptation since the first one's. K, one of 0, 2, 8, 32 and
-    128 and no faster than 5 s from peak to trough, and the shrinkage are chosen over folds of whole groups inside
-    train. Of more than 20,000 bins evenly spaced ones are taken. Blocks shorter than the latents'
-    memory let time alone tell much: that is what the number says.
+    that of the trial's start, and adaptation since the first one's. K, one of 0, 2, 8, 32 and 128
+    and no faster than 5 s from peak to trough, and the shrinkage are chosen over folds of whole
+    groups inside train. Of more than 20,000 bins evenly spaced ones are taken. Blocks shorter than
+    the latents' memory let time alone tell much: that is what the number says.
     """
     chosen = np.ones(len(timeline), bool) if valid is None else valid
     try:
@@ -119,14 +119,14 @@ def _drift(y: npt.NDArray[Any], timeline: Timeline, chosen: Bools) -> Drift:
 
 
 def time_features(timeline: Timeline, bins: Rows) -> Floats:
-    """Return functions of time and state at some bins, (B, C): the fastest cosines last.
+    """Return functions of time and state at some bins, (L, C): the fastest cosines last.
 
     Parameters
     ----------
     timeline
         Labels (T,).
     bins
-        (B,) bins.
+        (L,) bins.
 
     Returns
     -------

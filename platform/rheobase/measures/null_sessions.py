@@ -74,25 +74,18 @@ def session_draws(
         laid = _trials(timeline, line, random) if trials else _laid(timeline, middles, line, random)
         rows.append(begins[number] + laid)
     valid = np.full(len(timeline), trials)
-    for _, _, middle in middles:
+    for _, middle in middles:
         valid[middle] = True
     return np.concatenate([latents for latents, _ in others]), NullRows(tuple(rows), valid)
 
 
-def _middles(timeline: Timeline) -> list[tuple[str, int, Rows]]:
-    """Return the state, the number among those of that state, and the middle of each segment.
-
-    Segments too short to be shifted are left out.
-    """
-    seen: dict[str, int] = {}
+def _middles(timeline: Timeline) -> list[tuple[int, Rows]]:
+    """Return the number and the middle of each segment that is long enough to be shifted."""
     middles = []
-    for segment in segments_of(timeline):
-        state = str(timeline.state[segment[0]])
-        number = seen.get(state, 0)
-        seen[state] = number + 1
+    for number, segment in enumerate(segments_of(timeline)):
         middle, shifts = middle_and_shifts(timeline, segment)
         if len(shifts):
-            middles.append((state, number, middle))
+            middles.append((number, middle))
     if not middles:
         raise DataError(
             f"a segment of at least {ENDS * MIN_SHIFT_S:g} s must hold to lay another session's "
@@ -103,25 +96,34 @@ def _middles(timeline: Timeline) -> list[tuple[str, int, Rows]]:
 
 def _laid(
     timeline: Timeline,
-    middles: Sequence[tuple[str, int, Rows]],
+    middles: Sequence[tuple[int, Rows]],
     other: Timeline,
     random: np.random.Generator,
 ) -> Rows:
     """Return the other session's bin that each bin of the middles gets."""
     rows = np.zeros(len(timeline), np.int64)
-    by_state: dict[str, list[Rows]] = {}
-    for segment in segments_of(other):
-        by_state.setdefault(str(other.state[segment[0]]), []).append(segment)
-    every = segments_of(other)
-    for state, number, middle in middles:
-        alike = by_state.get(state, every)
-        segment = alike[number % len(alike)]
+    every, states = segments_of(other), _states(timeline)
+    for number, middle in middles:
+        state = states[number]
+        alike = [
+            one
+            for one, other_state in zip(every, _states(other), strict=True)
+            if other_state == state
+        ]
+        turn = states[:number].count(state) if alike else number
+        alike = alike or every
+        segment = alike[turn % len(alike)]
         margin = int(np.sum(timeline.segment == timeline.segment[middle[0]])) // ENDS
         # The middle begins a margin after its segment, so that no shift reaches before the start.
         place = margin + np.arange(len(middle)) + int(random.integers(-margin, margin + 1))
         wanted = ~timeline.sealed[middle]
         rows[middle] = unsealed(segment[place % len(segment)], other, segment, wanted=wanted)
     return rows
+
+
+def _states(timeline: Timeline) -> list[str]:
+    """Return the state of each segment."""
+    return [str(timeline.state[segment[0]]) for segment in segments_of(timeline)]
 
 
 def _trials(timeline: Timeline, other: Timeline, random: np.random.Generator) -> Rows:

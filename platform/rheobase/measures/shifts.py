@@ -1,6 +1,6 @@
 """Which bins a teacher that is moved in time is taken from: inside a segment, never sealed ones."""
 
-# Shape legend: T bins, L bins of a segment.
+# Shape legend: T bins, L bins of each segment.
 
 from __future__ import annotations
 
