@@ -99,19 +99,19 @@ def unsealed(
     least, hop = round(MIN_SHIFT_S * 1000 / timeline.bin_ms), _hop(timeline)
     sealed = timeline.sealed
     rows = rows.copy()
-    wrong = sealed[rows] & wanted
+    wrong = np.flatnonzero(sealed[rows] & wanted)
     for number in range(1, len(segment) // hop + 1):
         for step in (number * hop, -number * hop):
-            if not wrong.any():
+            if len(wrong) == 0:
                 return rows
-            other = rows + step
-            fits = wrong & (other >= segment[0]) & (other <= segment[-1])
+            other = rows[wrong] + step
+            fits = (other >= segment[0]) & (other <= segment[-1])
             if beside is not None:
-                fits &= np.abs(other - beside) >= least
+                fits &= np.abs(other - beside[wrong]) >= least
             fits[fits] = ~sealed[other[fits]]
-            rows[fits] = other[fits]
-            wrong &= ~fits
-    if wrong.any():
+            rows[wrong[fits]] = other[fits]
+            wrong = wrong[~fits]
+    if len(wrong):
         raise DataError(
             "a null's teachers must find bins that are not held back for the report, but a "
             "segment has too few; use a longer recording or a smaller data.split.test"
