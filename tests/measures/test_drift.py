@@ -135,3 +135,22 @@ def test_a_long_session_is_looked_at_in_evenly_spaced_bins(random):
     assert null_drift(y, line).cca == pytest.approx(
         np.corrcoef(y[:, 0], line.time_s)[0, 1], abs=0.02
     )
+
+
+def test_the_functions_of_time_are_states_adaptations_and_cosines_that_rise_in_number(random):
+    line = line_of([6000, 6000])
+    features = time_features(line, np.arange(0, 12_000, 7))
+    time_s, second = line.time_s[::7], line.segment[::7] == 1
+    assert features.shape == (len(time_s), 1 + 3 + 128)
+    np.testing.assert_array_equal(features[:, 0], second)
+    for column, tau_s in ((1, 10), (2, 60), (3, 300)):
+        since_s = time_s - 600 * second
+        np.testing.assert_allclose(features[:, column], np.exp(-since_s / tau_s))
+    for number in (1, 2, 128):
+        curve = np.cos(np.pi * number * time_s / 1200)
+        np.testing.assert_allclose(features[:, 3 + number], curve, atol=1e-9)
+
+
+def test_no_curve_is_faster_than_a_block(random):
+    line = line_of([600])
+    assert time_features(line, np.arange(600)).shape[1] == 3 + 8
