@@ -72,9 +72,11 @@ def test_what_recurs_with_the_presentations_is_no_memory(random):
     line = replace(line_of([9000, 9000], bin_ms=50.0), period_s=0.6)
     beat = np.cos(2 * np.pi * line.time_s / 0.6)[:, None] * [3.0, 3.0]
     slow = wandering(random, 18_000, 2, 5.0, 0.05) * [0.0, 1.0]
-    times = autocorrelation_time(beat + slow + 0.1 * random.standard_normal((18_000, 2)), line)
+    noise = 0.1 * random.standard_normal((18_000, 2))
+    times = autocorrelation_time(beat + slow + noise, line)
     assert times[0] == 0
     assert times[1] == pytest.approx(5, rel=0.4)
+    assert times[1] == pytest.approx(autocorrelation_time(slow + noise, line)[1], rel=1e-6)
 
 
 def test_sealed_bins_are_never_read_and_their_lack_hardly_matters(random):
