@@ -120,17 +120,22 @@ def test_a_draw_is_the_same_as_that_teacher_alone(random):
 
 
 def test_trials_get_those_of_the_other_in_order(random):
-    here = line_of([10] * 20, [""] * 20, kind="trials")
-    other = line_of([10] * 15, [""] * 15, kind="trials")
+    here = line_of([10] * 60, [""] * 60, kind="trials")
+    other = line_of([10] * 55, [""] * 55, kind="trials")
     split = np.where(other.segment == 4, SEALED, TRAIN).astype(np.int8)
-    y, null = session_draws(here, others_of(replace(other, split=split)), random, 30)
-    assert null.valid.all()
+    y, null = session_draws(here, others_of(replace(other, split=split)), random, 60)
+    np.testing.assert_array_equal(null.valid, (here.segment >= 12) & (here.segment < 48))
+    firsts = set()
     for rows in null.rows:
-        taken = y[rows, 2].reshape(20, 10)
+        taken = y[rows[null.valid], 2].reshape(36, 10)
         assert (np.ptp(taken, axis=1) == 0).all()
         assert 4 not in taken
-        np.testing.assert_array_equal(rows % 10, np.arange(200) % 10)
-        np.testing.assert_array_equal(taken[14:], taken[:6])
+        np.testing.assert_array_equal(rows[null.valid] % 10, np.arange(360) % 10)
+        steps = np.diff(taken[:, 0])
+        assert set(steps.tolist()) <= {1.0, 2.0, -54.0}
+        firsts.add(int(taken[0, 0]))
+    assert {0, 25} <= firsts
+    assert len(firsts) > 15
 
 
 @pytest.mark.parametrize(

@@ -221,9 +221,57 @@ def test_permuted_presentations_keep_phase_and_segment_and_all_move(random):
 
 def test_permuted_trials_all_move(random):
     line = flashes(4000, "trials", 40)
-    for rows in shift_rows(line, random, 20).rows:
+    for rows in clock_rows(line, random, 20).rows:
         assert (line.segment[rows] != line.segment).all()
         np.testing.assert_array_equal(line.phase[rows], line.phase)
+
+
+def test_trials_are_shifted_as_a_whole_by_at_most_a_fifth(random):
+    line = flashes(4000, "trials", 40)
+    null = shift_rows(line, random, 400)
+    np.testing.assert_array_equal(null.valid, (line.segment >= 20) & (line.segment < 80))
+    shifts = set()
+    for rows in null.rows:
+        np.testing.assert_array_equal(line.phase[rows], line.phase)
+        moved = (line.segment[rows] - line.segment)[null.valid]
+        assert np.ptp(moved) == 0
+        shifts.add(int(moved[0]))
+    assert shifts == set(range(-20, 21)) - {0}
+
+
+def test_the_nearest_open_trial_stands_in_for_a_sealed_one(random):
+    line = flashes(4000, "trials", 40)
+    trial = line.segment
+    hidden = replace(line, split=np.where(trial % 3 == 1, SEALED, TRAIN).astype(np.int8))
+    plain = shift_rows(line, np.random.default_rng(1), 30)
+    for rows, other in zip(
+        shift_rows(hidden, np.random.default_rng(1), 30).rows, plain.rows, strict=True
+    ):
+        used = plain.valid & ~hidden.sealed
+        assert not hidden.sealed[rows[used]].any()
+        assert (trial[rows[used]] != trial[used]).all()
+        assert np.abs(trial[rows[used]] - trial[other[used]]).max() <= 2
+        np.testing.assert_array_equal(line.phase[rows[used]], line.phase[used])
+
+
+def test_drift_across_trials_passes_permuted_trials_but_not_shifted_ones(random):
+    line = flashes(9600, "trials", 40)
+    passed = {shift_rows: 0, clock_rows: 0}
+    for _ in range(30):
+        x, y = (np.cumsum(random.standard_normal((240, 3)), axis=0)[line.segment] for _ in "xy")
+        x, y = (one + random.standard_normal(one.shape) for one in (x, y))
+        for draw in passed:
+            null = draw(line, random, 40)
+            own = own_cca(measured(x, y, line, null, 1e-3))
+            passed[draw] += own > np.quantile(null_cca(x, y, line, null, 1e-3), 0.95)
+    assert passed[clock_rows] > 24
+    assert passed[shift_rows] < 6
+
+
+def test_too_few_trials_cannot_be_shifted(random):
+    with pytest.raises(DataError, match="at least 50 trials must hold to shift"):
+        shift_rows(flashes(49 * 40, "trials", 40), random, 5)
+    assert len(shift_rows(flashes(50 * 40, "trials", 40), random, 5).rows) == 5
 
 
 def test_a_teacher_that_is_only_the_clock_is_unmasked_by_the_clock_null(random):

@@ -17,6 +17,7 @@ from rheobase.measures.shifts import (
     MIN_SHIFT_S,
     Rows,
     middle_and_shifts,
+    middle_trials,
     segments_of,
     unsealed,
 )
@@ -49,8 +50,8 @@ def session_draws(
     from its start, moved either way by at most a fifth of this segment: what all sessions go
     through with time stays in place. A shorter one is wrapped around its end. The same bins are
     valid as of `shift_rows`. The phase of presentations is not aligned: what the clock alone earns
-    is the clock null's to tell. Trials get those of the other session in order, from a random one
-    on; all bins are valid.
+    is the clock null's to tell. Trials get those of the other session of the same number, moved by
+    at most a fifth of the trials.
 
     Raises
     ------
@@ -67,15 +68,15 @@ def session_draws(
     begins = np.cumsum([0, *(len(line) for _, line in others)])
     trials = timeline.kind == "trials"
     middles = [] if trials else _middles(timeline)
+    valid = np.zeros(len(timeline), bool)
+    for bins in _trials_of(timeline) if trials else [middle for _, middle in middles]:
+        valid[bins] = True
     rows = []
     for draw in range(num_draws):
         number = draw % len(others)
         line = others[number][1]
         laid = _trials(timeline, line, random) if trials else _laid(timeline, middles, line, random)
         rows.append(begins[number] + laid)
-    valid = np.full(len(timeline), trials)
-    for _, middle in middles:
-        valid[middle] = True
     return np.concatenate([latents for latents, _ in others]), NullRows(tuple(rows), valid)
 
 
@@ -131,12 +132,19 @@ def _trials(timeline: Timeline, other: Timeline, random: np.random.Generator) ->
     trials = [trial for trial in segments_of(other) if not other.sealed[trial].any()]
     if not trials:
         raise DataError("a trial of another session must be open to be laid over, but none is")
-    first = int(random.integers(len(trials)))
+    middle, room = middle_trials(timeline)
+    shift = int(random.integers(-room, room + 1))
     rows = np.zeros(len(timeline), np.int64)
-    for number, bins in enumerate(segments_of(timeline)):
-        trial = trials[(first + number) % len(trials)]
+    for number, bins in zip(middle, _trials_of(timeline), strict=True):
+        trial = trials[(number + shift) % len(trials)]
         rows[bins] = trial[np.arange(len(bins)) % len(trial)]
     return rows
+
+
+def _trials_of(timeline: Timeline) -> list[Rows]:
+    """Return the bins of the trials that every shift keeps among the trials."""
+    trials = segments_of(timeline)
+    return [trials[number] for number in middle_trials(timeline)[0]]
 
 
 def _refuse_unlike(timeline: Timeline, others: Sequence[Other]) -> None:

@@ -19,6 +19,7 @@ from rheobase.measures.shifts import (
     MIN_SHIFT_S,
     Rows,
     middle_and_shifts,
+    middle_trials,
     segments_of,
     unsealed,
 )
@@ -46,7 +47,7 @@ class NullRows:
 
 
 def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
-    """Draw shifts of the teacher in time, or permuted trials.
+    """Draw shifts of the teacher in time, of trial-binned data by whole trials.
 
     Parameters
     ----------
@@ -66,23 +67,25 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
     be compared with the null on are the same bins (`own_cca`). A segment too short to be shifted
     takes no part.
     Where test is not open a bin of it is nobody's stand-in: the nearest one that is not sealed,
-    whole periods away, takes its place. Trial-binned data has its trials permuted instead, no trial
-    staying in place.
+    whole periods away, takes its place. Trial-binned data is shifted by 1 trial to a fifth of all
+    trials, all but a fifth at each end are valid, and the nearest open trial stands in for a
+    sealed one.
 
     Raises
     ------
     DataError
-        Every segment is too short to be shifted.
+        Every segment is too short to be shifted, or there are too few trials.
 
     Notes
     -----
     Linear shifts (Harris 2020, *Nonsense correlations in neuroscience*): no shift wraps around the
     end of a segment, so that a shifted teacher is as smooth as the true one. Signals that share
     nothing then exceed the 95 % quantile as often as they should even where they are slower than
-    the blocks; with wrapped shifts they do so far more often (benchmarks/null_validity.md).
+    the blocks, or than a trial; with wrapped shifts, or permuted trials, they do so far more often
+    (benchmarks/null_validity.md).
     """
     if timeline.kind == "trials":
-        return _permuted_trials(timeline, random, num_draws)
+        return _shifted_trials(timeline, random, num_draws)
     segments = segments_of(timeline)
     valid = np.zeros(len(timeline), bool)
     rows = tuple(np.arange(len(timeline)) for _ in range(num_draws))
@@ -109,8 +112,7 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
     What such a teacher earns, the stimulus clock alone earns. Bins before the first onset, phases
     that not every presentation of the recording reaches, and presentations of which test is not
-    open, are not valid. Trial-binned
-    data has its trials permuted, which is its shift null too.
+    open, are not valid. Trial-binned data has its trials permuted.
 
     Parameters
     ----------
@@ -355,3 +357,21 @@ def _permuted_trials(timeline: Timeline, random: np.random.Generator, num_draws:
     together = np.zeros(len(trials), int)
     rows = tuple(_permuted(trials, together, len(timeline), random) for _ in range(num_draws))
     return NullRows(rows, np.ones(len(timeline), bool))
+
+
+def _shifted_trials(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
+    middle, room = middle_trials(timeline)
+    bins = np.stack(segments_of(timeline))
+    can_be = np.flatnonzero(~timeline.sealed[bins].any(axis=1))
+    if len(can_be) < 2:
+        raise DataError("at least 2 trials must be open to shift the teacher, but fewer are")
+    valid = np.zeros(len(timeline), bool)
+    valid[bins[middle]] = True
+    rows = []
+    for shift in random.choice(np.setdiff1d(np.arange(-room, room + 1), 0), num_draws):
+        away = np.abs(can_be - (middle + shift)[:, None]).astype(float)
+        away[can_be == middle[:, None]] = np.inf
+        row = np.arange(len(timeline))
+        row[bins[middle]] = bins[can_be[away.argmin(axis=1)]]
+        rows.append(row)
+    return NullRows(tuple(rows), valid)

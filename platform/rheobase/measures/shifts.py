@@ -15,6 +15,7 @@ from rheobase.shards.timeline import Timeline
 Rows = npt.NDArray[np.int64]
 MIN_SHIFT_S = 10.0
 ENDS = 5  # a fifth of a segment at each end is room for shifts
+LEAST_TRIAL_SHIFTS = 20  # that differ: of fewer there is no 95 % quantile
 HOP_S = 1.0  # about, between the bins that may stand in for a sealed one
 LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the stimulus's period
 LEAST_PHASE = 0.2  # of the period, where that is less
@@ -60,6 +61,33 @@ def middle_and_shifts(timeline: Timeline, segment: Rows) -> tuple[Rows, Rows]:
         # Rounding must not tell a shift of exactly 0.1 s forward from one back.
         forward = forward[np.minimum(off_s, period_s - off_s) >= least_s - 1e-9]
     return segment[margin : len(segment) - margin], np.concatenate([-forward[::-1], forward])
+
+
+def middle_trials(timeline: Timeline) -> tuple[Rows, int]:
+    """Return the numbers of the trials that every shift keeps among the trials, and their room.
+
+    Parameters
+    ----------
+    timeline
+        Labels (T,) of trial-binned data.
+
+    Returns
+    -------
+    All trials but a fifth at each end; and how many trials a shift may be long at most.
+
+    Raises
+    ------
+    DataError
+        There are too few trials.
+    """
+    num = len(timeline.borders) + 1
+    room = num // ENDS
+    if 2 * room < LEAST_TRIAL_SHIFTS:
+        raise DataError(
+            f"at least {ENDS * LEAST_TRIAL_SHIFTS // 2} trials must hold to shift the teacher by "
+            f"whole trials, but got {num}; use a recording of more trials"
+        )
+    return np.arange(room, num - room), room
 
 
 def unsealed(
