@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from rheobase.measures.cca import heldout_cca
 from rheobase.measures.drift import null_drift
 from rheobase.measures.memory import autocorrelation_time, judge_split
 from rheobase.measures.null_sessions import session_draws
-from rheobase.measures.nulls import NullRows, null_cca, shift_rows
+from rheobase.measures.nulls import NullRows, clock_rows, null_cca, shift_rows
 from rheobase.shards.settings import SplitSettings
 from rheobase.shards.shard import NONE, TEST, VALIDATION
 from rheobase.shards.splits import draw_parts, with_gaps
@@ -87,9 +87,11 @@ def labels(bin_s: float, block_s: float, gap_s: float, seed: int, *, is_open: bo
     )
 
 
-def signals(row: Row, seconds: float, width: int, random: np.random.Generator) -> Floats:
+def signals(
+    row: Row, seconds: float, width: int, random: np.random.Generator, num: int | None = None
+) -> Floats:
     """Return AR(1) signals (T, width) or random walks, and what time adds to each by a weight."""
-    num = round(SESSION_S / row.bin_s)
+    num = round(SESSION_S / row.bin_s) if num is None else num
     steps = random.standard_normal((num, width))
     keep = np.exp(-row.bin_s / seconds)
     if keep < 1:
@@ -175,6 +177,51 @@ def judged(row: Row, seed: int) -> dict[str, Any]:
     return found
 
 
+NUM_TRIALS, TRIAL_BINS, FROM_TRIAL_TO_TRIAL = 240, 10, 30
+TRIAL_ROWS = tuple(
+    Row(name, time_s, time_s, bin_s=0.1)
+    for name, time_s in (
+        ("trials, AR(1), 1 s", 1),
+        ("trials, AR(1), 10 s", 10),
+        ("trials, AR(1), 60 s", 60),
+        ("trials, random walk", np.inf),
+    )
+)
+
+
+def judged_trials(row: Row, seed: int) -> dict[str, Any]:
+    """Return the same of trials of a second, three seconds from start to start."""
+    random = generator(seed, "null validity", row.name)
+    number = np.repeat(np.arange(NUM_TRIALS), TRIAL_BINS)
+    place = np.tile(np.arange(TRIAL_BINS), NUM_TRIALS)
+    bins = number * FROM_TRIAL_TO_TRIAL + place
+    x, y = (
+        signals(row, row.latents_s, width, random, NUM_TRIALS * FROM_TRIAL_TO_TRIAL)[bins]
+        for width in (NUM_FEATURES, NUM_DIMS)
+    )
+    part = draw_parts(range(NUM_TRIALS), SplitSettings(seed=seed), "trials", "", "trials")
+    line = Timeline(
+        kind="trials",
+        bin_ms=1000 * row.bin_s,
+        time_s=bins * row.bin_s,
+        segment=number.astype(np.int32),
+        split=np.array([part[one] for one in number], np.int8),
+        group=number.astype(np.int32),
+        state=np.full(len(bins), ""),
+        presentation=number.astype(np.int32),
+        phase=place.astype(np.int32),
+    )
+    held = heldout_cca(x, y, line)
+    found: dict[str, Any] = {"cca": held.mean}
+    for name, draw in (("permuted", clock_rows), ("shift", shift_rows)):
+        pair = outcome(x, y, line, held.fit.shrinkage, draw(line, random, NUM_DRAWS))
+        found[name] = pair.own > pair.q95
+    drift = null_drift(y, line).cca
+    found["drift"] = drift
+    found["shift, drift"] = found["shift"] and drift is not None and held.mean > drift
+    return found
+
+
 COLUMNS = (
     ("time", "read autocorrelation time, s"),
     ("cca", "held-out CCA"),
@@ -190,23 +237,46 @@ COLUMNS = (
 )
 
 
-def main() -> None:
-    """Print the table."""
+TRIAL_COLUMNS = (
+    ("cca", "held-out CCA"),
+    ("permuted", "above permuted trials"),
+    ("shift", "above `null_shift`"),
+    ("drift", "`null_drift`"),
+    ("shift, drift", "above `null_shift` and `null_drift`"),
+)
+
+
+def print_table(
+    rows: Sequence[Row],
+    columns: Sequence[tuple[str, str]],
+    judge: Callable[[Row, int], dict[str, Any]],
+) -> None:
+    """Print the mean of every column over the pairs of each row."""
     out = sys.stdout.write
-    out("| signals | pairs | " + " | ".join(title for _, title in COLUMNS) + " |\n")
-    out("|---" * (len(COLUMNS) + 2) + "|\n")
-    for row in ROWS:
+    out("| signals | pairs | " + " | ".join(title for _, title in columns) + " |\n")
+    out("|---" * (len(columns) + 2) + "|\n")
+    for row in rows:
         found = defaultdict(list)
         for seed in range(row.num_pairs):
-            for name, value in judged(row, seed).items():
+            for name, value in judge(row, seed).items():
                 if value is not None:
                     found[name].append(value)
         cells = []
-        for name, _ in COLUMNS:
+        for name, _ in columns:
             few = len(found[name]) < row.num_pairs / 2
             cells.append("too short" if few else f"{np.mean(found[name]):.2f}")
         out(f"| {row.name} | {row.num_pairs} | " + " | ".join(cells) + " |\n")
         sys.stdout.flush()
+
+
+def main() -> None:
+    """Print both tables, or those of `continuous` or `trials` alone."""
+    which = sys.argv[1:]
+    if not which or "continuous" in which:
+        print_table(ROWS, COLUMNS, judged)
+        sys.stdout.write("\n")
+    if not which or "trials" in which:
+        print_table(TRIAL_ROWS, TRIAL_COLUMNS, judged_trials)
 
 
 if __name__ == "__main__":
