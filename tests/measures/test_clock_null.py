@@ -88,28 +88,30 @@ def trials_of(num_trials, length):
     )
 
 
-def test_of_trials_both_nulls_permute_whole_trials_and_every_bin_is_valid(random):
+def test_whole_trials_are_permuted_and_every_bin_is_valid(random):
     line = trials_of(6, 5)
-    for draw in (shift_rows, clock_rows):
-        null = draw(line, random, 20)
-        assert null.valid.dtype == bool
-        assert null.valid.all()
-        for rows in null.rows:
-            np.testing.assert_array_equal(rows % 5, np.arange(30) % 5)
-            assert (line.segment[rows] != line.segment).all()
+    null = clock_rows(line, random, 20)
+    assert null.valid.dtype == bool
+    assert null.valid.all()
+    for rows in null.rows:
+        np.testing.assert_array_equal(rows % 5, np.arange(30) % 5)
+        assert (line.segment[rows] != line.segment).all()
 
 
 def test_two_trials_are_swapped_and_one_cannot_be(random):
-    (rows,) = shift_rows(trials_of(2, 4), random, 1).rows
+    (rows,) = clock_rows(trials_of(2, 4), random, 1).rows
     assert rows.tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
     with pytest.raises(DataError, match="at least 2 trials"):
-        shift_rows(trials_of(1, 4), random, 1)
+        clock_rows(trials_of(1, 4), random, 1)
 
 
-def test_shifts_reach_from_ten_seconds_to_ten_seconds_before_the_end(random):
-    line = line_of([[]], before=2003)
-    moved = {int(rows[0]) for rows in shift_rows(line, random, 200).rows}
-    assert moved == {1000, 1001, 1002, 1003}
-    with pytest.raises(DataError, match="at least 20 s must hold"):
-        shift_rows(line_of([[]], before=1999), random, 5)
-    assert int(shift_rows(line_of([[]], before=2000), random, 1).rows[0][0]) == 1000
+def test_shifts_reach_from_ten_seconds_to_a_fifth_of_the_segment(random):
+    line = line_of([[]], before=5015)
+    null = shift_rows(line, random, 200)
+    middle = np.flatnonzero(null.valid)
+    assert (middle[0], middle[-1]) == (1003, 5014 - 1003)
+    moved = {int(rows[2000]) - 2000 for rows in null.rows}
+    assert moved == {-1003, -1002, -1001, -1000, 1000, 1001, 1002, 1003}
+    with pytest.raises(DataError, match="at least 50 s must hold"):
+        shift_rows(line_of([[]], before=4999), random, 5)
+    assert abs(int(shift_rows(line_of([[]], before=5000), random, 1).rows[0][2000]) - 2000) == 1000

@@ -1,10 +1,9 @@
 """Null distributions of held-out CCA: teachers that are shifted, or know the clock alone."""
 
-# Shape legend: T bins, M features, D teacher dimensions.
+# Shape legend: T bins, E entries of latents, M features, D teacher dimensions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,18 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import heldout_means, whitening_y
+from rheobase.measures.cca import heldout_means, heldout_of, whitening_y
 from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
+from rheobase.measures.shifts import (
+    ENDS,
+    MIN_SHIFT_S,
+    Rows,
+    middle_and_shifts,
+    middle_trials,
+    segments_of,
+    unsealed,
+)
 from rheobase.shards.shard import NONE
 from rheobase.shards.timeline import Timeline
 
-Rows = npt.NDArray[np.int64]
-MIN_SHIFT_S = 10.0
-HOP_S = 1.0  # about, between the bins that may stand in for a sealed one
 MOST_VALUES = 4_000_000  # of teachers in one product: 32 MB
 LEAST_BINS = 3
-LEAST_PHASE_S = 0.1  # a shift stays this far from every multiple of the stimulus's period
-LEAST_PHASE = 0.2  # of the period, where that is less
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class NullRows:
 
 
 def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
-    """Draw circular shifts of the teacher within each segment, or permuted trials.
+    """Draw shifts of the teacher in time, of trial-binned data by whole trials.
 
     Parameters
     ----------
@@ -57,79 +60,51 @@ def shift_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
     Returns
     -------
-    Rows for which the latents are rolled by at least 10 s either way and, where presentations
-    have a period, never to within 0.1 s of a multiple of it, nor to within a fifth of it where
-    that is less. Where test is not open a bin of it is nobody's stand-in: the nearest one that is
-    not sealed, whole periods away, takes its place. Trial-binned data has its trials permuted
-    instead, no trial staying in place.
+    Rows for which the latents of each segment are moved by 10 s to a fifth of the segment, either
+    way, and never to within 0.1 s of a multiple of the presentations' period (where they have
+    one), or of a fifth of it where that is less. Valid are the bins whose stand-ins every shift
+    finds inside the segment: all but a fifth at each end. What a student's own held-out CCA must
+    be compared with the null on are the same bins (`own_cca`). A segment too short to be shifted
+    takes no part.
+    Where test is not open a bin of it is nobody's stand-in: the nearest one that is not sealed,
+    whole periods away, takes its place. Trial-binned data is shifted by 1 trial to a fifth of all
+    trials, all but a fifth at each end are valid, and the nearest open trial stands in for a
+    sealed one.
 
     Raises
     ------
     DataError
-        A segment is too short to be shifted, or every shift is in phase somewhere.
+        Every segment is too short to be shifted, or there are too few trials.
+
+    Notes
+    -----
+    Linear shifts (Harris 2020, *Nonsense correlations in neuroscience*): no shift wraps around the
+    end of a segment, so that a shifted teacher is as smooth as the true one. Signals that share
+    nothing then exceed the 95 % quantile as often as they should even where they are slower than
+    the blocks, or than a trial; with wrapped shifts, or permuted trials, they do so far more often
+    (benchmarks/null_validity.md).
     """
     if timeline.kind == "trials":
-        return _permuted_trials(timeline, random, num_draws)
-    bin_s = timeline.bin_ms / 1000
-    segments = _segments(timeline)
-    shortest = min(len(segment) for segment in segments)
-    least = round(MIN_SHIFT_S / bin_s)
-    shifts = np.arange(least, shortest - least + 1)
-    if len(shifts) == 0:
-        raise DataError(
-            f"segments of at least {2 * MIN_SHIFT_S:g} s must hold to shift the teacher, but the "
-            f"shortest lasts {shortest * bin_s:g} s"
-        )
-    if (period_s := timeline.period_s) is not None:
-        off = (shifts * bin_s) % period_s
-        # Rolled around the end of a segment the shift is the complement, also kept off phase.
-        back = np.concatenate([[(len(s) - shifts) * bin_s % period_s] for s in segments])
-        near = np.minimum(np.vstack([off, back]), period_s - np.vstack([off, back]))
-        least_s = min(LEAST_PHASE_S, LEAST_PHASE * period_s)
-        shifts = shifts[(near >= least_s).all(axis=0)]
+        return _shifted_trials(timeline, random, num_draws)
+    segments = segments_of(timeline)
+    valid = np.zeros(len(timeline), bool)
+    rows = tuple(np.arange(len(timeline)) for _ in range(num_draws))
+    for segment in segments:
+        middle, shifts = middle_and_shifts(timeline, segment)
         if len(shifts) == 0:
-            raise DataError(
-                f"a shift of the teacher must stay {least_s:g} s off the stimulus's period of "
-                f"{period_s:g} s in every segment, but of those that fit none does"
-            )
-    drawn = random.choice(shifts, num_draws)
-    # From one stand-in to the next: whole periods, so that a shift stays off phase.
-    hop = max(1, round(HOP_S / bin_s))
-    if period_s is not None:
-        hop = round(math.ceil(HOP_S / period_s) * period_s / bin_s)
-    rows = tuple(
-        np.concatenate([_shifted(s, int(shift), least, hop, timeline.sealed) for s in segments])
-        for shift in drawn
-    )
-    return NullRows(rows, np.ones(len(timeline), bool))
-
-
-def _shifted(
-    segment: Rows, shift: int, least: int, hop: int, sealed: npt.NDArray[np.bool_]
-) -> Rows:
-    """Return the bins of a segment rolled by `shift`, `hop`s away from sealed ones.
-
-    A sealed bin's stand-in is the nearest bin whole hops from it that is not sealed and at least
-    `least` bins from the one it stands beside.
-    """
-    rolled = np.roll(segment, -shift)
-    wrong = sealed[rolled] & ~sealed[segment]
-    for number in range(1, len(segment) // hop + 1):
-        for step in (number * hop, -number * hop):
-            if not wrong.any():
-                return rolled
-            other = rolled + step
-            inside = (other >= segment[0]) & (other <= segment[-1])
-            fits = wrong & inside & (np.abs(other - segment) >= least)
-            fits[fits] = ~sealed[other[fits]]
-            rolled[fits] = other[fits]
-            wrong &= ~fits
-    if wrong.any():
+            continue
+        valid[middle] = True
+        wanted = ~timeline.sealed[middle]
+        for row, shift in zip(rows, random.choice(shifts, num_draws), strict=True):
+            moved = middle + shift
+            row[middle] = unsealed(moved, timeline, segment, wanted=wanted, beside=middle)
+    if not valid.any():
+        longest_s = max(map(len, segments)) * timeline.bin_ms / 1000
         raise DataError(
-            "a shift of the teacher must find bins that are not held back for the report, but a "
-            "segment has too few; use a longer recording or a smaller data.split.test"
+            f"a segment of at least {ENDS * MIN_SHIFT_S:g} s must hold to shift the teacher in "
+            f"it, but the longest lasts {longest_s:g} s; use a longer recording"
         )
-    return rolled
+    return NullRows(rows, valid)
 
 
 def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
@@ -137,8 +112,7 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
     What such a teacher earns, the stimulus clock alone earns. Bins before the first onset, phases
     that not every presentation of the recording reaches, and presentations of which test is not
-    open, are not valid. Trial-binned
-    data has its trials permuted, which is its shift null too.
+    open, are not valid. Trial-binned data has its trials permuted.
 
     Parameters
     ----------
@@ -192,7 +166,7 @@ class Measured(NamedTuple):
     x
         (T, M) features.
     train, test
-        Its moments on valid train bins and on valid test bins.
+        Its moments on the null's valid train bins and on its valid test bins.
     shrinkage
         As `fit_cca` takes it.
     """
@@ -209,7 +183,7 @@ class NullTeachers:
     Parameters
     ----------
     y
-        (T, D) latents.
+        (E, D) latents that the null's rows point into: (T, D) of this session, or those of others.
     timeline
         Labels (T,).
     null
@@ -231,7 +205,7 @@ class NullTeachers:
                 f"at least {LEAST_BINS} bins of train and of test must hold a null's teachers, but "
                 f"got {least}; use a longer recording"
             )
-        inside = np.asarray(y[self._bins[0]], np.float64)
+        inside = np.asarray(y[null.rows[0][self._bins[0]]], np.float64)
         # Far from its mean a product of a teacher would lose digits.
         self._y = np.ascontiguousarray((y - inside.mean(axis=0)).T, np.float64)
         train, self._yy_test = (self._covariances(bins) for bins in self._bins)
@@ -252,8 +226,16 @@ class NullTeachers:
         Raises
         ------
         DataError
-            There are too few bins for a student's features.
+            There are too few bins for a student's features, or its moments are of other bins than
+            the null's.
         """
+        for one in students:
+            if (one.train.num, one.test.num) != tuple(map(len, self._bins)):
+                raise DataError(
+                    "a student's moments must be those of the null's valid bins, but they are of "
+                    f"{one.train.num} train and {one.test.num} test bins, not of "
+                    f"{len(self._bins[0])} and {len(self._bins[1])}"
+                )
         crosses = [self._crosses(students, part) for part in (0, 1)]
         by_student = []
         for one, train, test in zip(students, *crosses, strict=True):
@@ -292,6 +274,27 @@ class NullTeachers:
         return [total.reshape(num_dims, num_draws, -1).transpose(1, 2, 0) for total in sums]
 
 
+def own_cca(student: Measured) -> float:
+    """Return a student's held-out CCA with its own teacher on a null's valid bins.
+
+    Parameters
+    ----------
+    student
+        Its moments on those bins.
+
+    Returns
+    -------
+    What the null's quantile must be compared with, in [-1, 1]. Nulls that leave bins out are
+    fitted on fewer bins than `cca_heldout`.
+
+    Raises
+    ------
+    DataError
+        There are too few bins for its features.
+    """
+    return heldout_of(student.train, student.test, student.shrinkage).mean
+
+
 def null_cca(
     x: npt.NDArray[Any],
     y: npt.NDArray[Any],
@@ -306,7 +309,8 @@ def null_cca(
     x
         (T, M) features.
     y
-        (T, D) latents, of which a draw's teacher is ``y[rows]``.
+        (E, D) latents, of which a draw's teacher is ``y[rows]``; bins that no row points to may
+        hold NaN.
     timeline
         Labels (T,).
     null
@@ -325,15 +329,12 @@ def null_cca(
         As `NullTeachers`, or there are too few bins for the features.
     """
     teachers = NullTeachers(y, timeline, null)
+    # Of a student's moments the null takes those of x alone.
     train, test = (
-        moments_of(x[part & null.valid], y[part & null.valid])
+        moments_of(x[part & null.valid], y[null.rows[0][part & null.valid]])
         for part in (timeline.train, timeline.scored)
     )
     return teachers.cca([Measured(x, train, test, shrinkage)])[0]
-
-
-def _segments(timeline: Timeline) -> list[Rows]:
-    return np.split(np.arange(len(timeline)), timeline.borders)
 
 
 def _permuted(
@@ -350,9 +351,27 @@ def _permuted(
 
 
 def _permuted_trials(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
-    trials = [trial for trial in _segments(timeline) if not timeline.sealed[trial].any()]
+    trials = [trial for trial in segments_of(timeline) if not timeline.sealed[trial].any()]
     if len(trials) < 2:
         raise DataError("at least 2 trials must hold to permute them, but got fewer")
     together = np.zeros(len(trials), int)
     rows = tuple(_permuted(trials, together, len(timeline), random) for _ in range(num_draws))
     return NullRows(rows, np.ones(len(timeline), bool))
+
+
+def _shifted_trials(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
+    middle, room = middle_trials(timeline)
+    bins = np.stack(segments_of(timeline))
+    can_be = np.flatnonzero(~timeline.sealed[bins].any(axis=1))
+    if len(can_be) < 2:
+        raise DataError("at least 2 trials must be open to shift the teacher, but fewer are")
+    valid = np.zeros(len(timeline), bool)
+    valid[bins[middle]] = True
+    rows = []
+    for shift in random.choice(np.setdiff1d(np.arange(-room, room + 1), 0), num_draws):
+        away = np.abs(can_be - (middle + shift)[:, None]).astype(float)
+        away[can_be == middle[:, None]] = np.inf
+        row = np.arange(len(timeline))
+        row[bins[middle]] = bins[can_be[away.argmin(axis=1)]]
+        rows.append(row)
+    return NullRows(tuple(rows), valid)
