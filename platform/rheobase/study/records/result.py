@@ -101,6 +101,10 @@ class ReplicateResult(Settings):
     """Chosen inside train."""
     untrained: float
     linear_readout: float
+    """The best linear map of past counts, in the network's place."""
+    linear_features: str | None = None
+    """Filters and lags of counts that it sees, chosen inside train; None in records from before
+    there was a choice."""
     procrustes: float
     null_shift: Null | None
     null_clock: Null | None

@@ -36,11 +36,12 @@ from rheobase.student.dale import dale_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.inputs import counts_for
 from rheobase.student.network import initial_students, simulate_session
-from rheobase.student.readout import smoothed_counts
+from rheobase.student.settings import InputKind
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.sample import write_sample
+from rheobase.study.trial.linear_readout import LinearReadout, choose_linear_readout
 
 NUM_NULL_DRAWS = 100
 TEACHER = "teacher"
@@ -93,7 +94,8 @@ class SessionScorer:
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
     _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    _linear: dict[float, Heldout] = field(default_factory=dict)
+    _chosen: dict[str, LinearReadout] = field(default_factory=dict)
+    _linear: dict[str, Heldout] = field(default_factory=dict)
     _untrained: dict[tuple[int, str], Heldout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -223,6 +225,8 @@ class SessionScorer:
         Networks that differ in what training alone sees are the same network until then.
         """
         data = self.data
+        if replicates[0].settings.neuron == "linear":
+            return [self.linear_readout(own.input) for _, own in replicates]
         keys = [
             (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
             for seed, settings in replicates
@@ -238,18 +242,32 @@ class SessionScorer:
 
     def counts_for(self, replicate: Replicate) -> npt.NDArray[np.uint8]:
         """Return the counts (T, N) that a network is fed."""
-        kind = replicate.settings.input
+        return self._counts_of(replicate.settings.input)
+
+    def _counts_of(self, kind: InputKind) -> npt.NDArray[np.uint8]:
         if kind not in self._counts:
             data, seed = self.data, self.spec.data.split.seed
             self._counts[kind] = counts_for(kind, data.counts, data.session, seed)
         return self._counts[kind]
 
-    def linear_readout(self, tau_ms: float) -> Heldout:
-        """Return what the input counts hold, through the readout's filter."""
-        if tau_ms not in self._linear:
-            smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
-            self._linear[tau_ms] = self.heldout(smooth)
-        return self._linear[tau_ms]
+    def linear_choice(self, kind: InputKind = "counts") -> LinearReadout:
+        """Return the best linear readout of an input, as train tells."""
+        if kind not in self._chosen:
+            data, filters_ms = self.data, self.spec.teacher.filters_ms
+            self._chosen[kind] = choose_linear_readout(
+                self._counts_of(kind), data.latents, data.timeline, filters_ms
+            )
+        return self._chosen[kind]
+
+    def linear_features(self, kind: InputKind = "counts") -> npt.NDArray[np.float32]:
+        """Return the features (T, M) that the best linear readout of an input sees."""
+        return self.linear_choice(kind).of(self._counts_of(kind), self.data.timeline)
+
+    def linear_readout(self, kind: InputKind = "counts") -> Heldout:
+        """Return what the past of an input holds for its best linear readout."""
+        if kind not in self._linear:
+            self._linear[kind] = self.heldout(self.linear_features(kind))
+        return self._linear[kind]
 
 
 def measure_students(
@@ -278,16 +296,23 @@ def measure_students(
     data, spec = scorer.data, scorer.spec
     timeline, target, session = data.timeline, data.latents, data.session
     students, replicates = training.students, training.replicates
-    counts = scorer.counts_for(replicates[0])
-    spikes, features = simulate_session(students, counts, timeline, replicates)
-    linear = scorer.linear_readout(replicates[0].settings.tau_readout_ms)
-    for (seed, _), x in zip(replicates, features, strict=True):
-        if not np.isfinite(x).all():
-            raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
-    heldouts = [scorer.heldout(x) for x in features]
+    settings = replicates[0].settings
+    if settings.neuron == "linear":
+        # It has no seed: one stands for all replicates.
+        spikes, features = None, scorer.linear_features(settings.input)[None]
+        heldouts, num_alike = [scorer.linear_readout(settings.input)], len(replicates)
+    else:
+        counts = scorer.counts_for(replicates[0])
+        spikes, features = simulate_session(students, counts, timeline, replicates)
+        for (seed, _), x in zip(replicates, features, strict=True):
+            if not np.isfinite(x).all():
+                raise TrialFailed(f"{session}: seed {seed} gave features that are not finite")
+        heldouts, num_alike = [scorer.heldout(x) for x in features], 1
+    linear = scorer.linear_readout()
     untrained = scorer.untrained(replicates)
-    nulls = scorer.nulls(features, heldouts)
-    decoding = scorer.decoding(features)
+    nulls = {name: each * num_alike for name, each in scorer.nulls(features, heldouts).items()}
+    decoding = scorer.decoding(features) * num_alike
+    heldouts *= num_alike
     wrong = dale_violations(students.recurrent, students.signs).tolist()
     notes = list(scorer.notes)
     results = []
@@ -311,6 +336,7 @@ def measure_students(
                 untrained=untrained[index].held.mean,
                 untrained_blocks=untrained[index].blocks,
                 linear_readout=linear.held.mean,
+                linear_features=scorer.linear_choice().name,
                 linear_blocks=linear.blocks,
                 procrustes=procrustes_of(heldout.train, heldout.scored),
                 **{name: of_each[index] for name, of_each in nulls.items()},
