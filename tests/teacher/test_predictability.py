@@ -124,7 +124,26 @@ def test_what_tells_the_state_alone_predicts_nothing():
     assert found.null_q95[0] < 0.2
 
 
-def test_a_clock_does_not_stand_in_the_way_of_what_is_foretold_less_well():
+def test_the_stimulus_clock_predicts_nothing_and_hides_nothing():
+    line = labels(period_s=0.75)
+    phase = (np.arange(len(line)) % 75).astype(np.int32)
+    line = replace(line, phase=phase, presentation=(np.arange(len(line)) // 75).astype(np.int32))
+    one = planted(line=line, share=(0.5,))
+    clock = np.column_stack([np.sin(phase / 75 * 2 * np.pi), np.cos(phase / 75 * 2 * np.pi)])
+    noise = 0.1 * np.random.default_rng(1).standard_normal((2, *clock.shape))
+    both = replace(
+        one,
+        latents=np.concatenate([one.latents, clock + noise[0]], axis=1),
+        future=np.concatenate([one.future, clock + noise[1]], axis=1),
+    )
+    found = predictability([both], seed=0)
+    assert found.dims == 1
+    assert found.correlation[0] == pytest.approx(0.5, abs=0.06)
+    assert np.abs(found.correlation[1:]).max() < 0.1
+    assert found.null_q95.max() < 0.2
+
+
+def test_an_oscillation_does_not_stand_in_the_way_of_what_is_foretold_less_well():
     line = labels(num_segments=1, num_blocks=24, period_s=3.0)
     draw = np.random.default_rng(7)
     # Over 3 s, which a turn of both dimensions foretells from any distance.
@@ -178,6 +197,18 @@ def test_sessions_are_pooled_and_that_they_differ_predicts_nothing():
     np.testing.assert_allclose(found.correlation, other.correlation, atol=1e-8)
     alone = predictability([first], seed=0)
     assert found.null_q95[3] < alone.null_q95[3]
+
+
+def test_whole_sessions_may_be_held_out():
+    line = labels()
+    parts = [
+        planted(number, str(number), replace(line, split=np.full_like(line.split, label)))
+        for number, label in enumerate([TRAIN, VALIDATION, SEALED, TRAIN])
+    ]
+    parts[2].latents[:] = np.nan
+    found = predictability(parts, seed=0)
+    assert found.dims == 3
+    np.testing.assert_allclose(found.correlation[:3], PLANTED, atol=0.06)
 
 
 def test_a_future_of_fewer_dimensions_leaves_the_rest_unforetold():

@@ -31,6 +31,8 @@ NUM_DRAWS = 100
 SHRINKAGE = 1e-3
 """Of the future's covariance: it has few dimensions, and beside them thousands of bins."""
 CHUNK_BINS = 32_768
+LEAST_BINS = 10
+"""Train bins of a time since onset, in a state, from which its mean is taken."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -130,18 +132,21 @@ def predictability(
     Notes
     -----
     Canonical correlation of latents with their future, fitted on train and scored, signed, on
-    validation. Products are taken about the means of each state of each session: that sessions
-    and states differ predicts nothing of what comes next. They are summed over sessions, for
-    which the dimensions must mean the same. In the null each session's latents are rolled in time
-    by at least 10 s, off the period of its presentations (`measures.nulls.shift_rows`), and both
-    fit and score are done again. The best direction must exceed the 95 % quantile of the null's
-    largest correlation, the next that of latents without the first, and so on. Latents that share
-    nothing with their future have a direction that passes in about 5 % of cases: once the largest
-    correlation has failed, the next ones, smaller, meet a null nearly as large. A clock or a slow
-    drift, foretold from 10 s away too, fails, and does not stand in the way of the others.
+    validation. From latents and future their train means by session, state and time since an onset
+    are taken off: what these tell, nobody needs a past for, and a shifted clock foretells the
+    clock, so that it would hide all that is foretold less well. Products are summed over
+    sessions, for which the dimensions must mean the same.
 
-    The directions of a fit are uncorrelated within states; they are made uncorrelated over all of
-    train by Gram and Schmidt, in order, which leaves what the first k span as it is.
+    In the null each session's latents are rolled in time by at least 10 s, off the period of its
+    presentations (`measures.nulls.shift_rows`), and both fit and score are done again. The best
+    direction must exceed the 95 % quantile of the null's largest correlation, the next that of
+    latents without the first, and so on. Latents that share nothing with their future have a
+    direction that passes in about 5 % of cases: once the largest correlation has failed, the next
+    ones, smaller, meet a null nearly as large. A slow drift, foretold from 10 s away too, fails,
+    and does not stand in the way of the others.
+
+    The directions of a fit are uncorrelated beside those means; they are made uncorrelated over
+    all of train by Gram and Schmidt, in order, which leaves what the first k span as it is.
 
     References
     ----------
@@ -188,8 +193,13 @@ def _pooled(
     sessions: Sequence[tuple[CrossMoments, CrossMoments]],
 ) -> tuple[CrossMoments, CrossMoments]:
     """Return moments of train and of validation, each summed over sessions."""
-    train, scored = zip(*sessions, strict=True)
-    return _summed(train), _summed(scored)
+    train, scored = (_summed(side) for side in zip(*sessions, strict=True))
+    if not train.num or not scored.num:
+        raise DataError(
+            "train and validation must hold bins whose future is of their own group, but one holds "
+            "none; use longer blocks"
+        )
+    return train, scored
 
 
 class _Bins:
@@ -197,7 +207,8 @@ class _Bins:
 
     def __init__(self, session: PastAndFuture) -> None:
         self.session, line = session, session.timeline
-        refuse_constant(np.ptp(session.latents[line.train], axis=0))
+        if line.train.any():
+            refuse_constant(np.ptp(session.latents[line.train], axis=0))
         now = with_future(line, session.num_ahead)
         states = np.unique(line.state)
         self._split = [
@@ -206,31 +217,49 @@ class _Bins:
         ]
         # As many as latents, so that every direction of those has a partner.
         width = max(0, session.latents.shape[1] - session.future.shape[1])
-        self._future = np.pad(session.future, ((0, 0), (0, width)))
+        self._latents = _beyond_the_clock(session.latents, line)
+        self._future = np.pad(_beyond_the_clock(session.future, line), ((0, 0), (0, width)))
 
     def moments(self, rows: Rows | None = None) -> tuple[CrossMoments, CrossMoments]:
         """Return those of train and of validation; `rows` (T,) stand in for the latents' bins."""
-        latents = self.session.latents
         both = []
         for by_state in self._split:
             sums = [
-                moments_of(self._future[bins], latents[bins if rows is None else rows[bins]])
+                moments_of(self._future[bins], self._latents[bins if rows is None else rows[bins]])
                 for bins in by_state
                 if len(bins) > 1
             ]
-            if not sums:
-                raise DataError(
-                    f"{self.session.session}: train and validation must hold bins whose future is "
-                    f"of their own group, {self.session.num_ahead} bins, but one holds none; use "
-                    "longer blocks"
-                )
-            both.append(_summed(sums))
+            # Where whole sessions are held out, a session has train or validation alone.
+            empty = moments_of(np.zeros_like(self._future[:1]), np.zeros_like(self._latents[:1]))
+            both.append(_summed(sums or [replace(empty, num=0)]))
         if not all(np.isfinite(one.yy).all() and np.isfinite(one.xx).all() for one in both):
             raise DataError(
                 f"{self.session.session}: latents of train and validation must be finite, but one "
                 "is not; train the teacher again"
             )
         return both[0], both[1]
+
+
+def _beyond_the_clock(x: npt.NDArray[np.floating], line: Timeline) -> Floats:
+    """Return signals (T, D) less their train mean at that time since an onset, in that state."""
+    _, state = np.unique(line.state, return_inverse=True)
+    moment = state * (int(line.phase.max()) + 2) + line.phase + 1
+    inside = line.train if line.train.any() else line.split == VALIDATION
+    of_state, _ = _means(x, state, inside)
+    of_moment, num = _means(x, moment, inside)
+    # Of few bins a mean is noise.
+    known = (num >= LEAST_BINS)[moment]
+    return np.asarray(x - np.where(known[:, None], of_moment[moment], of_state[state]))
+
+
+def _means(
+    x: npt.NDArray[np.floating], label: npt.NDArray[np.integer], inside: npt.NDArray[np.bool_]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the mean of each label inside some bins, 0 where it has none there, and how many."""
+    here, num_labels = label[inside], int(label.max()) + 1
+    num = np.bincount(here, minlength=num_labels)
+    sums = np.stack([np.bincount(here, one, num_labels) for one in x[inside].T], axis=1)
+    return sums / np.maximum(num, 1)[:, None], num
 
 
 def _summed(parts: Sequence[CrossMoments]) -> CrossMoments:
