@@ -1,6 +1,6 @@
 """Which directions of the latents predict the future of their session, and in what order."""
 
-# Shape legend: T bins, B samples, D latent dimensions, M dimensions of the future.
+# Shape legend: T bins, B samples, D latent dimensions, M features of the future.
 
 from __future__ import annotations
 

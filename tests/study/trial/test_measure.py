@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
 from rheobase.student.network import simulate_session
+from rheobase.student.readout import smoothed_counts
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
@@ -68,3 +71,24 @@ def test_networks_that_differ_in_training_alone_are_measured_untrained_once(scor
     assert simulated == [2, 1]
     alone = SessionScorer(data=scorer.data, spec=scorer.spec, shard=scorer.shard)
     assert alone.untrained([Replicate(0, slow)]) == mixed[:1]
+
+
+def test_latents_that_predict_nothing_do_not_count_where_that_is_known(scorer):
+    data = scorer.data
+    noise = np.random.default_rng(4).standard_normal(data.latents.shape).astype(np.float32)
+    both = np.concatenate([data.latents, noise], axis=1)
+    num = data.latents.shape[1]
+    judged = SessionScorer(
+        data=replace(data, latents=both, dims=num), spec=scorer.spec, shard=scorer.shard
+    )
+    unjudged = SessionScorer(data=replace(data, latents=both), spec=scorer.spec, shard=scorer.shard)
+    x = smoothed_counts(data.counts, data.timeline, 80.0)
+    found, plain, whole = (one.heldout(x) for one in (judged, scorer, unjudged))
+    assert found.held.mean == pytest.approx(plain.held.mean, abs=1e-12)
+    np.testing.assert_allclose(found.held.pairs, plain.held.pairs, atol=1e-9)
+    assert found.blocks == pytest.approx(plain.blocks)
+    assert plain.all_dims == plain.held.mean
+    assert whole.all_dims == whole.held.mean
+    assert found.all_dims == pytest.approx(whole.held.mean, abs=0.02)
+    assert found.all_dims < 0.7 * found.held.mean
+    assert judged.nulls(x[None], [found]) == scorer.nulls(x[None], [plain])

@@ -78,7 +78,10 @@ def export_trial(
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
         if settings.neuron == "linear":
             choice = choose_linear_readout(
-                counts, latents.by_session[session], timeline, spec.teacher.filters_ms
+                counts,
+                latents.by_session[session][:, : latents.dims],
+                timeline,
+                spec.teacher.filters_ms,
             )
             spikes, features = None, choice.of(counts, timeline)[None].repeat(len(replicates), 0)
         else:

@@ -25,7 +25,7 @@ from rheobase.measures.firing import (
     rate_summary,
     violations,
 )
-from rheobase.measures.moments import CrossMoments, Parts
+from rheobase.measures.moments import CrossMoments, Parts, of_first_latents
 from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
@@ -68,6 +68,7 @@ class TrialFailed(RheobaseError):
 class Heldout(NamedTuple):
     """Moments of each of a session's parts, of all train and all scored bins, and what they say.
 
+    They are of the latents that predict, but for `all_dims`: held-out CCA over all D.
     `validation` is held-out CCA on validation, `blocks` the pseudo-values of each scored block.
     """
 
@@ -77,6 +78,7 @@ class Heldout(NamedTuple):
     held: HeldoutCCA
     validation: float
     blocks: tuple[float, ...]
+    all_dims: float
 
 
 @dataclass(kw_only=True)
@@ -129,12 +131,13 @@ class SessionScorer:
     def _teachers(self, rows: NullRows | None) -> NullTeachers | None:
         if rows is None:
             return None
-        return NullTeachers(self.data.latents, self.data.timeline, rows)
+        return NullTeachers(self.data.counted, self.data.timeline, rows)
 
     def heldout(self, x: npt.NDArray[Any]) -> Heldout:
         """Fit features (T, M) on train, at the shrinkage chosen there, and score what is open."""
-        parts = self.parts
-        moments = parts.moments(x)
+        parts, counted = self.parts, self.data.counted
+        everything = parts.moments(x)
+        moments = [of_first_latents(one, counted.shape[1]) for one in everything]
         folds = [
             parts.pooled(moments, parts.fold == fold, even_constant=True)
             for fold in range(int(parts.fold.max()) + 1)
@@ -144,9 +147,13 @@ class SessionScorer:
             for chosen in (parts.train, parts.scored, parts.validation)
         )
         held = heldout_of(train, scored, best_shrinkage(folds))
+        all_dims = held.mean
+        if self.data.dims is not None:
+            fitted, opened = (parts.pooled(everything, one) for one in (parts.train, parts.scored))
+            all_dims = heldout_of(fitted, opened, held.fit.shrinkage).mean
         line = self.data.timeline
         here = line.scored
-        blocks = block_values(held.fit, x[here], self.data.latents[here], line.group[here])
+        blocks = block_values(held.fit, x[here], counted[here], line.group[here])
         return Heldout(
             parts=moments,
             train=train,
@@ -154,6 +161,7 @@ class SessionScorer:
             held=held,
             validation=float(score_moments(held.fit, validation).mean()),
             blocks=tuple(blocks.tolist()),
+            all_dims=all_dims,
         )
 
     def nulls(
@@ -255,7 +263,7 @@ class SessionScorer:
         if kind not in self._chosen:
             data, filters_ms = self.data, self.spec.teacher.filters_ms
             self._chosen[kind] = choose_linear_readout(
-                self._counts_of(kind), data.latents, data.timeline, filters_ms
+                self._counts_of(kind), data.counted, data.timeline, filters_ms
             )
         return self._chosen[kind]
 
@@ -294,7 +302,7 @@ def measure_students(
         A number is not finite.
     """
     data, spec = scorer.data, scorer.spec
-    timeline, target, session = data.timeline, data.latents, data.session
+    timeline, target, session = data.timeline, data.counted, data.session
     students, replicates = training.students, training.replicates
     settings = replicates[0].settings
     if settings.neuron == "linear":
@@ -329,6 +337,8 @@ def measure_students(
                 seed=seed,
                 session=session,
                 cca_heldout=held.mean,
+                cca_all_dims=heldout.all_dims,
+                dims=data.dims,
                 cca_validation=heldout.validation,
                 cca_pairs=tuple(held.pairs.tolist()),
                 blocks=heldout.blocks,
