@@ -324,7 +324,11 @@ def ordered(teacher: Teacher, shards: Sequence[Shard]) -> tuple[Teacher, dict[st
     """
     try:
         found = predictability(
-            [_past_and_future(teacher, shard) for shard in shards], teacher.settings.seed
+            [
+                _past_and_future(teacher, shard)
+                for shard in sorted(shards, key=lambda shard: shard.session_id)
+            ],
+            teacher.settings.seed,
         )
     except DataError as error:
         return teacher, {"predictability": None, "dims": None, "predictability_note": str(error)}
