@@ -37,16 +37,24 @@ def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
     alone = fit_teacher(shards, spec.teacher, spec.data.window_ms)
     start = start_teacher(shards, spec.teacher)
     found = read_latents(folder)
+    teacher = Teacher.from_state(torch.load(folder / "teacher.pt", weights_only=True))
     for shard in shards:
         latents = found.by_session[shard.session_id]
+        np.testing.assert_array_equal(encode(teacher, shard), latents)
+    dims = teacher.settings.latent_dim
+    assert not torch.equal(teacher.order.turn, torch.eye(dims))
+    # Their order, by what they predict, is undone: directions that are nearly level may turn.
+    teacher.order.turn_by(np.zeros(dims), np.eye(dims))
+    for shard in shards:
+        latents = encode(teacher, shard)
         assert np.abs(latents - encode(start, shard)).max() > 1
         # Of a standard deviation of about one; float32 keeps six digits of the largest.
         np.testing.assert_allclose(latents, encode(alone, shard), rtol=1e-5, atol=1e-5)
-        state = torch.load(folder / "teacher.pt", weights_only=True)
-        np.testing.assert_array_equal(encode(Teacher.from_state(state), shard), latents)
     manifest = read_json(folder / "manifest.json")
     assert sorted(manifest["parents"]) == sorted(path.parent.name for path in paths)
-    assert read_json(folder / "report.json")
+    report = read_json(folder / "report.json")
+    assert report["dims"] == manifest["dims"] == found.dims
+    assert len(report["predictability"]) == dims
     made = (folder / "teacher.pt").stat().st_mtime_ns
     assert pretrain(spec, paths[::-1], Silent()) == folder
     assert (folder / "teacher.pt").stat().st_mtime_ns == made

@@ -149,3 +149,25 @@ def test_mean_latents_over_a_flash_are_those_of_test_bins(small_run):
     row = list(found["state"]).index("passive")
     expected = latents[chosen].mean(axis=0)
     np.testing.assert_allclose(found["by_state"][row, 12], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_page_tells_which_dimensions_predict(folder, tmp_path):
+    target = tmp_path / "latents"
+    shutil.copytree(folder, target)
+    report = json.loads((target / "report.json").read_text())
+    assert not any("predict the future" in sentence for sentence in verdict(report))
+    rows = [
+        {"dimension": 1, "correlation": 0.8125, "null_q95": 0.1, "predicts": True},
+        {"dimension": 2, "correlation": 0.0625, "null_q95": 0.09, "predicts": False},
+    ]
+    told = {"predictability": rows, "dims": 1}
+    write_json(target / "report.json", {**report, **told})
+    text = write_teacher_page(target).read_text()
+    assert ["1", "0.812", "0.100", "yes"] in Page(text).rows
+    assert ["2", "0.062", "0.090", "no"] in Page(text).rows
+    assert "1 of 3 dimensions predict the future; a student" in text
+    why = {"predictability": None, "dims": None, "predictability_note": "too short <b>"}
+    write_json(target / "report.json", {**report, **why})
+    text = write_teacher_page(target).read_text()
+    assert "could not be told: too short &lt;b&gt;" in text
+    assert 'predictability"' not in text

@@ -47,3 +47,11 @@ def test_a_damaged_file_is_told_in_one_line(folder, how):
         read_latents(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(("said", "dims"), [({}, None), ({"dims": None}, None), ({"dims": 2}, 2)])
+def test_how_many_dimensions_predict_is_read_with_them(tmp_path, latents, said, dims):
+    manifest = {"digest": "d" * 16, "sessions": ["a", "b"], **said}
+    with whole_folder(tmp_path / "l", manifest) as partial:
+        write_latents(partial, latents)
+    assert read_latents(tmp_path / "l").dims == dims

@@ -59,7 +59,8 @@ def adapt_session(
     if minutes is None:
         there = train_minutes(timeline_of(shard))
         minutes = [one for one in DEFAULT_MINUTES if one < there]
-    parents = [read_json(folder / MANIFEST)["digest"] for folder in (latents, shard_path.parent)]
+    manifests = [read_json(folder / MANIFEST) for folder in (latents, shard_path.parent)]
+    parents = [one["digest"] for one in manifests]
     made_of = {
         "parents": parents,
         "minutes": sorted({*minutes}),
@@ -74,7 +75,12 @@ def adapt_session(
         torch.set_num_threads(1)
         teacher = Teacher.from_state(torch.load(latents / TEACHER, weights_only=True))
         adapted, own, report = adapt(teacher, shard, minutes, spec.data.window_ms, on_code)
-        manifest = {**made_of, "digest": name, "sessions": [shard.session_id]}
+        manifest = {
+            **made_of,
+            "digest": name,
+            "sessions": [shard.session_id],
+            "dims": manifests[0].get("dims"),
+        }
         with whole_folder(folder, manifest) as partial:
             torch.save(adapted.state(), partial / TEACHER)
             write_latents(partial, {shard.session_id: own})

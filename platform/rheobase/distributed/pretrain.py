@@ -23,6 +23,7 @@ from rheobase.study.run_folder import TEACHER_REPORT
 from rheobase.teacher.encode import encode
 from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.flash import write_flash
+from rheobase.teacher.predictability import ordered
 
 TEACHER = "teacher.pt"
 FLASH = "flash.npz"
@@ -83,18 +84,20 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             listener.teacher_ended()
         torch.set_num_threads(1)
         shards = [read_shard(path) for path in shard_paths]
+        teacher, told = ordered(teacher, shards)
         manifest = {
             **made_of,
             "digest": folder.name,
             "parents": _parents(shard_paths),
             "sessions": sorted(shard.session_id for shard in shards),
+            "dims": told["dims"],
             "versions": dict(deciding_versions()),
         }
         with whole_folder(folder, manifest) as partial:
             torch.save(teacher.state(), partial / TEACHER)
             latents = {shard.session_id: encode(teacher, shard) for shard in shards}
             write_latents(partial, latents)
-            write_json(partial / TEACHER_REPORT, evaluate(teacher, shards, latents))
+            write_json(partial / TEACHER_REPORT, {**evaluate(teacher, shards, latents), **told})
             write_flash(partial / FLASH, latents, shards)
             if (training / CURVES).exists():
                 shutil.move(training / CURVES, partial / CURVES)

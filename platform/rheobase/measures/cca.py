@@ -188,6 +188,30 @@ def best_shrinkage(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRI
     Scores, sums of correlations, tie where they differ by less than 1e-9: the last digits depend
     on the order of sums. Where the data cannot tell them apart, more shrinkage is the safer fit.
     """
+    scores = fold_scores(parts, grid)
+    best = np.flatnonzero(scores >= scores.max() - 1e-9)[-1]
+    return grid[int(best)]
+
+
+def fold_scores(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRINKAGES) -> Floats:
+    """Return the held-out CCA at each shrinkage, summed over folds that are held out in turn.
+
+    Parameters
+    ----------
+    parts
+        Moments of each fold, two at least.
+    grid
+        Shrinkages.
+
+    Returns
+    -------
+    One sum of means over the D pairs for each shrinkage.
+
+    Raises
+    ------
+    DataError
+        As `best_shrinkage`.
+    """
     scores = np.zeros(len(grid))
     for held, outside in enumerate(parts):
         inside = pooled_moments([*parts[:held], *parts[held + 1 :]])
@@ -197,8 +221,7 @@ def best_shrinkage(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRI
         for index, shrinkage in enumerate(grid):
             fit = _fit(inside, _whitening_x(spectrum, shrinkage), white_y, shrinkage)
             scores[index] += score_moments(fit, outside).mean()
-    best = np.flatnonzero(scores >= scores.max() - 1e-9)[-1]
-    return grid[int(best)]
+    return scores
 
 
 def heldout_cca(

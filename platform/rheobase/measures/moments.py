@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,28 @@ def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
     for part in parts:
         xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
     return CrossMoments(num=num, mean_x=mean_x, mean_y=mean_y, xx=xx, xy=xy, yy=yy)
+
+
+def of_first_latents(moments: CrossMoments, dims: int) -> CrossMoments:
+    """Return the moments of the same samples with the first latents alone.
+
+    Parameters
+    ----------
+    moments
+        Of features and D latents.
+    dims
+        How many of the latents to keep, all where there are fewer.
+
+    Returns
+    -------
+    What `moments_of` gives of the features and ``y[:, :dims]``.
+    """
+    return replace(
+        moments,
+        mean_y=moments.mean_y[:dims],
+        xy=moments.xy[:, :dims],
+        yy=moments.yy[:dims, :dims],
+    )
 
 
 class Parts:

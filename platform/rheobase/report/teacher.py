@@ -115,6 +115,9 @@ def verdict(report: Row) -> list[str]:
         )
     else:
         sentences.append("The latents are constant: this teacher has collapsed.")
+    if (predict := report.get("dims")) is not None:
+        rest = "" if predict == dims else "; a student's held-out CCA counts these alone"
+        sentences.append(f"{predict} of {dims} dimensions predict the future{rest}.")
     spread = [row["target_std"] for row in report["prediction"] if row["target_std"] is not None]
     if spread and min(spread) < COLLAPSED:
         sentences.append(

@@ -18,10 +18,14 @@ from rheobase.core.integrity import check_published
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Teacher latents of each session, (T, D) float32, under the digest of what made them."""
+    """Teacher latents of each session, (T, D) float32, under the digest of what made them.
+
+    The first `dims` of D predict the future; None where nobody judged that, and all count.
+    """
 
     digest: str
     by_session: Mapping[str, npt.NDArray[np.float32]]
+    dims: int | None = None
 
     @property
     def latent_dim(self) -> int:
@@ -50,4 +54,4 @@ def read_latents(folder: Path) -> Latents:
         arrays = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in manifest["sessions"]}
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{folder}: damaged latents ({error}); delete the folder") from None
-    return Latents(manifest["digest"], arrays)
+    return Latents(manifest["digest"], arrays, manifest.get("dims"))

@@ -49,7 +49,7 @@ class TrainingData:
 
     `session` names the child generators; `counts` (T, N) are all that a student is given,
     `latents` (T, D) the target only; `timeline` labels (T,); `window_ms` is the length of a
-    training window.
+    training window. The first `dims` latents are those that predict, and all where it is None.
     """
 
     session: str
@@ -57,6 +57,12 @@ class TrainingData:
     latents: npt.NDArray[np.float32]
     timeline: Timeline
     window_ms: float
+    dims: int | None = None
+
+    @property
+    def counted(self) -> npt.NDArray[np.float32]:
+        """The latents (T, dims) that students are measured by; they learn from all."""
+        return self.latents[:, : self.dims]
 
     @cached_property
     def sparse(self) -> SparseCounts:

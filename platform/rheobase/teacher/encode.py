@@ -48,6 +48,6 @@ def encode(teacher: Teacher, shard: Shard) -> npt.NDArray[np.float32]:
                 )
                 for first in range(begin, end, CHUNK_BINS)
             ]
-            parts.append(teacher.trunk.segment(torch.cat(read)))
+            parts.append(teacher.order(teacher.trunk.segment(torch.cat(read))))
             begin = end
     return torch.cat(parts).numpy()

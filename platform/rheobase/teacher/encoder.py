@@ -89,6 +89,45 @@ class ReadIn(nn.Module):
         return nn.functional.linear(inputs, weight, self.bias - weight @ self.mean)
 
 
+class Order(nn.Module):
+    """A fixed invertible map that orders a trunk's latents by what they predict.
+
+    Attributes
+    ----------
+    mean
+        (D,) that is taken off.
+    turn, back
+        (D, D) and its inverse; as training begins and goes on, the identity.
+    """
+
+    mean: Tensor
+    turn: Tensor
+    back: Tensor
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dims))
+        self.register_buffer("turn", torch.eye(dims))
+        self.register_buffer("back", torch.eye(dims))
+
+    def turn_by(self, mean: np.ndarray[Any, Any], turn: np.ndarray[Any, Any]) -> None:
+        """Take a map (D, D) of latents from which a mean (D,) is taken off."""
+        for buffer, value in (
+            (self.mean, mean),
+            (self.turn, turn),
+            (self.back, np.linalg.inv(turn)),
+        ):
+            buffer.copy_(torch.from_numpy(np.asarray(value)))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the trunk's latents (B, D) in order."""
+        return (latents - self.mean) @ self.turn
+
+    def undone(self, latents: Tensor) -> Tensor:
+        """Return what the trunk gave (B, D), of latents in order."""
+        return latents @ self.back + self.mean
+
+
 class Teacher(nn.Module):
     """Maps counts up to the present and counts after it to latents, and predicts the second.
 
@@ -102,7 +141,9 @@ class Teacher(nn.Module):
         For each session and horizon a linear map (N -> D) of the counts of the bins
         (t, t + horizon]: the targets of the prediction.
     predictor
-        A two-layer map (D -> H * D), shared by all sessions.
+        A two-layer map (D -> H * D), shared by all sessions, from what the trunk gives.
+    order
+        From what the trunk gives to latents in the order of what they predict (D -> D).
 
     Notes
     -----
@@ -146,6 +187,7 @@ class Teacher(nn.Module):
             nn.Linear(settings.predictor_width, horizons * dims),
         )
         start_weights(self.predictor, seed)
+        self.order = Order(dims)
 
     def prepare(self, session: str, past: RunningMoments, future: Sequence[RunningMoments]) -> None:
         """Fit each read-in's standard to the session's train bins.
@@ -191,7 +233,11 @@ class Teacher(nn.Module):
         return cast("Sequence[ReadIn]", self.future_read_in[_key(session)])
 
     def predict(self, latents: Tensor) -> Tensor:
-        """Return predicted latents of the future (B, H, D) from latents (B, D)."""
+        """Return predicted latents of the future (B, H, D) from latents (B, D) in order."""
+        return self.ahead(self.order.undone(latents))
+
+    def ahead(self, latents: Tensor) -> Tensor:
+        """Return predicted latents of the future (B, H, D) from what the trunk gives (B, D)."""
         dims, horizons = self.settings.latent_dim, len(self.settings.horizons_ms)
         ahead: Tensor = self.predictor(latents)
         return ahead.view(-1, horizons, dims)

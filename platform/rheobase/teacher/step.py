@@ -100,7 +100,7 @@ def _loss(
         latents = latents.transpose(0, 1).flatten(0, 1)
         future = batch.future.to(device).float().transpose(0, 1).flatten(0, 1)
         targets = teacher.encode_future(source.session, future, ahead)
-        predicted = teacher.predict(latents)
+        predicted = teacher.ahead(latents)
     slices = random_slices(
         settings.latent_dim,
         settings.sigreg_slices,

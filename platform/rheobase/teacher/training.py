@@ -96,8 +96,8 @@ def begun(
     settings
         The [teacher] table.
     shared
-        A teacher whose trunk and predictor are taken over and kept as they are, so that the
-        read-ins alone are trained; of the same `settings` but for steps and seed.
+        A teacher whose trunk, predictor and order of latents are taken over and kept as they are,
+        so that the read-ins alone are trained; of the same `settings` but for steps and seed.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def begun(
     """
     teacher = start_teacher(sorted(shards, key=lambda shard: shard.session_id), settings)
     if shared is not None:
-        for name in ("trunk", "predictor"):
+        for name in ("trunk", "predictor", "order"):
             part: nn.Module = getattr(teacher, name)
             part.load_state_dict(getattr(shared, name).state_dict())
             part.requires_grad_(False)

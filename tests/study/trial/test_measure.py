@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
 from rheobase.student.network import initial_students, simulate_session
+from rheobase.student.readout import smoothed_counts
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import parse_study
@@ -83,3 +86,24 @@ def test_reliability_falls_where_what_went_before_decides(scorer):
     assert reliability_of(connection_prob=0.0) > 0.999
     assert reliability_of(tau_mem_ms=50_000.0) < 0.9
     assert reliability_of(neuron="linear") is None
+
+
+def test_latents_that_predict_nothing_do_not_count_where_that_is_known(scorer):
+    data = scorer.data
+    noise = np.random.default_rng(4).standard_normal(data.latents.shape).astype(np.float32)
+    both = np.concatenate([data.latents, noise], axis=1)
+    num = data.latents.shape[1]
+    judged = SessionScorer(
+        data=replace(data, latents=both, dims=num), spec=scorer.spec, shard=scorer.shard
+    )
+    unjudged = SessionScorer(data=replace(data, latents=both), spec=scorer.spec, shard=scorer.shard)
+    x = smoothed_counts(data.counts, data.timeline, 80.0)
+    found, plain, whole = (one.heldout(x) for one in (judged, scorer, unjudged))
+    assert found.held.mean == pytest.approx(plain.held.mean, abs=1e-12)
+    np.testing.assert_allclose(found.held.pairs, plain.held.pairs, atol=1e-9)
+    assert found.score.blocks == pytest.approx(plain.score.blocks)
+    assert plain.score.all_dims == plain.held.mean
+    assert whole.score.all_dims == whole.held.mean
+    assert found.score.all_dims == pytest.approx(whole.held.mean, abs=0.02)
+    assert found.score.all_dims < 0.7 * found.held.mean
+    assert judged.nulls(x[None], [found]) == scorer.nulls(x[None], [plain])

@@ -86,10 +86,16 @@ class ReplicateResult(Settings):
     session: str
     cca_heldout: float
     """On test in the report stage, on validation in every other."""
+    cca_all_dims: float | None = None
+    """The same over all D latents, those that predict nothing included; None in records from
+    before it."""
+    dims: int | None = None
+    """How many latents, the first, `cca_heldout` is the mean over: those that predict. None where
+    nobody judged that, and all D count."""
     cca_validation: float | None = None
     """The same fit scored on validation; None in records from before there was one."""
     cca_pairs: tuple[float, ...]
-    """Signed held-out correlation of each of the D canonical pairs."""
+    """Signed held-out correlation of each canonical pair of the latents that count."""
     blocks: tuple[float, ...] = ()
     """Pseudo-value of `cca_heldout` of each held-out block or trial (`measures.blocks`), in order
     of time; empty where there is one, and in records from before they were kept."""
@@ -101,6 +107,10 @@ class ReplicateResult(Settings):
     """Chosen inside train."""
     untrained: float
     linear_readout: float
+    """The best linear map of past counts, in the network's place."""
+    linear_features: str | None = None
+    """Filters and lags of counts that it sees, chosen inside train; None in records from before
+    there was a choice."""
     procrustes: float
     null_shift: Null | None
     null_clock: Null | None

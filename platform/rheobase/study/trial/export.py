@@ -24,6 +24,7 @@ from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest
 from rheobase.study.run_folder import RunFolder
+from rheobase.study.trial.linear_readout import choose_linear_readout
 
 SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", GAP: "gap"}
 
@@ -54,7 +55,7 @@ def export_trial(
 
     Returns
     -------
-    The files. Each holds ``features`` (T, M) float32, the filtered spikes that CCA sees;
+    The files. Each holds ``features`` (T, M) float32, the filtered spikes or counts that CCA sees;
     ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
     (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; ``bin_ms``;
     ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
@@ -75,7 +76,16 @@ def export_trial(
         students, seeds = _stored_students(spec.name, stored, session)
         replicates = [Replicate(seed, settings) for seed in seeds]
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
-        spikes, features = simulate_session(students, counts, timeline, replicates)
+        if settings.neuron == "linear":
+            choice = choose_linear_readout(
+                counts,
+                latents.by_session[session][:, : latents.dims],
+                timeline,
+                spec.teacher.filters_ms,
+            )
+            spikes, features = None, choice.of(counts, timeline)[None].repeat(len(replicates), 0)
+        else:
+            spikes, features = simulate_session(students, counts, timeline, replicates)
         for index, seed in enumerate(seeds):
             path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
             with whole_file(path) as partial, partial.open("wb") as file:

@@ -69,7 +69,7 @@ class InterimMeasure:
         self._band_hz = spec.require.rate_hz
         trained = settings.num_steps * settings.batch_windows * data.num_bins
         budget = BINS_SHARE * trained / NUM_REPORTS
-        least = LEAST_PER_FEATURE * (settings.num_neurons + data.latents.shape[1])
+        least = LEAST_PER_FEATURE * (settings.num_neurons + data.counted.shape[1])
         seed = spec.data.split.seed
         self._train = _drawn(data, TRAIN, max(TRAIN_SHARE * budget, least), seed)
         self._scored = _drawn(
@@ -87,7 +87,7 @@ class InterimMeasure:
         DataError
             The part is too small, or a latent does not vary in it.
         """
-        timeline, latents = self._data.timeline, self._data.latents
+        timeline, latents = self._data.timeline, self._data.counted
         x_train, _ = self._simulated(training, self._train)
         x_test, spikes = self._simulated(training, self._scored)
         train, test = self._train.rows.ravel(), self._scored.rows.ravel()

@@ -26,7 +26,7 @@ from rheobase.measures.firing import (
     rate_summary,
     violations,
 )
-from rheobase.measures.moments import CrossMoments, Parts
+from rheobase.measures.moments import CrossMoments, Parts, of_first_latents
 from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
@@ -42,11 +42,12 @@ from rheobase.student.network import (
     simulate_session,
     simulate_stretches,
 )
-from rheobase.student.readout import smoothed_counts
+from rheobase.student.settings import InputKind
 from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
 from rheobase.study.sample import write_sample
+from rheobase.study.trial.linear_readout import LinearReadout, choose_linear_readout
 
 NUM_NULL_DRAWS = 100
 TEACHER = "teacher"
@@ -67,15 +68,22 @@ SEEN_IN_TRAINING = {
 
 
 class HeldoutScore(NamedTuple):
-    """Held-out CCA on the scored bins, on validation, and the pseudo-value of each scored block."""
+    """Held-out CCA on the scored bins of latents that predict and of all, and on validation.
+
+    `blocks` are the pseudo-values of each scored block.
+    """
 
     mean: float
+    all_dims: float
     validation: float
     blocks: tuple[float, ...]
 
 
 class Heldout(NamedTuple):
-    """Moments of each of a session's parts, of all train and all scored bins, and what they say."""
+    """Moments of each of a session's parts, of all train and all scored bins, and what they say.
+
+    They are of the latents that predict.
+    """
 
     parts: list[CrossMoments]
     train: CrossMoments
@@ -99,7 +107,8 @@ class SessionScorer:
     shift: NullRows | None = field(init=False)
     clock: NullRows | None = field(init=False)
     _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    _linear: dict[float, HeldoutScore] = field(default_factory=dict)
+    _chosen: dict[str, LinearReadout] = field(default_factory=dict)
+    _linear: dict[str, Heldout] = field(default_factory=dict)
     _untrained: dict[tuple[int, str], HeldoutScore] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -133,12 +142,13 @@ class SessionScorer:
     def _teachers(self, rows: NullRows | None) -> NullTeachers | None:
         if rows is None:
             return None
-        return NullTeachers(self.data.latents, self.data.timeline, rows)
+        return NullTeachers(self.data.counted, self.data.timeline, rows)
 
     def heldout(self, x: npt.NDArray[Any]) -> Heldout:
         """Fit features (T, M) on train, at the shrinkage chosen there, and score what is open."""
-        parts = self.parts
-        moments = parts.moments(x)
+        parts, counted = self.parts, self.data.counted
+        everything = parts.moments(x)
+        moments = [of_first_latents(one, counted.shape[1]) for one in everything]
         folds = [
             parts.pooled(moments, parts.fold == fold, even_constant=True)
             for fold in range(int(parts.fold.max()) + 1)
@@ -148,11 +158,15 @@ class SessionScorer:
             for chosen in (parts.train, parts.scored, parts.validation)
         )
         held = heldout_of(train, scored, best_shrinkage(folds))
+        all_dims = held.mean
+        if self.data.dims is not None:
+            fitted, opened = (parts.pooled(everything, one) for one in (parts.train, parts.scored))
+            all_dims = heldout_of(fitted, opened, held.fit.shrinkage).mean
         line = self.data.timeline
         here = line.scored
-        blocks = block_values(held.fit, x[here], self.data.latents[here], line.group[here])
+        blocks = block_values(held.fit, x[here], counted[here], line.group[here])
         on_validation = float(score_moments(held.fit, validation).mean())
-        score = HeldoutScore(held.mean, on_validation, tuple(blocks.tolist()))
+        score = HeldoutScore(held.mean, all_dims, on_validation, tuple(blocks.tolist()))
         return Heldout(moments, train, scored, held, score)
 
     def nulls(
@@ -224,6 +238,8 @@ class SessionScorer:
         Networks that differ in what training alone sees are the same network until then.
         """
         data = self.data
+        if replicates[0].settings.neuron == "linear":
+            return [self.linear_readout(own.input) for _, own in replicates]
         keys = [
             (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
             for seed, settings in replicates
@@ -265,18 +281,32 @@ class SessionScorer:
 
     def counts_for(self, replicate: Replicate) -> npt.NDArray[np.uint8]:
         """Return the counts (T, N) that a network is fed."""
-        kind = replicate.settings.input
+        return self._counts_of(replicate.settings.input)
+
+    def _counts_of(self, kind: InputKind) -> npt.NDArray[np.uint8]:
         if kind not in self._counts:
             data, seed = self.data, self.spec.data.split.seed
             self._counts[kind] = counts_for(kind, data.counts, data.session, seed)
         return self._counts[kind]
 
-    def linear_readout(self, tau_ms: float) -> HeldoutScore:
-        """Return the held-out CCA of the input counts through the readout's filter."""
-        if tau_ms not in self._linear:
-            smooth = smoothed_counts(self.data.counts, self.data.timeline, tau_ms)
-            self._linear[tau_ms] = self.heldout(smooth).score
-        return self._linear[tau_ms]
+    def linear_choice(self, kind: InputKind = "counts") -> LinearReadout:
+        """Return the best linear readout of an input, as train tells."""
+        if kind not in self._chosen:
+            data, filters_ms = self.data, self.spec.teacher.filters_ms
+            self._chosen[kind] = choose_linear_readout(
+                self._counts_of(kind), data.counted, data.timeline, filters_ms
+            )
+        return self._chosen[kind]
+
+    def linear_features(self, kind: InputKind = "counts") -> npt.NDArray[np.float32]:
+        """Return the features (T, M) that the best linear readout of an input sees."""
+        return self.linear_choice(kind).of(self._counts_of(kind), self.data.timeline)
+
+    def linear_readout(self, kind: InputKind = "counts") -> Heldout:
+        """Return what the past of an input holds for its best linear readout."""
+        if kind not in self._linear:
+            self._linear[kind] = self.heldout(self.linear_features(kind))
+        return self._linear[kind]
 
 
 def measure_students(
@@ -299,27 +329,37 @@ def measure_students(
     and why any number is missing.
     """
     data, spec = scorer.data, scorer.spec
-    timeline, target, session = data.timeline, data.latents, data.session
-    counts = scorer.counts_for(training.replicates[0])
-    spikes, features = simulate_session(training.students, counts, timeline, training.replicates)
-    finite = [index for index, x in enumerate(features) if np.isfinite(x).all()]
-    failed = {
-        seed: f"{session}: seed {seed} gave features that are not finite"
-        for index, (seed, _) in enumerate(training.replicates)
-        if index not in finite
-    }
-    if failed:
-        training, features = training.chosen(finite), features[finite]
-        spikes = None if spikes is None else spikes[finite]
-    if not finite:
-        return [], failed, []
+    timeline, target, session = data.timeline, data.counted, data.session
+    settings = training.replicates[0].settings
+    failed: dict[int, str] = {}
+    if settings.neuron == "linear":
+        # It has no seed: one stands for all replicates.
+        spikes, features = None, scorer.linear_features(settings.input)[None]
+        heldouts, num_alike = [scorer.linear_readout(settings.input)], len(training.replicates)
+    else:
+        counts = scorer.counts_for(training.replicates[0])
+        spikes, features = simulate_session(
+            training.students, counts, timeline, training.replicates
+        )
+        finite = [index for index, x in enumerate(features) if np.isfinite(x).all()]
+        failed = {
+            seed: f"{session}: seed {seed} gave features that are not finite"
+            for index, (seed, _) in enumerate(training.replicates)
+            if index not in finite
+        }
+        if failed:
+            training, features = training.chosen(finite), features[finite]
+            spikes = None if spikes is None else spikes[finite]
+        if not finite:
+            return [], failed, []
+        heldouts, num_alike = [scorer.heldout(x) for x in features], 1
     students, replicates = training.students, training.replicates
-    linear = scorer.linear_readout(replicates[0].settings.tau_readout_ms)
-    heldouts = [scorer.heldout(x) for x in features]
+    linear = scorer.linear_readout()
     untrained = scorer.untrained(replicates)
-    nulls = scorer.nulls(features, heldouts)
-    decoding = scorer.decoding(features)
+    nulls = {name: each * num_alike for name, each in scorer.nulls(features, heldouts).items()}
+    decoding = scorer.decoding(features) * num_alike
     reliability = scorer.reliability(students, replicates, features)
+    heldouts *= num_alike
     wrong = dale_violations(students.recurrent, students.signs).tolist()
     notes = list(scorer.notes)
     results = []
@@ -336,14 +376,17 @@ def measure_students(
                 seed=seed,
                 session=session,
                 cca_heldout=held.mean,
+                cca_all_dims=heldout.score.all_dims,
+                dims=data.dims,
                 cca_validation=heldout.score.validation,
                 cca_pairs=tuple(held.pairs.tolist()),
                 blocks=heldout.score.blocks,
                 shrinkage=shrinkage,
                 untrained=untrained[index].mean,
                 untrained_blocks=untrained[index].blocks,
-                linear_readout=linear.mean,
-                linear_blocks=linear.blocks,
+                linear_readout=linear.score.mean,
+                linear_features=scorer.linear_choice().name,
+                linear_blocks=linear.score.blocks,
                 procrustes=procrustes_of(heldout.train, heldout.scored),
                 **{name: of_each[index] for name, of_each in nulls.items()},
                 cca_within=within,

@@ -204,7 +204,8 @@ def _training_data(
     target = np.array(latents.by_session[shard.session_id])
     target[timeline.sealed] = np.nan
     counts = stacked_counts(shard)
-    return TrainingData(shard.session_id, counts, target, timeline, spec.data.window_ms)
+    window_ms, dims = spec.data.window_ms, latents.dims
+    return TrainingData(shard.session_id, counts, target, timeline, window_ms, dims)
 
 
 def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
