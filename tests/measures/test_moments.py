@@ -46,7 +46,7 @@ def session(seed, num_features):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_parts_say_is_what_their_samples_say(line, seed, num_features):
     x, y = session(seed, num_features)
-    parts = Parts(y, line, valid=np.arange(4000) % 75 != 0)
+    parts = Parts(y, line, [np.arange(4000) % 75 != 0])
     found = parts.moments(x)
     train, test = parts.pooled(found, parts.train), parts.pooled(found, ~parts.train)
     folds = [parts.pooled(found, parts.fold == fold) for fold in range(parts.fold.max() + 1)]
@@ -109,13 +109,13 @@ def test_a_state_that_is_never_tested_is_refused_in_one_line(line):
 def test_parts_tell_their_fold_state_and_whether_their_bins_are_valid(line):
     x, y = session(0, 4)
     valid = np.arange(4000) % 75 != 0
-    parts = Parts(y, line, valid)
+    parts = Parts(y, line, [valid])
     by_part = parts.moments(x)
     assert sum(one.num for one in by_part) == (line.train | line.scored).sum()
     for state in ("active", "passive"):
         for is_valid in (True, False):
             for is_train in (True, False):
-                chosen = (parts.state == state) & (parts.valid == is_valid)
+                chosen = (parts.state == state) & (parts.inside[0] == is_valid)
                 chosen &= parts.train == is_train
                 bins = (line.state == state) & (valid == is_valid)
                 bins &= line.train if is_train else line.scored
@@ -128,7 +128,7 @@ def test_parts_tell_their_fold_state_and_whether_their_bins_are_valid(line):
 
 
 def test_without_a_word_on_it_every_bin_is_valid(line):
-    assert Parts(session(0, 4)[1], line).valid.all()
+    assert Parts(session(0, 4)[1], line).inside == []
 
 
 def test_a_value_that_is_not_finite_is_named_by_its_side(line):

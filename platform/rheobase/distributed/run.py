@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
 from rheobase.core.changes import changes
-from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.core.errors import ArtifactError, DataError, StudyError
 from rheobase.core.versions import deciding_versions, other_versions
 from rheobase.distributed.cluster import insistent_interrupts, ray_session
 from rheobase.distributed.ingest import ingest
@@ -151,6 +151,12 @@ def _recorded_inputs(
         read_shard(path).session_id: read_json(path.parent / MANIFEST) for path in shards
     }
     latents_manifest = read_json(latents / MANIFEST)
+    if latents_manifest.get("dims") == 0:
+        raise DataError(
+            f"{spec.name}: at least 1 dimension of the teacher must predict the future above chance "
+            f"for students to carry, but none does (predictability in {latents / TEACHER_REPORT}); "
+            "use a longer recording, more units or more teacher.steps"
+        )
     now = RunInputs(
         digests=digests_of(spec, shard_manifests, latents_manifest),
         versions=deciding_versions(),

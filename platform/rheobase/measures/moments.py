@@ -127,8 +127,8 @@ class Parts:
         (T, D) latents.
     timeline
         Labels (T,).
-    valid
-        (T,) bins that some fits take and others do not.
+    masks
+        (T,) each, bins that some fits take and others do not.
 
     Attributes
     ----------
@@ -139,8 +139,8 @@ class Parts:
         (Q,) fold of a train part; below 0 of the others.
     state
         (Q,) its state.
-    valid
-        (Q,) whether its bins are valid.
+    inside
+        Of each mask (Q,), whether a part's bins are in it.
 
     Raises
     ------
@@ -148,23 +148,25 @@ class Parts:
         Train has fewer than two groups.
     """
 
-    def __init__(self, y: Array, timeline: Timeline, valid: Bools | None = None) -> None:
+    def __init__(self, y: Array, timeline: Timeline, masks: Sequence[Bools] = ()) -> None:
         self.y = np.asarray(y, np.float64)
-        valid = np.ones(len(timeline), bool) if valid is None else valid
         opened, chosen = timeline.scored, timeline.split == VALIDATION
         fold = np.where(opened, -1, -2)
         fold[timeline.train] = folds(timeline.group[timeline.train])
         self.states, state = np.unique(timeline.state, return_inverse=True)
         used = np.flatnonzero(timeline.train | opened | chosen)
-        label = ((fold[used] + 2) * len(self.states) + state[used]) * 2 + valid[used]
+        label = (fold[used] + 2) * len(self.states) + state[used]
+        for mask in masks:
+            label = 2 * label + mask[used]
         names, part = np.unique(label, return_inverse=True)
         self.bins = [used[part == number] for number in range(len(names))]
-        self.fold = names // 2 // len(self.states) - 2
-        self.state = self.states[names // 2 % len(self.states)]
-        self.valid: Bools = names % 2 == 1
+        first = np.array([bins[0] for bins in self.bins])
+        self.fold = fold[first]
+        self.state = self.states[state[first]]
+        self.inside: list[Bools] = [mask[first] for mask in masks]
         self.train: Bools = self.fold >= 0
         self.scored: Bools = self.fold == -1
-        self.validation: Bools = np.array([bool(chosen[bins[0]]) for bins in self.bins])
+        self.validation: Bools = chosen[first]
         self._low = np.stack([self.y[bins].min(axis=0) for bins in self.bins])
         self._high = np.stack([self.y[bins].max(axis=0) for bins in self.bins])
 

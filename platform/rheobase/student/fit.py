@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class TrainingData:
     latents: npt.NDArray[np.float32]
     timeline: Timeline
     window_ms: float
-    dims: int | None = None
+    dims: int | None = field(default=None, kw_only=True)
 
     @property
     def counted(self) -> npt.NDArray[np.float32]:

@@ -17,7 +17,8 @@ from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import heldout_of
 from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
-from rheobase.measures.nulls import Rows, shift_rows
+from rheobase.measures.nulls import shift_rows
+from rheobase.measures.shifts import Rows
 from rheobase.shards.shard import VALIDATION, Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.encode import encode

@@ -110,8 +110,16 @@ def test_a_good_mean_does_not_make_up_for_a_session_that_fails(of_sessions):
     assert of_sessions(0.9).why == ()
     for changes, line in (
         ({"cca": 0.6}, "s2: held-out CCA 0.601 does not exceed 0.7"),
-        ({"cca": 0.8, "null_shift": null_of(0.85)}, "does not exceed null_shift 0.850"),
-        ({"cca": 0.8, "null_clock": null_of(0.85)}, "does not exceed null_clock 0.850"),
+        (
+            {"cca": 0.8, "null_shift": null_of(0.85)},
+            "on the bins that null_shift takes, does not exceed its 95 % quantile 0.850",
+        ),
+        (
+            {"cca": 0.8, "null_clock": null_of(0.85)},
+            "on the bins that null_clock takes, does not exceed its 95 % quantile 0.850",
+        ),
+        ({"cca": 0.8, "null_session": null_of(0.85)}, "that null_session takes, does not exceed"),
+        ({"cca": 0.8, "null_drift": 0.85}, "0.801 does not exceed null_drift 0.850, what time"),
         ({"cca": 0.72, "untrained": 0.92}, "s2: the gain over the untrained network is -0.199 ["),
     ):
         row = of_sessions(**changes)
@@ -139,3 +147,9 @@ def test_a_trial_that_lacks_a_seed_is_not_ranked_beside_one_that_has_it(trial_of
     assert second.tier == "infeasible"
     assert second.why[0] == "finite lies 1 beyond its limit"
     assert "without numbers: seed 1: not finite" in second.notes
+
+
+def test_a_null_is_held_against_the_networks_number_on_the_bins_that_it_takes(tier_of):
+    kept = Null(mean=0.0, q95=0.8, num_draws=100, own=0.7)
+    assert tier_of(0.9, null_shift=kept) == "feasible"
+    assert tier_of(0.9, null_shift=kept.model_copy(update={"own": 0.81})) == "passed"

@@ -177,7 +177,7 @@ def test_a_scorer_measures_the_chosen_features(session):
     found = scorer.linear_readout()
     assert found is scorer.linear_readout()
     assert found.held.mean > 0.999
-    assert found.validation == pytest.approx(found.held.mean)
-    assert np.mean(found.blocks) > 0.99
+    assert found.score.validation == pytest.approx(found.held.mean)
+    assert np.mean(found.score.blocks) > 0.99
     assert scorer.linear_choice().name == "filters 40, 160 ms"
     assert scorer.linear_readout("shuffled").held.mean < 0.2

@@ -106,4 +106,42 @@ def test_latents_that_predict_nothing_do_not_count_where_that_is_known(scorer):
     assert whole.score.all_dims == whole.held.mean
     assert found.score.all_dims == pytest.approx(whole.held.mean, abs=0.02)
     assert found.score.all_dims < 0.7 * found.held.mean
-    assert judged.nulls(x[None], [found]) == scorer.nulls(x[None], [plain])
+    nulls = [
+        one.nulls.of_networks(x[None], one.parts, [held.parts], [held.held.fit.shrinkage])
+        for one, held in ((judged, found), (scorer, plain))
+    ]
+    assert nulls[0] == nulls[1]
+
+
+def test_every_null_holds_a_networks_own_number_on_its_bins(scorer):
+    x = smoothed_counts(scorer.data.counts, scorer.data.timeline, 80.0)
+    held = scorer.heldout(x)
+    found = scorer.nulls.of_networks(x[None], scorer.parts, [held.parts], [0.01])
+    assert found["null_session"] == [None]
+    assert "null_session: " in " ".join(scorer.nulls.notes)
+    for name in ("null_shift", "null_clock"):
+        (one,) = found[name]
+        assert one.num_draws == 100
+        assert one.own == pytest.approx(held.held.mean, abs=0.1)
+        assert one.q95 < one.own
+    assert 0 < scorer.nulls.drift < held.held.mean
+
+
+def test_other_sessions_teachers_are_a_null_where_there_are_some(scorer):
+    data, line = scorer.data, scorer.data.timeline
+    other = np.roll(data.latents, 3000, axis=0)
+    many = SessionScorer(data=data, spec=scorer.spec, shard=scorer.shard, others=[(other, line)])
+    x = smoothed_counts(data.counts, line, 80.0)
+    held = many.heldout(x)
+    ((one,),) = [many.nulls.of_networks(x[None], many.parts, [held.parts], [0.01])["null_session"]]
+    assert one.num_draws == 100
+    assert one.q95 < one.own
+
+
+def test_features_that_remember_longer_than_the_blocks_are_noted(scorer):
+    line = scorer.data.timeline
+    slow = np.cumsum(np.random.default_rng(0).standard_normal((len(line), 3)), axis=0)
+    note = scorer.nulls.split_note(slow.astype(np.float32))
+    assert note.startswith("blocks and gaps must be longer than the signals' memory")
+    quick = np.random.default_rng(0).standard_normal((len(line), 3)).astype(np.float32)
+    assert scorer.nulls.split_note(quick) is None

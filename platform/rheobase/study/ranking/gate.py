@@ -10,7 +10,7 @@ from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.ranking import Gate, Interval
 from rheobase.study.records.result import ReplicateResult
 
-NULLS = ("null_shift", "null_clock")
+NULLS = ("null_shift", "null_clock", "null_session")
 
 
 def gate_of(
@@ -30,7 +30,8 @@ def gate_of(
     Notes
     -----
     In each session, over its seeds: mean held-out CCA above `require.cca_heldout`; above the
-    largest 95 % quantile of every null that the data can give, of which there must be one; and the
+    largest 95 % quantile of every null that the data can give, of which there must be one, on the
+    bins that the null takes; above what functions of time and state reach (`null_drift`); and the
     95 % interval of the gain over the untrained network above 0, over seeds and held-out blocks of
     that session; one seed has none that counts. A good mean over sessions does not make up for one
     that fails.
@@ -49,13 +50,25 @@ def gate_of(
                 f"{where}held-out CCA {cca:.3f} does not exceed {spec.require.cca_heldout:g}"
             )
         for name in NULLS:
-            quantiles = [null.q95 for one in here if (null := getattr(one, name)) is not None]
-            any_null |= bool(quantiles)
-            if quantiles and cca <= max(quantiles):
+            of_seeds = [(one, null) for one in here if (null := getattr(one, name)) is not None]
+            if not of_seeds:
+                continue
+            any_null = True
+            own = fmean(one.cca_heldout if null.own is None else null.own for one, null in of_seeds)
+            q95 = max(null.q95 for _, null in of_seeds)
+            if own <= q95:
                 nulls = False
                 why.append(
-                    f"{where}held-out CCA {cca:.3f} does not exceed {name} {max(quantiles):.3f}"
+                    f"{where}held-out CCA {own:.3f}, on the bins that {name} takes, does not "
+                    f"exceed its 95 % quantile {q95:.3f}"
                 )
+        drifts = [one.null_drift for one in here if one.null_drift is not None]
+        if drifts and cca <= max(drifts):
+            nulls = False
+            why.append(
+                f"{where}held-out CCA {cca:.3f} does not exceed null_drift {max(drifts):.3f}, what "
+                "time in the session and state alone explain"
+            )
         gain = estimate_mean(runs_of(here).minus(runs_of(here, "untrained")))
         if len(here) == 1:
             gains = False

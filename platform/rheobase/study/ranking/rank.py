@@ -201,13 +201,20 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
                 for seed in dict.fromkeys(one.seed for one in found)
             ),
         ),
+        cca_all_dims=_mean_or_none([one.cca_all_dims for one in found]),
+        dims=found[0].dims,
         cca_validation=_mean_or_none([one.cca_validation for one in found]),
         null_shift_q95=nulls["null_shift"],
         null_clock_q95=nulls["null_clock"],
+        null_session_q95=nulls["null_session"],
+        null_drift=max(
+            (one.null_drift for one in found if one.null_drift is not None), default=None
+        ),
         untrained=untrained,
         gain=cca - untrained,
         closed=closed,
         linear_readout=fmean(one.linear_readout for one in found),
+        linear_features=found[0].linear_features,
         procrustes=fmean(one.procrustes for one in found),
         cca_within=within,
         cca_cross_state=fmean(crossed) if crossed else None,

@@ -156,12 +156,20 @@ class MeasuredTrial(EndedTrial):
     status: Literal["complete"] = "complete"
     cca_heldout: HeldOutCca
     """On validation in the search, on test in the report stage."""
+    cca_all_dims: float | None
+    """The same over all dimensions of the teacher, also those that predict nothing."""
+    dims: int | None
+    """Dimensions that predict, over which `cca_heldout` is the mean; null where all are counted."""
     cca_validation: float | None
     """On validation in every stage; null of records from before there was one."""
     null_shift_q95: float | None
     """95 % quantile of the shift null, the largest of any replicate's."""
     null_clock_q95: float | None
     """95 % quantile of the clock null, the largest of any replicate's."""
+    null_session_q95: float | None
+    """95 % quantile of other sessions' teachers, the largest of any replicate's."""
+    null_drift: float | None
+    """Held-out CCA of functions of time in the session and state, the largest session's."""
     untrained: float
     """Held-out CCA of the same network before training."""
     gain: float
@@ -169,7 +177,9 @@ class MeasuredTrial(EndedTrial):
     closed: float | None
     """Share of what the untrained network left that training closed."""
     linear_readout: float
-    """Held-out CCA of the smoothed counts that the network is fed."""
+    """Held-out CCA of the best linear map of past counts."""
+    linear_features: str | None
+    """Filters and lags that it sees, as train chose them; null of records from before."""
     procrustes: float
     cca_within: Mapping[str, float | None]
     """Held-out CCA fitted and scored inside each state."""
@@ -208,13 +218,18 @@ class UnmeasuredTrial(EndedTrial):
     tier: Literal["failed"] = "failed"
     status: Literal["pruned", "failed"]
     cca_heldout: NoHeldOutCca = NoHeldOutCca()
+    cca_all_dims: None = None
+    dims: None = None
     cca_validation: None = None
     null_shift_q95: None = None
     null_clock_q95: None = None
+    null_session_q95: None = None
+    null_drift: None = None
     untrained: None = None
     gain: None = None
     closed: None = None
     linear_readout: None = None
+    linear_features: None = None
     procrustes: None = None
     cca_within: Mapping[str, None]
     cca_cross_state: None = None

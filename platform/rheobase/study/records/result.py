@@ -55,6 +55,9 @@ class Null(Settings):
     mean: float
     q95: float
     num_draws: int
+    own: float | None = None
+    """Held-out CCA with the network's own teacher on the bins that the null takes: what must exceed
+    `q95`. None in records from before it was kept."""
 
 
 class RateSummary(Settings):
@@ -114,6 +117,10 @@ class ReplicateResult(Settings):
     procrustes: float
     null_shift: Null | None
     null_clock: Null | None
+    null_session: Null | None = None
+    """Another session's teacher; None where there is one session alone."""
+    null_drift: float | None = None
+    """Held-out CCA of functions of time and state with the latents; None where it cannot be had."""
     cca_within: Mapping[str, float]
     """By state: fitted and scored inside it; empty where there are no states."""
     cca_cross_state: float | None

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.core.errors import DataError
-from rheobase.core.seeds import generator
 from rheobase.measures.blocks import block_values
 from rheobase.measures.cca import HeldoutCCA, best_shrinkage, heldout_of, score_moments
 from rheobase.measures.firing import (
@@ -27,7 +25,7 @@ from rheobase.measures.firing import (
     violations,
 )
 from rheobase.measures.moments import CrossMoments, Parts, of_first_latents
-from rheobase.measures.nulls import Measured, NullRows, NullTeachers, clock_rows, shift_rows
+from rheobase.measures.null_sessions import Other
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
 from rheobase.measures.transfer import within_and_cross_state
@@ -45,11 +43,11 @@ from rheobase.student.network import (
 from rheobase.student.settings import InputKind
 from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.records.result import Decoding, Null, RateSummary, ReplicateResult
+from rheobase.study.records.result import Decoding, RateSummary, ReplicateResult
 from rheobase.study.sample import write_sample
 from rheobase.study.trial.linear_readout import LinearReadout, choose_linear_readout
+from rheobase.study.trial.session_nulls import SessionNulls
 
-NUM_NULL_DRAWS = 100
 TEACHER = "teacher"
 SEEN_IN_TRAINING = {
     "surrogate",
@@ -96,53 +94,28 @@ class Heldout(NamedTuple):
 class SessionScorer:
     """What all students of a session are measured against, drawn and computed once.
 
-    The null draws are the same for every seed and trial of a study: nulls differ by the student
-    alone. `notes` says why any is missing.
+    `others` are the latents that count and the labels of the study's other sessions, for a null.
+    `notes` says why any number is missing.
     """
 
     data: TrainingData
     spec: StudySpec
     shard: Shard
+    others: Sequence[Other] = ()
     notes: list[str] = field(default_factory=list)
-    shift: NullRows | None = field(init=False)
-    clock: NullRows | None = field(init=False)
+    nulls: SessionNulls = field(init=False)
     _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     _chosen: dict[str, LinearReadout] = field(default_factory=dict)
     _linear: dict[str, Heldout] = field(default_factory=dict)
     _untrained: dict[tuple[int, str], HeldoutScore] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shift = self._rows(shift_rows, "shift")
-        self.clock = self._rows(clock_rows, "clock")
-
-    def _rows(self, draw: Callable[..., NullRows], name: str) -> NullRows | None:
-        try:
-            random = generator(self.spec.data.split.seed, "null", name, self.data.session)
-            return draw(self.data.timeline, random, NUM_NULL_DRAWS)
-        except DataError as error:
-            self.notes.append(f"null_{name}: {error}")
-            return None
+        self.nulls = SessionNulls(self.data, self.spec, self.others)
 
     @cached_property
     def parts(self) -> Parts:
-        """Train and test bins, cut by fold, by state and by what the clock null takes."""
-        valid = None if self.clock is None else self.clock.valid
-        return Parts(self.data.latents, self.data.timeline, valid)
-
-    @cached_property
-    def shift_teachers(self) -> NullTeachers | None:
-        """Those of the shift null."""
-        return self._teachers(self.shift)
-
-    @cached_property
-    def clock_teachers(self) -> NullTeachers | None:
-        """Those of the clock null."""
-        return self._teachers(self.clock)
-
-    def _teachers(self, rows: NullRows | None) -> NullTeachers | None:
-        if rows is None:
-            return None
-        return NullTeachers(self.data.counted, self.data.timeline, rows)
+        """Train, validation and open test bins, cut by fold, by state and by what nulls take."""
+        return Parts(self.data.latents, self.data.timeline, self.nulls.masks)
 
     def heldout(self, x: npt.NDArray[Any]) -> Heldout:
         """Fit features (T, M) on train, at the shrinkage chosen there, and score what is open."""
@@ -168,38 +141,6 @@ class SessionScorer:
         on_validation = float(score_moments(held.fit, validation).mean())
         score = HeldoutScore(held.mean, all_dims, on_validation, tuple(blocks.tolist()))
         return Heldout(moments, train, scored, held, score)
-
-    def nulls(
-        self, features: npt.NDArray[np.float32], heldouts: Sequence[Heldout]
-    ) -> dict[str, list[Null | None]]:
-        """Return both nulls of every network's features (R, T, M), under the result's names."""
-        parts = self.parts
-        by_name: dict[str, list[Null | None]] = {}
-        for name, teachers, valid in (
-            ("null_shift", self.shift_teachers, np.ones_like(parts.valid)),
-            ("null_clock", self.clock_teachers, parts.valid),
-        ):
-            if teachers is None:
-                by_name[name] = [None] * len(heldouts)
-                continue
-            students = [
-                Measured(
-                    x,
-                    parts.pooled(one.parts, parts.train & valid),
-                    parts.pooled(one.parts, parts.scored & valid),
-                    one.held.fit.shrinkage,
-                )
-                for x, one in zip(features, heldouts, strict=True)
-            ]
-            by_name[name] = [
-                Null(
-                    mean=float(draws.mean()),
-                    q95=float(np.quantile(draws, 0.95)),
-                    num_draws=len(draws),
-                )
-                for draws in teachers.cca(students)
-            ]
-        return by_name
 
     @cached_property
     def _decoded(self) -> dict[str, Row]:
@@ -239,7 +180,7 @@ class SessionScorer:
         """
         data = self.data
         if replicates[0].settings.neuron == "linear":
-            return [self.linear_readout(own.input) for _, own in replicates]
+            return [self.linear_readout(own.input).score for _, own in replicates]
         keys = [
             (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
             for seed, settings in replicates
@@ -356,12 +297,19 @@ def measure_students(
     students, replicates = training.students, training.replicates
     linear = scorer.linear_readout()
     untrained = scorer.untrained(replicates)
-    nulls = {name: each * num_alike for name, each in scorer.nulls(features, heldouts).items()}
+    nulls = scorer.nulls.of_networks(
+        features,
+        scorer.parts,
+        [one.parts for one in heldouts],
+        [one.held.fit.shrinkage for one in heldouts],
+    )
+    nulls = {name: each * num_alike for name, each in nulls.items()}
+    drift, too_short = scorer.nulls.drift, scorer.nulls.split_note(features[0])
     decoding = scorer.decoding(features) * num_alike
     reliability = scorer.reliability(students, replicates, features)
     heldouts *= num_alike
     wrong = dale_violations(students.recurrent, students.signs).tolist()
-    notes = list(scorer.notes)
+    notes = [*scorer.notes, *scorer.nulls.notes, *([f"memory: {too_short}"] if too_short else [])]
     results = []
     for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
         signs = students.signs[index].cpu().numpy()
@@ -389,6 +337,7 @@ def measure_students(
                 linear_blocks=linear.score.blocks,
                 procrustes=procrustes_of(heldout.train, heldout.scored),
                 **{name: of_each[index] for name, of_each in nulls.items()},
+                null_drift=drift,
                 cca_within=within,
                 cca_cross_state=cross,
                 reliability=reliability[index],

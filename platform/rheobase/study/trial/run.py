@@ -164,7 +164,12 @@ def _outcomes(
         left = [t for t in going_on(trials) if opens is (t.request.stage == "report")]
         if left:
             data = _training_data(shard, spec, latents, open_test=opens)
-            scorer = SessionScorer(data=data, spec=spec, shard=shard)
+            others = [
+                (latents.by_session[other.session_id][:, : latents.dims], timeline_of(other))
+                for other in _by_id(shards)
+                if other is not shard
+            ]
+            scorer = SessionScorer(data=data, spec=spec, shard=shard, others=others)
             for trial in left:
                 with trial_clock(trial):
                     _measure(trial, scorer)
@@ -203,9 +208,8 @@ def _training_data(
     timeline = timeline_of(shard, open_test=open_test)
     target = np.array(latents.by_session[shard.session_id])
     target[timeline.sealed] = np.nan
-    counts = stacked_counts(shard)
-    window_ms, dims = spec.data.window_ms, latents.dims
-    return TrainingData(shard.session_id, counts, target, timeline, window_ms, dims)
+    counts, window_ms = stacked_counts(shard), spec.data.window_ms
+    return TrainingData(shard.session_id, counts, target, timeline, window_ms, dims=latents.dims)
 
 
 def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
