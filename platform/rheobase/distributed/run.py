@@ -153,8 +153,8 @@ def _recorded_inputs(
     latents_manifest = read_json(latents / MANIFEST)
     if latents_manifest.get("dims") == 0:
         raise DataError(
-            f"{spec.name}: at least 1 dimension of the teacher must predict the future above chance "
-            f"for students to carry, but none does (predictability in {latents / TEACHER_REPORT}); "
+            f"{spec.name}: at least 1 teacher dimension must predict the future above chance for "
+            f"students to carry it, but none does (predictability in {latents / TEACHER_REPORT}); "
             "use a longer recording, more units or more teacher.steps"
         )
     now = RunInputs(
