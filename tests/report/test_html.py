@@ -122,8 +122,25 @@ def test_a_linear_readout_that_wins_is_said(trial_of, replicate_of, spec_of):
     ).trials
     told = " ".join(verdict(spec_of, rows[0]))
     assert "The gate is passed" in told
-    assert "linear readout of the same smoothed counts reaches 0.900 and wins" in told
+    assert "best linear readout of past counts reaches 0.900: the network is -0.090" in told
+    assert "not that it computes them" in told
     assert "untrained reaches 0.200" in told
+
+
+def test_a_network_computes_only_what_lies_above_the_linear_readout(
+    trial_of, replicate_of, spec_of
+):
+    def told_of(ccas, **changes):
+        found = [replicate_of(seed, cca, **changes) for seed, cca in enumerate(ccas)]
+        (row,) = rank_study(spec_of, [trial_of(0, found)]).trials
+        return " ".join(verdict(spec_of, row))
+
+    above = told_of([0.95, 0.951, 0.952], linear_features="filters 40, 160 ms", dims=3)
+    assert "(filters 40, 160 ms) reaches 0.900: the network is +0.051 beside it [+0.04" in above
+    assert "computes what no linear map of counts does" in above
+    assert "over the 3 dimensions that predict" in above
+    # Above it on average, but not surely.
+    assert "not that it computes them" in told_of([0.8, 0.95, 0.99])
 
 
 def test_an_infeasible_study_names_what_it_breaks(trial_of, replicate_of, spec_of):

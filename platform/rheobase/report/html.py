@@ -110,7 +110,7 @@ def verdict(
     """
     if row is None:
         return ["No trial gave numbers; the notes below say why."]
-    cca, gate = row.cca_heldout.mean, row.gate
+    cca = row.cca_heldout.mean
     where = (
         f"on {len(row.seeds)} seeds that the search never saw"
         if row.stage == "report"
@@ -118,6 +118,8 @@ def verdict(
     )
     interval = row.cca_heldout.ci95
     told = f"{cca:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    if row.dims is not None:
+        told += f" over the {row.dims} dimensions that predict"
     required = spec.require.cca_heldout
     answers = {
         "passed": f"The gate is passed: held-out CCA {told} {where}, above {required:g} and every "
@@ -143,31 +145,30 @@ def verdict(
             f"Also run again, and through the gate on the same seeds: {', '.join(others)}."
         )
     if row.tier == "feasible":
-        gain = gate.gain_ci95
-        reasons = [
-            (not gate.above_required, f"it must exceed {required:g}"),
-            (not gate.above_nulls, "it must exceed every null that can be drawn"),
-            (gain is None or gain[0] <= 0, "its gain over the untrained network may be nil"),
-        ]
-        sentences.append("Why: " + "; ".join(why for fails, why in reasons if fails) + ".")
+        sentences.append("Why: " + "; ".join(row.why) + ".")
     closed = f"; training closes {row.closed:.0%} of what was left" if row.closed else ""
     sentences.append(
         f"The same network untrained reaches {row.untrained:.3f}: the gain is "
         f"{row.gain:+.3f}{closed}."
     )
-    linear = row.linear_readout
-    if linear > cca:
-        sentences.append(
-            f"A plain linear readout of the same smoothed counts reaches {linear:.3f} and wins: "
-            "these latents are nearly linear in the input, so this says that the network passes "
-            "them on under its constraints, not that it computes them."
-        )
-    else:
-        sentences.append(
-            f"A plain linear readout of the same smoothed counts reaches {linear:.3f}, less than "
-            "the network."
-        )
+    sentences.append(_beside_linear(row))
     return sentences
+
+
+def _beside_linear(row: MeasuredTrial) -> str:
+    over = row.over_linear
+    sees = f" ({row.linear_features})" if row.linear_features else ""
+    told = (
+        f"The best linear readout of past counts{sees} reaches {row.linear_readout:.3f}: the "
+        f"network is {over.mean:+.3f} beside it"
+        + (f" [{over.ci95[0]:+.3f}, {over.ci95[1]:+.3f}]" if over.ci95 else "")
+    )
+    if over.ci95 is not None and over.ci95[0] > 0:
+        return f"{told}, and computes what no linear map of counts does."
+    return (
+        f"{told}. So this says that the network passes these latents on under its constraints, not "
+        "that it computes them."
+    )
 
 
 class DecodedProbe(NamedTuple):

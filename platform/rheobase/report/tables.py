@@ -169,7 +169,7 @@ def _front_table(front: ParetoFront) -> Table:
 
 
 def _optimism_table(rows: Sequence[Optimism]) -> Table:
-    table = _empty_table("optimism: CCA on the search's seeds minus the report's")
+    table = _empty_table("optimism: CCA of the search, on validation, minus the report's, on test")
     table.add_column("arm", no_wrap=True)
     for name in ("search", "report", "optimism", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -188,7 +188,8 @@ def _table(title: str, rows: Sequence[RankedTrial], first: Literal["rank", "arm"
     for name in ("CCA", "untr", "lin", "null", "Hz", "band"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        nulls = [null for null in (row.null_shift_q95, row.null_clock_q95) if null is not None]
+        all_nulls = row.null_shift_q95, row.null_clock_q95, row.null_session_q95, row.null_drift
+        nulls = [null for null in all_nulls if null is not None]
         table.add_row(
             str(row.rank if first == "rank" else row.arm),
             Text(row.tier, style=TIER_STYLE[row.tier]),

@@ -18,6 +18,7 @@ from rheobase.study.ranking.pruned import stopped_summary
 from rheobase.study.ranking.ranking import (
     TIERS,
     HeldOutCca,
+    MeanInterval,
     MeasuredTrial,
     ProbeScores,
     RankedTrial,
@@ -145,6 +146,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     trained, before = runs_of(found), runs_of(found, "untrained")
     level, gain = estimate_mean(trained), estimate_mean(trained.minus(before))
     cca, untrained = level.mean, estimate_mean(before).mean
+    over = estimate_mean(trained.minus(runs_of(found, "linear_readout")))
     notes += [f"ci95, gain_ci95: {note}" for note in dict.fromkeys([*level.notes, *gain.notes])]
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}
     violations = violations_of(record.result)
@@ -214,6 +216,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         gain=cca - untrained,
         closed=closed,
         linear_readout=fmean(one.linear_readout for one in found),
+        over_linear=MeanInterval(mean=over.mean, ci95=over.ci95),
         linear_features=found[0].linear_features,
         procrustes=fmean(one.procrustes for one in found),
         cca_within=within,

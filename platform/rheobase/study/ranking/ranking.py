@@ -178,6 +178,8 @@ class MeasuredTrial(EndedTrial):
     """Share of what the untrained network left that training closed."""
     linear_readout: float
     """Held-out CCA of the best linear map of past counts."""
+    over_linear: MeanInterval
+    """Held-out CCA minus `linear_readout`: only what lies above 0 is computed by the network."""
     linear_features: str | None
     """Filters and lags that it sees, as train chose them; null of records from before."""
     procrustes: float
@@ -229,6 +231,7 @@ class UnmeasuredTrial(EndedTrial):
     gain: None = None
     closed: None = None
     linear_readout: None = None
+    over_linear: None = None
     linear_features: None = None
     procrustes: None = None
     cca_within: Mapping[str, None]
