@@ -10,6 +10,7 @@ import pytest
 from rheobase.core.artifacts import write_json
 from rheobase.core.errors import ArtifactError
 from rheobase.report.teacher import across, verdict, write_teacher_page
+from rheobase.shards.shard import VALIDATION
 from rheobase.study.run_folder import RunFolder
 from rheobase.teacher.flash import over_a_flash, write_flash
 
@@ -136,7 +137,7 @@ def test_a_folder_of_an_earlier_version_is_refused_in_one_line(folder, report, t
     assert "\n" not in str(caught.value)
 
 
-def test_mean_latents_over_a_flash_are_those_of_test_bins(small_run):
+def test_mean_latents_over_a_flash_are_those_of_validation(small_run):
     (shard,), stored = RunFolder(small_run).read_data()
     latents = np.array(stored.by_session[shard.session_id])
     found = over_a_flash(latents, shard)
@@ -144,8 +145,8 @@ def test_mean_latents_over_a_flash_are_those_of_test_bins(small_run):
     assert {name[:2] for name in found["shown"]} <= {"im", "om"}
     segments = np.concatenate([np.full(len(s), s.state) for s in shard.segments])
     phase = np.concatenate([s.phase for s in shard.segments])
-    test = np.concatenate([s.split for s in shard.segments]) == 1
-    chosen = test & (phase == 12) & (segments == "passive")
+    scored = np.concatenate([s.split for s in shard.segments]) == VALIDATION
+    chosen = scored & (phase == 12) & (segments == "passive")
     row = list(found["state"]).index("passive")
     expected = latents[chosen].mean(axis=0)
     np.testing.assert_allclose(found["by_state"][row, 12], expected, rtol=1e-4, atol=1e-5)

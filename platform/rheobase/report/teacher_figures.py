@@ -86,7 +86,7 @@ def spectra(spectrum: Row) -> str:
         left.set_ylim(bottom=0)
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.set_xlabel("principal dimension")
-        left.set_ylabel("share of the variance on test")
+        left.set_ylabel("share of the variance on validation")
         frequency_hz = np.array(spectrum["frequency_hz"])[1:]
         for code, power in spectrum["power"].items():
             right.plot(frequency_hz, power[1:], color=COLOURS[code], lw=1.2, label=words(code))

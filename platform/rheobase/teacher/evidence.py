@@ -161,7 +161,7 @@ def spectra(codes: Codes, line: Timeline) -> Row:
 
     Returns
     -------
-    ``eigenvalues`` by code: shares of the variance on test, falling. ``frequency_hz`` and
+    ``eigenvalues`` by code: shares of the variance on validation, falling. ``frequency_hz`` and
     ``power`` by code: Welch's estimate over stretches of the recording, the mean over
     dimensions, as shares of the variance a Hz. ``onset_hz`` of presentations, None where they have
     no period. All units' counts are left out.

@@ -34,13 +34,13 @@ def write_flash(
 
 
 def over_a_flash(latents: npt.NDArray[np.float32], shard: Shard) -> dict[str, Array]:
-    """Return mean latents on test by time since onset; nothing without presentations.
+    """Return mean latents on validation by time since onset; nothing without presentations.
 
     Returns
     -------
     ``phase_ms`` (O,); ``shown`` (C,) and ``by_shown`` (C, O, D), of each image, or in a recording
     by trial with contrasts of each side that the stronger one was on; ``state`` (C,) and
-    ``by_state`` (C, O, D). NaN where no bin of test is.
+    ``by_state`` (C, O, D). NaN where no bin of it is.
     """
     line = timeline_of(shard)
     here = line.scored & (line.phase >= 0)
