@@ -112,10 +112,11 @@ bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train not
 	mv benchmarks/.commands.md benchmarks/commands.md
 	@cat benchmarks/commands.md
 
-bench-statistics: $(VENV)/.setup ## intervals and p-values beside the truth, on simulated studies; writes benchmarks/statistics.md
+bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md, prints the tables of benchmarks/null_validity.md (20 minutes)
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/intervals.py > benchmarks/.statistics.md
 	mv benchmarks/.statistics.md benchmarks/statistics.md
 	@cat benchmarks/statistics.md
+	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/null_validity.py
 
 clean: ## remove environments and caches, keep runs/
 	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
