@@ -14,8 +14,9 @@ from typing import Any
 
 RHEOBASE = Path(sys.executable).parent / "rheobase"
 HEAD = (
-    "arm | CCA [95 %] | untrained | gain | closed | linear readout | nulls: shift, clock "
-    "| within: active, passive | across | Hz, in band | CV of intervals | tier | minus baseline, p"
+    "arm | CCA [95 %] | over all dimensions | untrained | gain | closed | linear readout "
+    "| nulls: shift, clock, session; drift | within: active, passive | across | Hz, in band "
+    "| CV of intervals | reliability | tier | minus baseline [95 %], p"
 )
 
 
@@ -40,20 +41,24 @@ def row(run: str, arm: dict[str, Any]) -> str:
     if arm["arm"] != "baseline" and not arm["arm"].startswith("top-"):
         found = told("compare", run, arm["arm"])
         p = found["p_sign_flip"] if found["p_holm"] is None else found["p_holm"]
-        against = f"{found['mean_difference']:+.3f}, {p:.3g}"
+        low_high = "[{:+.3f}, {:+.3f}]".format(*found["ci95"]) if found["ci95"] else ""
+        against = f"{found['mean_difference']:+.3f} {low_high}, {p:.3g}"
     band = "–" if rate["mean"] is None else f"{rate['mean']:.1f}, {rate['in_band']:.0%}"
     cells = [
         arm["arm"],
         f"{shown(cca['mean'])} [{shown(low)}, {shown(high)}]",
+        shown(arm["cca_all_dims"]),
         shown(arm["untrained"]),
         f"{arm['gain']:+.3f}",
         shown(arm["closed"], 2),
         shown(arm["linear_readout"]),
-        f"{shown(arm['null_shift_q95'])}, {shown(arm['null_clock_q95'])}",
+        ", ".join(shown(arm[f"null_{name}_q95"]) for name in ("shift", "clock", "session"))
+        + f"; {shown(arm['null_drift'])}",
         ", ".join(shown(arm["cca_within"][state]) for state in ("active", "passive")),
         shown(arm["cca_cross_state"]),
         band,
         shown(arm["cv_isi"], 2),
+        shown(arm["reliability"], 2),
         arm["tier"],
         against,
     ]
@@ -64,6 +69,12 @@ def main() -> None:
     """Print the tables."""
     (run,) = sys.argv[1:]
     arms = [arm for arm in told("rank", run)["confirmed"] if arm["status"] == "complete"]
+    first = arms[0]
+    print(
+        f"{first['cca_heldout']['speaks_of']}, {first['cca_heldout']['degrees_of_freedom']:.0f} "
+        f"degrees of freedom; {first['dims']} dimensions predict; the linear readout sees "
+        f"{first['linear_features']}.\n"
+    )
     print(f"| {HEAD} |\n|{'---|' * (HEAD.count('|') + 1)}")
     for arm in arms:
         print(row(run, arm))

@@ -126,11 +126,11 @@ def test_simulate_writes_the_latents_beside_the_recording(cli, tmp_path):
 
 
 def test_bin_writes_shards_that_it_does_not_bin_again(cli, tmp_path):
-    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "8")
+    cli("simulate", "a.nwb", "--minutes", "0.7", "--units", "8")
     first = json.loads(cli("bin", "a.nwb", "--out", "shards", "--json").stdout)
     again = json.loads(cli("bin", "a.nwb", "--out", "shards", "--json").stdout)
     assert first == again
-    assert first[0]["num_bins"] == 3000
+    assert first[0]["num_bins"] == 4200
     assert len(list(tmp_path.glob("shards/*/shard.arrow"))) == 1
 
 

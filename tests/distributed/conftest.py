@@ -15,7 +15,7 @@ from rheobase.distributed.ingest import ingest
 from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import read_latents, write_latents
-from rheobase.shards.shard import GAP, Segment, Shard
+from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
@@ -30,7 +30,7 @@ def _planted():
     gains = draw.standard_normal((2, units)) * 0.7
     counts = draw.poisson(0.08 * np.exp(latents @ gains - 0.5 * (gains**2).sum(0)))
     block = np.arange(bins) // 500
-    split = np.where(block % 4 == 3, 1, 0).astype(np.int8)
+    split = np.array([TRAIN, TRAIN, VALIDATION, TRAIN, TEST, TRAIN], np.int8)[block % 6]
     for border in np.flatnonzero(np.diff(split)) + 1:
         split[border - 50 : border + 50] = GAP
     none = np.full(bins, -1, np.int32)

@@ -62,7 +62,7 @@ def test_every_window_comes_once_an_epoch_with_its_own_counts(ray_with_two_cpus,
         came[batch.session_id].append((batch.starts, batch.counts))
     for path in paths:
         shard = read_shard(path)
-        expected = window_starts(timeline_of(shard), split, 100, 100)
+        expected = window_starts(timeline_of(shard, open_test=True), split, 100, 100)
         starts = np.concatenate([found for found, _ in came[shard.session_id]])
         np.testing.assert_array_equal(np.sort(starts), np.repeat(expected, 2))
         dense = stacked_counts(shard)

@@ -25,7 +25,7 @@ SETTINGS = TeacherSettings(latent_dim=8, steps=600, batch_windows=2048)
 def planted(tmp_path_factory):
     """A shard with nuisance, its true latents (T, 8) and its timeline."""
     path = tmp_path_factory.mktemp("planted") / "planted.nwb"
-    simulate(path, seed=3, minutes=5, num_units=80, nuisance=1)
+    simulate(path, seed=3, minutes=9, num_units=80, nuisance=1)
     shard = make_shard(load_session(str(path)), DataSettings(sessions=(str(path),)))
     line = timeline_of(shard)
     with np.load(path.with_suffix(".latents.npz")) as true:

@@ -460,6 +460,10 @@ def correlation_of_sums(both: Floats, left: Floats, right: Floats, num: int | Fl
         Sums of products of two canonical variates, and of each with itself, in any shape.
     num
         Of the samples that were summed.
+
+    Returns
+    -------
+    In the shape of the sums, in [-1, 1].
     """
     varies = np.minimum(left, right) > num * STILL
     norms = np.sqrt(np.where(varies, left * right, 1.0))

@@ -1,6 +1,6 @@
 """The sign of a vector that a decomposition leaves open."""
 
-# Shape legend: M features, K vectors.
+# Shape legend: M features, C columns.
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def column_signs(vectors: Floats) -> Floats:
     Parameters
     ----------
     vectors
-        (..., M, K), a vector a column.
+        (..., M, C), a vector a column.
 
     Returns
     -------
-    (..., 1, K), each 1 or -1: the product with `vectors` is the same whichever signs they came in.
+    (..., 1, C), each 1 or -1: the product with `vectors` is the same whichever signs they came in.
 
     Notes
     -----

@@ -38,7 +38,7 @@ def batches_of_windows(
     rows = []
     for location in item["locations"]:
         shard = read_shard(located(location))
-        starts = window_starts(timeline_of(shard), split, num_bins, stride_bins)
+        starts = window_starts(timeline_of(shard, open_test=True), split, num_bins, stride_bins)
         generator(seed, "windows", shard.session_id, item["epoch"]).shuffle(starts)
         rows += [
             {

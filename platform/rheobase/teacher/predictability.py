@@ -128,7 +128,8 @@ def predictability(
     ------
     DataError
         Train or validation has too few bins with a future of their own, a latent depends on
-        others or is not finite, or a session is too short to be shifted by 10 s.
+        others or is not finite, or a session is too short for
+        the null's shifts.
 
     Notes
     -----
@@ -138,8 +139,9 @@ def predictability(
     clock, so that it would hide all that is foretold less well. Products are summed over
     sessions, for which the dimensions must mean the same.
 
-    In the null each session's latents are rolled in time by at least 10 s, off the period of its
-    presentations (`measures.nulls.shift_rows`), and both fit and score are done again. The best
+    In the null each session's latents are moved in time by at least 10 s, off the period of its
+    presentations (`measures.nulls.shift_rows`), and both fit and score are done again; all of it on
+    the bins that such shifts leave, the middle of each segment. The best
     direction must exceed the 95 % quantile of the null's largest correlation, the next that of
     latents without the first, and so on. Latents that share nothing with their future have a
     direction that passes in about 5 % of cases: once the largest correlation has failed, the next
@@ -154,10 +156,10 @@ def predictability(
     Hotelling 1936; Akaike 1975 (canonical variates of past and future); Winkler et al. 2020,
     *Permutation inference for canonical correlation analysis* (one direction after another).
     """
-    parts = [_Bins(one) for one in sessions]
+    parts = [_Bins(one, seed, num_draws) for one in sessions]
     held = heldout_of(*_pooled([one.moments() for one in parts]), SHRINKAGE)
     order = np.argsort(-held.pairs, kind="stable")
-    nulls = _nulls(list(_shifted(parts, seed, num_draws)), held.fit.project_y[:, order])
+    nulls = _nulls(list(_shifted(parts)), held.fit.project_y[:, order])
     # Those that predict before the others, both by falling correlation.
     first = np.argsort(held.pairs[order] <= nulls, kind="stable")
     mean, turn = _uncorrelated(sessions, held.fit.project_y[:, order[first]])
@@ -204,13 +206,19 @@ def _pooled(
 
 
 class _Bins:
-    """The bins of a session whose future lies in their own group, by state and split."""
+    """The bins of a session whose future lies in their own group, by state and split.
 
-    def __init__(self, session: PastAndFuture) -> None:
+    They are those that the null takes, for which its draws stand in.
+    """
+
+    def __init__(self, session: PastAndFuture, seed: int, num_draws: int) -> None:
         self.session, line = session, session.timeline
+        random = generator(seed, "teacher", "predictability", session.session)
+        self.null = shift_rows(line, random, num_draws)
         if line.train.any():
             refuse_constant(np.ptp(session.latents[line.train], axis=0))
         now = with_future(line, session.num_ahead)
+        now = now[self.null.valid[now]]
         states = np.unique(line.state)
         self._split = [
             [now[part[now] & (line.state[now] == state)] for state in states]
@@ -275,19 +283,9 @@ def _summed(parts: Sequence[CrossMoments]) -> CrossMoments:
     )
 
 
-def _shifted(
-    parts: Sequence[_Bins], seed: int, num_draws: int
-) -> Iterator[tuple[CrossMoments, CrossMoments]]:
+def _shifted(parts: Sequence[_Bins]) -> Iterator[tuple[CrossMoments, CrossMoments]]:
     """Yield the moments of all sessions together for each draw."""
-    rows = [
-        shift_rows(
-            one.session.timeline,
-            generator(seed, "teacher", "predictability", one.session.session),
-            num_draws,
-        ).rows
-        for one in parts
-    ]
-    for drawn in zip(*rows, strict=True):
+    for drawn in zip(*(one.null.rows for one in parts), strict=True):
         yield _pooled([one.moments(row) for one, row in zip(parts, drawn, strict=True)])
 
 
