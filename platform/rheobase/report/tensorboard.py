@@ -22,12 +22,17 @@ from rheobase.study.run_folder import RunFolder
 TEACHER = "teacher"
 METRICS = (
     "cca_heldout",
+    "cca_validation",
+    "cca_all_dims",
     "untrained",
     "gain",
     "closed",
     "linear_readout",
     "null_shift_q95",
     "null_clock_q95",
+    "null_session_q95",
+    "null_drift",
+    "reliability",
     "procrustes",
     "rate_hz",
     "in_band",
