@@ -78,7 +78,7 @@ def leaderboard(rows: Sequence[MeasuredTrial], required: float) -> str:
         axes.set_yticks(range(len(rows)), [f"{row.rank}. {row.trial_id[:6]}" for row in rows])
         axes.set_ylim(len(rows) - 0.4, -1.0)
         axes.set_xlim(min(0.0, *(row.cca_heldout.mean for row in rows)), 1.02)
-        axes.set_xlabel("held-out CCA, mean over all teacher dimensions")
+        axes.set_xlabel("held-out CCA, mean over the teacher dimensions that predict")
         axes.grid(axis="x", color=FAINT, lw=0.6)
         axes.set_axisbelow(True)
         _tier_legend(axes, rows, [

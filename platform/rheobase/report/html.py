@@ -112,9 +112,9 @@ def verdict(
         return ["No trial gave numbers; the notes below say why."]
     cca = row.cca_heldout.mean
     where = (
-        f"on {len(row.seeds)} seeds that the search never saw"
+        f"on {len(row.seeds)} seeds and test bins that the search never saw"
         if row.stage == "report"
-        else "on the search's own seeds, which flatters it"
+        else "on the search's own seeds and validation bins, which flatters it"
     )
     interval = row.cca_heldout.ci95
     told = f"{cca:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
@@ -152,6 +152,11 @@ def verdict(
         f"{row.gain:+.3f}{closed}."
     )
     sentences.append(_beside_linear(row))
+    sentences += [
+        f"Beware of chance: {note.removeprefix('memory: ')}."
+        for note in row.notes
+        if note.startswith("memory: ")
+    ][:1]
     return sentences
 
 

@@ -291,3 +291,11 @@ def test_report_trials_are_confirmed_and_never_chosen(trial_of, replicate_of, si
         ("no-dale", 1),
     ]
     assert ranking.best == "t0"
+
+
+def test_a_seed_without_a_state_that_others_have_is_noted(trial_of, replicate_of):
+    whole, short = replicate_of(0, 0.9), replicate_of(1, 0.901)
+    rates = {"active": short.rates["active"]}
+    row = only(trial_of(0, [whole, short.model_copy(update={"rates": rates})]))
+    assert "rate_hz: seed 1 on s lacks state passive, which others have" in row.notes
+    assert not any("lacks state" in note for note in only(trial_of(0, [whole, short])).notes)

@@ -174,6 +174,13 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         notes.append("rate_hz, spikes_per_s: the network does not spike, and is never feasible")
     elif missing := [state for state in STATES if per_state[state] is None]:
         notes.append(f"rate_hz: state {' and '.join(missing)} was not recorded")
+    recorded = [state for state in states if per_state[state] is not None]
+    for one in found if rates is not None else ():
+        if lacking := [state for state in recorded if state not in one.rates]:
+            notes.append(
+                f"rate_hz: seed {one.seed} on {one.session} lacks state {' and '.join(lacking)}, "
+                "which others have"
+            )
     closed = (cca - untrained) / (1 - untrained) if untrained < 1 else None
     if closed is None:
         notes.append("closed: the untrained network leaves nothing to close")
