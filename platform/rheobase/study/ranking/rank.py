@@ -11,6 +11,7 @@ from rheobase.measures.firing import total_violation
 from rheobase.study.file.objectives import ObjectiveName, objective_values
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.confirm import least_network, optimism
+from rheobase.study.ranking.feasibility import violations_of
 from rheobase.study.ranking.gate import NULLS, gate_of
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.pareto import pareto_front
@@ -26,7 +27,6 @@ from rheobase.study.ranking.ranking import (
     Rates,
     UnmeasuredTrial,
 )
-from rheobase.study.records.feasibility import violations_of
 from rheobase.study.records.result import (
     ENDED,
     Decoding,
@@ -175,11 +175,11 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     elif missing := [state for state in STATES if per_state[state] is None]:
         notes.append(f"rate_hz: state {' and '.join(missing)} was not recorded")
     recorded = [state for state in states if per_state[state] is not None]
-    for one in found if rates is not None else ():
-        if lacking := [state for state in recorded if state not in one.rates]:
+    for replicate in found if rates is not None else ():
+        if lacking := [state for state in recorded if state not in replicate.rates]:
             notes.append(
-                f"rate_hz: seed {one.seed} on {one.session} lacks state {' and '.join(lacking)}, "
-                "which others have"
+                f"rate_hz: seed {replicate.seed} on {replicate.session} lacks state "
+                f"{' and '.join(lacking)}, which others have"
             )
     closed = (cca - untrained) / (1 - untrained) if untrained < 1 else None
     if closed is None:

@@ -10,7 +10,7 @@ from typing import Any
 from rheobase.measures.firing import total_violation
 from rheobase.study.file.objectives import objective_values
 from rheobase.study.file.spec import StudySpec, override_student
-from rheobase.study.records.feasibility import violations_of
+from rheobase.study.ranking.feasibility import violations_of
 from rheobase.study.records.result import BASELINE, ENDED, TrialRecord, score
 from rheobase.study.search.space import Space
 
