@@ -5,7 +5,7 @@ import pytest
 
 from listeners import Silent
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
-from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.core.errors import ArtifactError, DataError, StudyError
 from rheobase.core.versions import deciding_versions
 from rheobase.distributed.run import _recorded_inputs, run_study
 from rheobase.shards.store import SHARD
@@ -94,3 +94,12 @@ def test_a_run_goes_on_with_the_files_that_it_began_with_alone(run):
     paths = [one / SHARD for one in run.shards().values()]
     with pytest.raises(ArtifactError, match=r"must stay what the run began with, .*npy"):
         _recorded_inputs(run.read_study(), run, paths, folder)
+
+
+def test_a_teacher_of_which_nothing_predicts_is_refused_before_a_student_trains(run):
+    folder, paths = run.latents(), [one / SHARD for one in run.shards().values()]
+    manifest = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, {**manifest, "dims": 0})
+    with pytest.raises(DataError, match="at least 1 teacher dimension must predict") as caught:
+        _recorded_inputs(run.read_study(), run, paths, folder)
+    assert "\n" not in str(caught.value)

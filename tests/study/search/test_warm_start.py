@@ -134,6 +134,20 @@ def test_only_trials_that_differ_in_searched_settings_are_told(ran, tmp_path):
     assert {record.request.params["student.num_neurons"] for record in told} == {16}
 
 
+def test_trials_on_seeds_that_the_study_reports_are_not_told(ran, tmp_path):
+    ran("old", spec_of({"trials": 4}))
+    again = spec_of({"warm_start": str(tmp_path / "old")})
+    (tmp_path / "new").mkdir()
+    told = warm_start(again, tmp_path / "new", DIGESTS)
+    assert len(told) == 4
+    reports = again.model_copy(
+        update={"seeds": again.seeds.model_copy(update={"select": (5,), "report": (1, 7)})}
+    )
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StudyError, match=r"on other seeds than its seeds.report, but has none"):
+        warm_start(reports, tmp_path / "other", DIGESTS)
+
+
 @pytest.mark.parametrize("key", ["latents", "code", "study"])
 def test_a_run_that_read_something_else_is_refused_with_the_difference(ran, tmp_path, key):
     ran("old", spec_of(), digests=DIGESTS.model_copy(update={key: "other"}))
