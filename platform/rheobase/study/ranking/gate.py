@@ -7,14 +7,14 @@ from statistics import fmean
 
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
-from rheobase.study.ranking.ranking import Gate, Interval
+from rheobase.study.ranking.ranking import Gate, MeanEstimate
 from rheobase.study.records.result import ReplicateResult
 
 NULLS = ("null_shift", "null_clock", "null_session")
 
 
 def gate_of(
-    spec: StudySpec, found: Sequence[ReplicateResult], gain_ci95: Interval | None
+    spec: StudySpec, found: Sequence[ReplicateResult], whole_gain: MeanEstimate
 ) -> tuple[Gate, list[str]]:
     """Return what the gate says of a trial's replicates, and in words which lines do not hold.
 
@@ -24,8 +24,8 @@ def gate_of(
         The study, which says what held-out CCA must exceed.
     found
         The trial's replicates.
-    gain_ci95
-        Interval of the gain over all sessions, which the gate does not go by.
+    whole_gain
+        The gain over all sessions, by which the gate does not go where there are several.
 
     Notes
     -----
@@ -69,7 +69,9 @@ def gate_of(
                 f"{where}held-out CCA {cca:.3f} does not exceed null_drift {max(drifts):.3f}, what "
                 "time in the session and state alone explain"
             )
-        gain = estimate_mean(runs_of(here).minus(runs_of(here, "untrained")))
+        gain = whole_gain
+        if len(sessions) > 1:
+            gain = estimate_mean(runs_of(here).minus(runs_of(here, "untrained")))
         if len(here) == 1:
             gains = False
             why.append(f"{where}one seed says nothing of the gain over the untrained network")
@@ -88,6 +90,6 @@ def gate_of(
         above_required=required,
         above_nulls=nulls if any_null else None,
         above_untrained=gains,
-        gain_ci95=gain_ci95,
+        gain_ci95=whole_gain.ci95,
     )
     return gate, why

@@ -151,7 +151,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}
     violations = violations_of(record.result)
     violation = total_violation(violations)
-    gate, not_through = gate_of(spec, found, gain.ci95)
+    gate, not_through = gate_of(spec, found, gain)
     if gate.above_nulls is None:
         notes.append("gate: no null could be drawn, so that it cannot be passed")
     for one in record.result.failed:
