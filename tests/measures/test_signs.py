@@ -1,7 +1,7 @@
 import numpy as np
 
 from rheobase.measures.cca import fit_cca
-from rheobase.measures.signs import column_signs
+from rheobase.measures.signs import column_signs, rounded
 
 
 def test_whichever_signs_vectors_come_in_they_leave_with_the_same():
@@ -31,3 +31,14 @@ def test_canonical_projections_have_one_sign():
     turned = fit_cca(-x, y, 1e-3)
     np.testing.assert_allclose(turned.project_y, fit.project_y, atol=1e-9)
     np.testing.assert_allclose(turned.project_x, -fit.project_x, atol=1e-9)
+
+
+def test_rounding_forgets_the_last_digits_and_keeps_five():
+    draw = np.random.default_rng(0)
+    values = draw.standard_normal((50, 40)) * 30
+    once = rounded(values)
+    assert np.abs(once - values).max() < 1e-5 * np.abs(values).max()
+    other = values * (1 + 1e-13 * draw.standard_normal(values.shape))
+    assert (rounded(other) == once).mean() > 0.999
+    np.testing.assert_array_equal(rounded(once), once)
+    np.testing.assert_array_equal(rounded(np.zeros(3)), np.zeros(3))

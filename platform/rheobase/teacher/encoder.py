@@ -12,7 +12,7 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from rheobase.measures.signs import column_signs
+from rheobase.measures.signs import column_signs, rounded
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import MAX_COMPONENTS
@@ -67,9 +67,9 @@ class ReadIn(nn.Module):
         correlation = covariance / np.outer(scale, scale)
         kept, size = len(self.components), len(correlation)
         variance, vectors = eigh(correlation, subset_by_index=(size - kept, size - 1))
-        # Training starts from these: another sign would be another teacher.
+        # Training starts from these: another sign, or other last digits, would be another teacher.
         vectors *= column_signs(vectors)
-        components = (vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
+        components = rounded(vectors / np.sqrt(variance.clip(min=0) + 1)).T[::-1]
         components[max(len(self.weight), num_components) :] = 0
         for buffer, value in (
             (self.mean, moments.mean),

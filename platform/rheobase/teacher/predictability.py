@@ -19,6 +19,7 @@ from rheobase.measures.cca import heldout_of
 from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
 from rheobase.measures.nulls import shift_rows
 from rheobase.measures.shifts import Rows
+from rheobase.measures.signs import rounded
 from rheobase.shards.shard import VALIDATION, Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.encode import encode
@@ -332,7 +333,8 @@ def ordered(teacher: Teacher, shards: Sequence[Shard]) -> tuple[Teacher, dict[st
     except DataError as error:
         return teacher, {"predictability": None, "dims": None, "predictability_note": str(error)}
     turned = copy.deepcopy(teacher)
-    turned.order.turn_by(found.mean, found.turn)
+    # Students learn these latents: other last digits would be other students.
+    turned.order.turn_by(found.mean, rounded(found.turn))
     return turned, {"predictability": found.rows(), "dims": found.dims}
 
 
