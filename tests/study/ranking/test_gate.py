@@ -153,3 +153,15 @@ def test_a_null_is_held_against_the_networks_number_on_the_bins_that_it_takes(ti
     kept = Null(mean=0.0, q95=0.8, num_draws=100, own=0.7)
     assert tier_of(0.9, null_shift=kept) == "feasible"
     assert tier_of(0.9, null_shift=kept.model_copy(update={"own": 0.81})) == "passed"
+
+
+def test_a_seed_that_lacks_one_session_alone_is_lacking_too(trial_of, replicate_of):
+    pairs = [(seed, session) for session in ("s1", "s2") for seed in (0, 1)]
+    whole = trial_of(0, [replicate_of(s, 0.75, session=name, violation=9.0) for s, name in pairs])
+    short = trial_of(1, [replicate_of(s, 0.99, session=name) for s, name in pairs[:-1]])
+    lost = FailedReplicate(seed=1, session="s2", reason="not finite")
+    result = short.result.model_copy(update={"failed": (lost,)})
+    request = short.request.model_copy(update={"seeds": (0, 1)})
+    short = short.model_copy(update={"result": result, "request": request})
+    first, second = rank_study(SPEC, [short, whole]).trials
+    assert (first.number, second.number) == (0, 1)

@@ -104,7 +104,7 @@ def test_the_choice_looks_at_train_alone(session):
 
 def test_a_bin_sees_its_own_past_alone(session, monkeypatch):
     _, shard, counts, line = session
-    monkeypatch.setattr(linear_readout, "MAX_FEATURES", 20)
+    monkeypatch.setattr(linear_readout, "MAX_COMPONENTS", 20)
     readout = chosen(session, latents_of(shard))
     border = int(line.borders[0])
     at = border + 1000
@@ -140,7 +140,7 @@ def test_features_are_the_teachers_own_filters_and_those_delayed(session):
 def test_a_wide_set_is_seen_through_its_leading_components(session, monkeypatch):
     _, shard, counts, line = session
     latents = latents_of(shard)
-    monkeypatch.setattr(linear_readout, "MAX_FEATURES", 20)
+    monkeypatch.setattr(linear_readout, "MAX_COMPONENTS", 20)
     readout = chosen(session, latents)
     x = readout.of(counts, line)
     assert x.shape[1] <= 20

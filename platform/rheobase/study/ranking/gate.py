@@ -8,9 +8,7 @@ from statistics import fmean
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.ranking import Gate, MeanEstimate
-from rheobase.study.records.result import ReplicateResult
-
-NULLS = ("null_shift", "null_clock", "null_session")
+from rheobase.study.records.result import NULLS, ReplicateResult
 
 
 def gate_of(

@@ -12,7 +12,7 @@ from rheobase.study.file.objectives import ObjectiveName, objective_values
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.confirm import least_network, optimism
 from rheobase.study.ranking.feasibility import violations_of
-from rheobase.study.ranking.gate import NULLS, gate_of
+from rheobase.study.ranking.gate import gate_of
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.pareto import pareto_front
 from rheobase.study.ranking.pruned import stopped_summary
@@ -29,6 +29,7 @@ from rheobase.study.ranking.ranking import (
 )
 from rheobase.study.records.result import (
     ENDED,
+    NULLS,
     Decoding,
     RateSummary,
     ReplicateResult,
@@ -107,7 +108,7 @@ def _place(row: RankedTrial) -> tuple[float, ...]:
     tier = TIERS.index(row.tier)
     if not isinstance(row, MeasuredTrial):
         return tier, row.status == "failed", 0.0, 0.0, row.number
-    lacks = len(row.cca_heldout.per_seed) < len(row.seeds)
+    lacks = row.violations.get("finite", 0.0) > 0  # a seed, on some session
     beyond = 0.0 if row.is_feasible else row.violation
     return tier, lacks, beyond, -row.cca_heldout.mean, row.number
 
@@ -145,7 +146,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     notes = list(record.result.notes)
     trained, before = runs_of(found), runs_of(found, "untrained")
     level, gain = estimate_mean(trained), estimate_mean(trained.minus(before))
-    cca, untrained = level.mean, estimate_mean(before).mean
+    cca, untrained = level.mean, fmean(before.means().values())
     over = estimate_mean(trained.minus(runs_of(found, "linear_readout")))
     notes += [f"ci95, gain_ci95: {note}" for note in dict.fromkeys([*level.notes, *gain.notes])]
     nulls = {name: _null_q95(found, name, notes) for name in NULLS}

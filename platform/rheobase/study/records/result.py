@@ -11,6 +11,8 @@ from rheobase.core.settings import Settings
 
 Stage = Literal["select", "report", "audit"]
 BASELINE = "baseline"
+NULLS = ("null_shift", "null_clock", "null_session")
+"""Fields of a replicate that hold a `Null`, in the order they are drawn and judged."""
 TOP = "top-"  # and a rank: an arm that confirms another of the search's best trials
 
 

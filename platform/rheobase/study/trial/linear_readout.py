@@ -18,18 +18,16 @@ from rheobase.measures.moments import CrossMoments, moments_of
 from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
 from rheobase.student.lif import membrane_decay
+from rheobase.teacher.features import MEMORY
+from rheobase.teacher.sizes import MAX_COMPONENTS
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
-MAX_FEATURES = 1024
-"""Principal components kept of a wider set, as many as a teacher's read-in keeps."""
 MOST_BINS = 32_768
 """Train bins, evenly spaced, on which sets are compared; neighbours hold nearly the same."""
 CHUNK_BINS = 8_192
-MEMORY = 16
-"""Time constants after which a filter has forgotten what float32 can hold, exp(-16) = 1e-7."""
 READOUT_MS = 80.0
 BANK_MS = (20.0, 40.0, 80.0, 160.0, 320.0)
 SHORT_MS, SHORT_LAGS_MS = 20.0, (0.0, 20.0, 40.0, 80.0, 160.0, 240.0)
@@ -171,9 +169,9 @@ def choose_linear_readout(
     -----
     A set's score is the mean held-out CCA over folds of whole groups of train, at the shrinkage
     that is best for it over the same folds (`measures.cca.fold_scores`). Features are standardised,
-    so that shrinkage treats units and filters alike. Of a set of more than `MAX_FEATURES` the
-    leading principal components are taken, which no latent has a part in. Sets are compared on at
-    most `MOST_BINS` train bins, evenly spaced.
+    so that shrinkage treats units and filters alike. Of a set of more than `MAX_COMPONENTS`, as
+    many as a teacher's read-in keeps, the leading principal components are taken, which no latent
+    has a part in. Sets are compared on at most `MOST_BINS` train bins, evenly spaced.
 
     References
     ----------
@@ -194,7 +192,7 @@ def choose_linear_readout(
     for features in feature_sets(filters_ms):
         # As many features as samples would fit anything: a fold's fit has fewer.
         room = len(rows) - int(np.bincount(fold).max()) - y.shape[1] - 2
-        readout, x = _prepared(counts, timeline, features, rows, min(MAX_FEATURES, room))
+        readout, x = _prepared(counts, timeline, features, rows, min(MAX_COMPONENTS, room))
         score = float(fold_scores(_by_fold(x, y, fold)).max()) / (int(fold.max()) + 1)
         if best is None or score > scores[best.name] + LEVEL:
             best = readout

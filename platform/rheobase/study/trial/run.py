@@ -38,6 +38,7 @@ from rheobase.study.trial.population import (
     trial_clock,
 )
 
+MOST_OTHERS = 8  # sessions whose latents are held beside one's, for a null
 OnProgress = Callable[[int, Mapping[str, float]], None]
 
 
@@ -166,8 +167,7 @@ def _outcomes(
             data = _training_data(shard, spec, latents, open_test=opens)
             others = [
                 (latents.by_session[other.session_id][:, : latents.dims], timeline_of(other))
-                for other in _by_id(shards)
-                if other is not shard
+                for other in [one for one in _by_id(shards) if one is not shard][:MOST_OTHERS]
             ]
             scorer = SessionScorer(data=data, spec=spec, shard=shard, others=others)
             for trial in left:

@@ -26,11 +26,9 @@ from rheobase.measures.nulls import (
 )
 from rheobase.student.fit import TrainingData
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.records.result import Null
+from rheobase.study.records.result import NULLS, Null
 
 NUM_NULL_DRAWS = 100
-MOST_OTHERS = 8  # sessions whose latents are held beside this one's
-NAMES = ("null_shift", "null_clock", "null_session")
 
 
 class SessionNulls:
@@ -65,9 +63,9 @@ class SessionNulls:
             return own, clock_rows(data.timeline, random, NUM_NULL_DRAWS)
 
         def of_others(random: np.random.Generator) -> tuple[npt.NDArray[np.floating], NullRows]:
-            return session_draws(data.timeline, others[:MOST_OTHERS], random, NUM_NULL_DRAWS)
+            return session_draws(data.timeline, others, random, NUM_NULL_DRAWS)
 
-        draws = zip(NAMES, (shifted, of_clock, of_others), strict=True)
+        draws = zip(NULLS, (shifted, of_clock, of_others), strict=True)
         self._drawn = {name: self._draw(name, draw) for name, draw in draws}
 
     def _draw(
@@ -99,7 +97,7 @@ class SessionNulls:
         """Held-out CCA of functions of time and state with the latents."""
         found = null_drift(self._data.counted, self._data.timeline)
         if found.note:
-            self.notes.append(f"null_drift: {found.note}")
+            self.notes.append(found.note)
         return found.cca
 
     def of_networks(
