@@ -72,8 +72,10 @@ mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; te
 	.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -c requirements.lock -c requirements-dev.lock -e ".[nwb]" pytest pytest-timeout hypothesis scikit-learn
 	touch $@
 
-test-pythons: $(PYTHONS:%=.venv-%/.dev) ## run the fast tests on other Pythons, those of PYTHONS
-	set -e; for version in $(PYTHONS); do .venv-$$version/bin/python -m pytest -q $(FAST_TESTS); done
+test-pythons: $(PYTHONS:%=test-on-%) ## run the fast tests on other Pythons, those of PYTHONS
+
+test-on-%: .venv-%/.dev
+	.venv-$*/bin/python -m pytest -q $(FAST_TESTS)
 
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .

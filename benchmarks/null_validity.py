@@ -22,7 +22,7 @@ from rheobase.measures.cca import heldout_cca
 from rheobase.measures.drift import null_drift
 from rheobase.measures.memory import autocorrelation_time, judge_split
 from rheobase.measures.null_sessions import session_draws
-from rheobase.measures.nulls import NullRows, clock_rows, null_cca, shift_rows
+from rheobase.measures.nulls import NullRows, null_cca, shift_rows
 from rheobase.shards.settings import SplitSettings
 from rheobase.shards.shard import NONE, TEST, VALIDATION
 from rheobase.shards.splits import draw_parts, with_gaps
@@ -189,6 +189,13 @@ TRIAL_ROWS = tuple(
 )
 
 
+def permuted_trials(line: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
+    """Return trials in random order, as the nulls had them before."""
+    bins = np.arange(len(line)).reshape(NUM_TRIALS, TRIAL_BINS)
+    rows = tuple(bins[random.permutation(NUM_TRIALS)].ravel() for _ in range(num_draws))
+    return NullRows(rows, np.ones(len(line), bool))
+
+
 def judged_trials(row: Row, seed: int) -> dict[str, Any]:
     """Return the same of trials of a second, three seconds from start to start."""
     random = generator(seed, "null validity", row.name)
@@ -213,7 +220,7 @@ def judged_trials(row: Row, seed: int) -> dict[str, Any]:
     )
     held = heldout_cca(x, y, line)
     found: dict[str, Any] = {"cca": held.mean}
-    for name, draw in (("permuted", clock_rows), ("shift", shift_rows)):
+    for name, draw in (("permuted", permuted_trials), ("shift", shift_rows)):
         pair = outcome(x, y, line, held.fit.shrinkage, draw(line, random, NUM_DRAWS))
         found[name] = pair.own > pair.q95
     drift = null_drift(y, line).cca

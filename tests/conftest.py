@@ -327,35 +327,40 @@ def _small_run(root: Path) -> Path:
                 "space": {"student.rate_weight": {"low": 0.01, "high": 1.0, "log": True}},
             },
             "ablation": {"arms": {"no-dale": {"student.dale": False}}},
-            "seeds": {"select": [0, 1], "report": [10, 11]},
+            "seeds": {"select": [0, 1], "report": [10, 11], "teacher": [0, 7]},
         }
     )
     shard = make_shard(load_session(address), spec.data)
-    folders = {"shards": root / "shards" / ("5" * 16), "latents": root / "latents" / ("1" * 16)}
-    with whole_folder(folders["shards"], {"digest": "5" * 16}) as partial:
+    folder = root / "shards" / ("5" * 16)
+    with whole_folder(folder, {"digest": "5" * 16}) as partial:
         write_shard(partial / SHARD, shard)
-    teacher = fit_teacher([shard], spec.teacher, spec.data.window_ms)
-    latents = {shard.session_id: encode(teacher, shard)}
-    report = evaluate(teacher, [shard], latents)
-    manifest = {"digest": "1" * 16, "sessions": [shard.session_id]}
-    with whole_folder(folders["latents"], manifest) as partial:
-        write_latents(partial, latents)
-        write_json(partial / TEACHER_REPORT, report)
+    shards = {shard.session_id: read_json(folder / MANIFEST)}
+    taught, manifests, reports = [], [], []
+    for index, digest in enumerate(("1" * 16, "2" * 16)):
+        settings = spec.with_teacher(index).teacher
+        teacher = fit_teacher([shard], settings, spec.data.window_ms)
+        latents = {shard.session_id: encode(teacher, shard)}
+        reports.append(evaluate(teacher, [shard], latents))
+        taught.append(root / "latents" / digest)
+        manifest = {"digest": digest, "sessions": [shard.session_id]}
+        with whole_folder(taught[-1], manifest) as partial:
+            write_latents(partial, latents)
+            write_json(partial / TEACHER_REPORT, reports[-1])
+        manifests.append(read_json(taught[-1] / MANIFEST))
     run = RunFolder(root / "studies" / "small")
     write_json(run.study, dump_study(spec))
-    shards = {shard.session_id: read_json(folders["shards"] / MANIFEST)}
-    manifest = read_json(folders["latents"] / MANIFEST)
-    digests = digests_of(spec, shards, manifest)
+    digests = digests_of(spec, shards, manifests)
     inputs = RunInputs(
         digests=digests,
         versions=deciding_versions(),
-        latents_manifest=manifest,
+        latents_manifest=manifests[0],
+        further_latents_manifests=tuple(manifests[1:]),
         shard_manifests=shards,
     )
-    run.begin(inputs, report)
+    run.begin(inputs, reports[0])
     with Ledger(run.ledger) as ledger:
         bookkeeper = Bookkeeper(ledger, TensorBoardLog(run.path, spec))
-        read = read_latents(folders["latents"])
+        read = read_latents(*taught)
         run_here(spec, run.path, [shard], read, digests.together(), bookkeeper)
     return run.path
 

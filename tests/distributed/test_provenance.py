@@ -29,7 +29,7 @@ def of_other_versions(run):
 def again(run):
     """Record what the run reads, as it is when the run goes on."""
     paths = [folder / SHARD for folder in run.shards().values()]
-    return _recorded_inputs(run.read_study(), run, paths, run.latents())
+    return _recorded_inputs(run.read_study(), run, paths, run.latents_of_teachers())
 
 
 def test_going_on_under_other_versions_is_refused_before_anything_is_read(of_other_versions):
@@ -88,18 +88,19 @@ def test_a_run_goes_on_with_the_files_that_it_began_with_alone(run):
     assert again(run) == run.read_inputs()
     manifest = read_json(run.latents() / MANIFEST)
     name = next(name for name in manifest["files"] if name.endswith(".npy"))
-    folder = run.latents()
+    folder, *others = run.latents_of_teachers()
     manifest["files"][name]["digest"] = "0" * 16  # the teacher was trained again, to other bits
     write_json(folder / MANIFEST, manifest)
     paths = [one / SHARD for one in run.shards().values()]
     with pytest.raises(ArtifactError, match=r"must stay what the run began with, .*npy"):
-        _recorded_inputs(run.read_study(), run, paths, folder)
+        _recorded_inputs(run.read_study(), run, paths, [folder, *others])
 
 
 def test_a_teacher_of_which_nothing_predicts_is_refused_before_a_student_trains(run):
-    folder, paths = run.latents(), [one / SHARD for one in run.shards().values()]
+    folder, *others = run.latents_of_teachers()
+    paths = [one / SHARD for one in run.shards().values()]
     manifest = read_json(folder / MANIFEST)
     write_json(folder / MANIFEST, {**manifest, "dims": 0})
     with pytest.raises(DataError, match="at least 1 teacher dimension must predict") as caught:
-        _recorded_inputs(run.read_study(), run, paths, folder)
+        _recorded_inputs(run.read_study(), run, paths, [folder, *others])
     assert "\n" not in str(caught.value)

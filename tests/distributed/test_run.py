@@ -27,7 +27,8 @@ class Ear(Silent):
 def study(tiny):
     table = dump_study(tiny)
     sessions = ["synthetic:planted?seed=0&minutes=1&units=12"]
-    return parse_study({**table, "data": {"sessions": sessions}})
+    seeds = {"select": [0], "report": [10, 11], "teacher": [0, 1]}
+    return parse_study({**table, "data": {"sessions": sessions}, "seeds": seeds})
 
 
 def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(

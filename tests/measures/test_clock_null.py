@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -78,31 +76,6 @@ def test_a_teacher_needs_three_bins_of_test(random):
         NullTeachers(y, line, null)
     line.split[test[2]] = 1
     assert len(null_cca(y, y, line, null, 0.1)) == 5
-
-
-def trials_of(num_trials, length):
-    return replace(
-        line_of([[length]] * num_trials),
-        kind="trials",
-        split=np.repeat(np.arange(num_trials) % 2, length).astype(np.int8),
-    )
-
-
-def test_whole_trials_are_permuted_and_every_bin_is_valid(random):
-    line = trials_of(6, 5)
-    null = clock_rows(line, random, 20)
-    assert null.valid.dtype == bool
-    assert null.valid.all()
-    for rows in null.rows:
-        np.testing.assert_array_equal(rows % 5, np.arange(30) % 5)
-        assert (line.segment[rows] != line.segment).all()
-
-
-def test_two_trials_are_swapped_and_one_cannot_be(random):
-    (rows,) = clock_rows(trials_of(2, 4), random, 1).rows
-    assert rows.tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
-    with pytest.raises(DataError, match="at least 2 trials"):
-        clock_rows(trials_of(1, 4), random, 1)
 
 
 def test_shifts_reach_from_ten_seconds_to_a_fifth_of_the_segment(random):

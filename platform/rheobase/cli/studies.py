@@ -37,7 +37,7 @@ def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> 
 
 
 def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
-    """Train the teacher and store its latents.
+    """Train the teacher and store its latents; of several, the first.
 
     Example: rheobase pretrain studies/quickstart.toml
     """
@@ -85,6 +85,7 @@ def _pretrained(spec: StudySpec, shards: list[Path]) -> Path:
     from rheobase.distributed.pretrain import training_folder
     from rheobase.report.tensorboard import TensorBoardLog
 
+    spec = spec.with_teacher(0)
     listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)])
     listener.stage("pretrain", f"{len(shards)} sessions")
     return train(spec, shards, listener)
@@ -108,7 +109,7 @@ def adapt(
     from rheobase.distributed.ingest import ingest
     from rheobase.report.adapt import adaptation_table, enough_told
 
-    spec = given_study(study, sessions)
+    spec = given_study(study, sessions).with_teacher(0)
     with _session_that_goes_on():
         unseen = ingest(given_study(study, [session]))
         if len(unseen) != 1:
@@ -237,9 +238,12 @@ def _refuse_underpowered(spec: StudySpec) -> None:
     from rheobase.study.ranking.resampling import least_p, num_paired_units
 
     num_sessions = len(resolve_sessions(spec.data.sessions))
-    num_units = num_paired_units(num_sessions, len(spec.seeds.report))
+    num_teachers = len(spec.teacher_seeds)
+    num_units = num_paired_units(num_sessions, len(spec.seeds.report), num_teachers)
     if spec.ablation and least_p(num_units) > ALPHA:
         unit, cure = "report seeds", "add seeds.report"
+        if num_teachers > 1:
+            unit, cure = "teachers", "add seeds.teacher, or leave it out and speak of one teacher"
         if num_sessions > 1:
             unit, cure = "sessions", "name more sessions, or one alone and speak of it"
         raise StudyError(

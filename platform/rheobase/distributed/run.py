@@ -92,9 +92,12 @@ def run_study(
                 warm_up = warm_up_bins(line, round(spec.data.window_ms / line.bin_ms))
                 refuse_too_few_bins(spec, shard.session_id, line, warm_up)
             listener.stage("pretrain", f"{len(shards)} sessions")
-            latents = pretrain(spec, shards, listener)
+            latents = [
+                pretrain(spec.with_teacher(index), shards, listener)
+                for index in range(len(spec.teacher_seeds))
+            ]
             digests = _recorded_inputs(spec, folder, shards, latents).digests
-            inputs = Inputs(tuple(shards), latents, digests.together())
+            inputs = Inputs(tuple(shards), tuple(latents), digests.together())
             taken = Fork(fork, run, digests) if fork else None
             told = warm_start(spec, run, digests)
             with Ledger(folder.ledger) as ledger:
@@ -144,33 +147,43 @@ def _tell_of_other_versions(run: RunFolder, are_allowed: bool) -> None:
 
 
 def _recorded_inputs(
-    spec: StudySpec, run: RunFolder, shards: Sequence[Path], latents: Path
+    spec: StudySpec, run: RunFolder, shards: Sequence[Path], latents: Sequence[Path]
 ) -> RunInputs:
     """Write down what every trial reads; refuse what differs from what the run began with."""
     shard_manifests = {
         read_shard(path).session_id: read_json(path.parent / MANIFEST) for path in shards
     }
-    latents_manifest = read_json(latents / MANIFEST)
-    if latents_manifest.get("dims") == 0:
-        raise DataError(
-            f"{spec.name}: at least 1 teacher dimension must predict the future above chance for "
-            f"students to carry it, but none does (predictability in {latents / TEACHER_REPORT}); "
-            "use a longer recording, more units or more teacher.steps"
-        )
+    manifests = [read_json(folder / MANIFEST) for folder in latents]
+    for folder, manifest in zip(latents, manifests, strict=True):
+        if manifest.get("dims") == 0:
+            raise DataError(
+                f"{spec.name}: at least 1 teacher dimension must predict the future above chance "
+                f"for students to carry it, but none does (predictability in "
+                f"{folder / TEACHER_REPORT}); use a longer recording, more units or more "
+                "teacher.steps"
+            )
     now = RunInputs(
-        digests=digests_of(spec, shard_manifests, latents_manifest),
+        digests=digests_of(spec, shard_manifests, manifests),
         versions=deciding_versions(),
-        latents_manifest=latents_manifest,
+        latents_manifest=manifests[0],
+        further_latents_manifests=tuple(manifests[1:]),
         shard_manifests=shard_manifests,
     )
     if not run.inputs.exists():
-        run.begin(now, read_json(latents / TEACHER_REPORT))
+        run.begin(now, read_json(latents[0] / TEACHER_REPORT))
         return now
     begun = run.read_inputs()
     found = changes(begun.digests.model_dump(), now.digests.model_dump()) or [
         f"{name} {then} -> {files.get(name)}"
         for manifest, files in (
-            (begun.latents_manifest, read_files(latents_manifest)),
+            *(
+                (then, read_files(manifest))
+                for then, manifest in zip(
+                    (begun.latents_manifest, *begun.further_latents_manifests),
+                    manifests,
+                    strict=True,
+                )
+            ),
             *(
                 (begun.shard_manifests.get(session, {}), read_files(one))
                 for session, one in shard_manifests.items()

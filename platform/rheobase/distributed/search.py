@@ -40,13 +40,13 @@ class Inputs:
     shards
         Paths of the binned sessions.
     latents
-        Folder of the teacher's latents.
+        Folders of the teachers' latents, that of the search first.
     digest
         Of everything a trial's numbers depend on beside its own settings and seeds.
     """
 
     shards: tuple[Path, ...]
-    latents: Path
+    latents: tuple[Path, ...]
     digest: str
 
 
@@ -152,7 +152,7 @@ def _run_pack(
     config: Mapping[str, Sequence[str]],
     spec: StudySpec,
     shards: Sequence[Path],
-    latents: Path,
+    latents: Sequence[Path],
     run: Path,
 ) -> None:
     """Run trials in a worker of Tune, and tell the driver of them in messages."""
@@ -167,7 +167,7 @@ def _run_pack(
             requests,
             spec,
             [read_shard(path) for path in shards],
-            read_latents(latents),
+            read_latents(*latents),
             run,
             lambda trial_id, step, values: tell("progress", [trial_id, step, dict(values)]),
         )

@@ -112,7 +112,8 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
 
     What such a teacher earns, the stimulus clock alone earns. Bins before the first onset, phases
     that not every presentation of the recording reaches, and presentations of which test is not
-    open, are not valid. Trial-binned data has its trials permuted.
+    open, are not valid. Trial-binned data is shifted by whole trials, as `shift_rows` does, which
+    keeps the phase too: permuted trials would let anything slower than a trial pass.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def clock_rows(timeline: Timeline, random: np.random.Generator, num_draws: int) 
         The recording has fewer than two presentations.
     """
     if timeline.kind == "trials":
-        return _permuted_trials(timeline, random, num_draws)
+        return _shifted_trials(timeline, random, num_draws)
     slots = [
         np.flatnonzero((timeline.presentation == shown) & (timeline.segment == segment))
         for segment in np.unique(timeline.segment)
@@ -348,15 +349,6 @@ def _permuted(
         for slot, other in zip(order, np.roll(order, 1), strict=True):
             rows[slots[slot]] = slots[other]
     return rows
-
-
-def _permuted_trials(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:
-    trials = [trial for trial in segments_of(timeline) if not timeline.sealed[trial].any()]
-    if len(trials) < 2:
-        raise DataError("at least 2 trials must hold to permute them, but got fewer")
-    together = np.zeros(len(trials), int)
-    rows = tuple(_permuted(trials, together, len(timeline), random) for _ in range(num_draws))
-    return NullRows(rows, np.ones(len(timeline), bool))
 
 
 def _shifted_trials(timeline: Timeline, random: np.random.Generator, num_draws: int) -> NullRows:

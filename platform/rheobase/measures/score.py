@@ -13,13 +13,15 @@ import numpy.typing as npt
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import heldout_cca
-from rheobase.measures.nulls import NullRows, null_cca
+from rheobase.measures.moments import moments_of
+from rheobase.measures.nulls import Measured, NullRows, null_cca, own_cca
 from rheobase.measures.procrustes import heldout_procrustes
+from rheobase.measures.shifts import ENDS
 from rheobase.shards.shard import NONE, TEST, TRAIN
 from rheobase.shards.timeline import Timeline
 
 NUM_NULL_DRAWS = 100
-LEAST_SHIFT = 0.1  # of all samples; at least the longest group
+LEAST_SHIFT = 0.05  # of all samples; at least the longest group
 
 
 def score_arrays(
@@ -44,7 +46,8 @@ def score_arrays(
     Returns
     -------
     ``cca_heldout``, the mean of ``cca_pairs`` (D,); ``shrinkage``; ``procrustes``;
-    ``null_shift_mean`` and ``null_shift_q95`` of 100 draws; sizes; ``notes``.
+    ``null_shift_mean`` and ``null_shift_q95`` of 100 draws, and ``null_shift_own``, the held-out
+    CCA that must exceed the second: on the same samples; sizes; ``notes``.
 
     Raises
     ------
@@ -53,9 +56,10 @@ def score_arrays(
 
     Notes
     -----
-    The null rolls b by a tenth of the samples at least, and by the longest group, either way:
-    samples must be in order of time. Neighbouring groups are used as they come, so that arrays of
-    a slow signal should leave out the bins at their borders.
+    The null shifts b by a twentieth of the samples at least, and by the longest group, to a fifth
+    of them, either way, and takes the samples for which no shift reaches past the ends (Harris
+    2020): all but a fifth at each end. Samples must be in order of time. Neighbouring groups are
+    used as they come, so that arrays of a slow signal should leave out the bins at their borders.
     """
     x, y, labels = _read(a, 2), _read(b, 2), _read(groups, 1)
     if not len(x) == len(y) == len(labels):
@@ -87,6 +91,7 @@ def score_arrays(
         "procrustes": heldout_procrustes(x, y, timeline),
         "null_shift_mean": None,
         "null_shift_q95": None,
+        "null_shift_own": None,
         "null_clock_q95": None,
         "num_groups": len(names),
         "num_test_groups": num_test,
@@ -94,20 +99,42 @@ def score_arrays(
         "num_test": int(timeline.scored.sum()),
         "notes": notes,
     }
-    least = max(int(sizes.max()), round(LEAST_SHIFT * len(x)))
-    if len(x) < 2 * least:
-        notes.append("null_shift: a group holds more than half of the samples")
+    least, room = max(int(sizes.max()), round(LEAST_SHIFT * len(x))), len(x) // ENDS
+    if least > room:
+        notes.append(
+            "null_shift: a group must hold at most a fifth of the samples to shift B by more than "
+            f"one, but the longest holds {sizes.max()} of {len(x)}; use smaller groups"
+        )
         return measures
-    shifts = generator(seed, "score", "null").integers(
-        least, len(x) - least, NUM_NULL_DRAWS, endpoint=True
-    )
-    rows = tuple(np.roll(np.arange(len(x)), int(shift)) for shift in shifts)
-    null = NullRows(rows, np.ones(len(x), bool))
-    draws = null_cca(x, y, timeline, null, held.fit.shrinkage)
+    null = _shifts(len(x), least, room, generator(seed, "score", "null"))
+    try:
+        draws = null_cca(x, y, timeline, null, held.fit.shrinkage)
+        inside, outside = (
+            moments_of(x[part & null.valid], y[part & null.valid])
+            for part in (timeline.train, timeline.scored)
+        )
+        own = own_cca(Measured(x, inside, outside, held.fit.shrinkage))
+    except DataError as error:
+        notes.append(f"null_shift: {error}")
+        return measures
     return measures | {
         "null_shift_mean": float(draws.mean()),
         "null_shift_q95": float(np.quantile(draws, 0.95)),
+        "null_shift_own": own,
     }
+
+
+def _shifts(num: int, least: int, most: int, random: np.random.Generator) -> NullRows:
+    """Draw shifts of `least` to `most` samples either way, none past the ends."""
+    middle = np.arange(most, num - most)
+    valid = np.zeros(num, bool)
+    valid[middle] = True
+    rows = []
+    for size in random.integers(least, most, NUM_NULL_DRAWS, endpoint=True):
+        row = np.arange(num)
+        row[middle] = middle + size * random.choice([-1, 1])
+        rows.append(row)
+    return NullRows(tuple(rows), valid)
 
 
 def _read(path: Path, num_axes: int) -> npt.NDArray[Any]:

@@ -19,15 +19,19 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 def plan_view(spec: StudySpec, needs: Estimate) -> Group:
     """Return what will run and what it needs, for a terminal of 80 columns."""
     arms, num_seeds = arms_of(spec), len(spec.seeds.report)
-    num_units = num_paired_units(needs.num_sessions, num_seeds)
+    num_teachers = len(spec.teacher_seeds)
+    num_units = num_paired_units(needs.num_sessions, num_seeds, num_teachers)
     lines = [
         f"{spec.name}: {spec.question}",
         f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds",
         f"report: best {num_winners(spec)} and {len(arms)} arms x {num_seeds} seeds",
+        *([f"  the report seeds learn from {num_teachers} teachers in turn"] * (num_teachers > 1)),
         *(f"  {name}: {overrides}" for name, overrides in arms.items()),
     ]
     if num_seeds:
         unit = "sessions" if needs.num_sessions > 1 else "report seeds"
+        if needs.num_sessions <= 1 and num_teachers > 1:
+            unit = "teachers"
         floor = least_p(num_units)
         least = f"least p of {num_units} {unit}: {floor:.4g}"
         if num_asked := len(arms.keys() - controls_of(spec)):

@@ -21,11 +21,17 @@ class Latents:
     """Teacher latents of each session, (T, D) float32, under the digest of what made them.
 
     The first `dims` of D predict the future; None where nobody judged that, and all count.
+    `further` are those of a study's other teachers.
     """
 
     digest: str
     by_session: Mapping[str, npt.NDArray[np.float32]]
     dims: int | None = None
+    further: tuple[Latents, ...] = ()
+
+    def of_teacher(self, index: int) -> Latents:
+        """Return the latents of one teacher, counted from 0: these, or one of the further ones."""
+        return self.further[index - 1] if index else self
 
     @property
     def latent_dim(self) -> int:
@@ -39,8 +45,15 @@ def write_latents(folder: Path, by_session: Mapping[str, npt.NDArray[np.float32]
         np.save(folder / f"{session}.npy", latents.astype(np.float32))
 
 
-def read_latents(folder: Path) -> Latents:
+def read_latents(folder: Path, *further: Path) -> Latents:
     """Map the latents of an artifact folder into memory.
+
+    Parameters
+    ----------
+    folder
+        Of the teacher's latents.
+    further
+        The folders of a study's other teachers.
 
     Raises
     ------
@@ -54,4 +67,5 @@ def read_latents(folder: Path) -> Latents:
         arrays = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in manifest["sessions"]}
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{folder}: damaged latents ({error}); delete the folder") from None
-    return Latents(manifest["digest"], arrays, manifest.get("dims"))
+    others = tuple(read_latents(one) for one in further)
+    return Latents(manifest["digest"], arrays, manifest.get("dims"), others)

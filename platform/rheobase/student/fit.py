@@ -50,6 +50,8 @@ class TrainingData:
     `session` names the child generators; `counts` (T, N) are all that a student is given,
     `latents` (T, D) the target only; `timeline` labels (T,); `window_ms` is the length of a
     training window. The first `dims` latents are those that predict, and all where it is None.
+    `taught` holds, by root seed, the same session with the latents of another teacher, for
+    replicates that learn from that one.
     """
 
     session: str
@@ -58,6 +60,11 @@ class TrainingData:
     timeline: Timeline
     window_ms: float
     dims: int | None = field(default=None, kw_only=True)
+    taught: Mapping[int, TrainingData] = field(default_factory=dict, kw_only=True)
+
+    def of_seed(self, seed: int) -> TrainingData:
+        """Return the data with the latents that a replicate of a root seed learns from."""
+        return self.taught.get(seed, self)
 
     @property
     def counted(self) -> npt.NDArray[np.float32]:
@@ -237,7 +244,7 @@ def _trained_until_one_fails(
             tensor.requires_grad_(True)
         activity = activity_of(students, windows, replicates, bin_ms)
         features, mean = features_of(activity, replicates, bin_ms, warm_up)
-        target = _latents_of(windows, data.latents, warm_up).to(device)
+        target = _latents_of(windows, replicates, data, warm_up).to(device)
         carried = carried_by(
             settings.distill, features.flatten(1, 2), target.flatten(1, 2), shrinkage
         )
@@ -289,10 +296,15 @@ def _batches(
     return Windows(data.sparse, drawn, data.num_bins)
 
 
-def _latents_of(windows: Windows, latents: npt.NDArray[np.float32], warm_up: int) -> Tensor:
-    """Return the latents (R, T - warm-up, B, D) of windows."""
+def _latents_of(
+    windows: Windows, replicates: Sequence[Replicate], data: TrainingData, warm_up: int
+) -> Tensor:
+    """Return the latents (R, T - warm-up, B, D) of windows, each replicate's from its teacher."""
     rows = windows.starts[:, None, :] + np.arange(warm_up, windows.num_bins)[:, None]
-    return torch.from_numpy(latents[rows])
+    if not data.taught:
+        return torch.from_numpy(data.latents[rows])
+    each = zip(replicates, rows, strict=True)
+    return torch.from_numpy(np.stack([data.of_seed(seed).latents[own] for (seed, _), own in each]))
 
 
 def _clip_each_replicate(gradients: Sequence[Tensor]) -> Tensor:

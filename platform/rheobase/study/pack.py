@@ -48,7 +48,7 @@ def pack(run: Path, out: Path) -> list[str]:
             )
             for path in folder.lasting_files()
         }
-        artifacts = {"shards": folder.shards().values(), "latents": [folder.latents()]}
+        artifacts = {"shards": folder.shards().values(), "latents": folder.latents_of_teachers()}
         for kind, folders in artifacts.items():
             for artifact in folders:
                 for path in _published(artifact):

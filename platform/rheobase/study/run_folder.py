@@ -169,7 +169,7 @@ class RunFolder:
         return dict(read_json(self.latents() / TEACHER_REPORT))  # a run of an earlier version
 
     def read_manifests(self) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
-        """Return the manifest of the latents, and by session those of the shards."""
+        """Return the manifest of the search's latents, and by session those of the shards."""
         inputs = self.read_inputs()
         if inputs.latents_manifest:
             return inputs.latents_manifest, inputs.shard_manifests
@@ -185,12 +185,24 @@ class RunFolder:
             Some of it is not there, damaged, or not what the run read.
         """
         shards = [read_shard(folder / SHARD) for folder in self.shards().values()]
-        return shards, read_latents(self.latents())
+        return shards, read_latents(*self.latents_of_teachers())
 
     def latents(self) -> Path:
-        """Return the folder of the teacher's latents."""
+        """Return the folder of the latents that the search was taught."""
+        return self.latents_of_teachers()[0]
+
+    def latents_of_teachers(self) -> list[Path]:
+        """Return the folder of each teacher's latents, that of the search first."""
         inputs = self.read_inputs()
-        return self._find("latents", inputs.digests.latents, inputs.latents_manifest)
+        further = inputs.further_latents_manifests or ({},) * len(inputs.digests.further_latents)
+        return [
+            self._find("latents", one, manifest)
+            for one, manifest in zip(
+                (inputs.digests.latents, *inputs.digests.further_latents),
+                (inputs.latents_manifest, *further),
+                strict=True,
+            )
+        ]
 
     def shards(self) -> dict[str, Path]:
         """Return the folder of each session's shard."""

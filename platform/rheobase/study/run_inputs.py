@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Digests(BaseModel):
     shards: Mapping[str, str]
     """By session."""
     latents: str
+    further_latents: tuple[str, ...] = ()
+    """Of the study's further teachers, in the order of `seeds.teacher`."""
     study: str
     """Of the tables [data] and [require]."""
     code: str
@@ -54,6 +56,7 @@ class RunInputs(BaseModel):
     versions: Mapping[str, str] = {}
     """`deciding_versions` as the run began; each trial's result holds those it was made with."""
     latents_manifest: Mapping[str, Any] = {}
+    further_latents_manifests: tuple[Mapping[str, Any], ...] = ()
     shard_manifests: Mapping[str, Mapping[str, Any]] = {}
     """By session. Empty, as the latents' is, in runs of earlier versions."""
 
@@ -66,13 +69,15 @@ def trial_code_digest(package: Path = PACKAGE) -> str:
 def digests_of(
     spec: StudySpec,
     shard_manifests: Mapping[str, Mapping[str, Any]],
-    latents_manifest: Mapping[str, Any],
+    latents_manifests: Sequence[Mapping[str, Any]],
 ) -> Digests:
     """Return the digests of what a study's trials read, and of the code that reads it."""
     table = dump_study(spec)
+    first, *further = (manifest["digest"] for manifest in latents_manifests)
     return Digests(
         shards={session: found["digest"] for session, found in shard_manifests.items()},
-        latents=latents_manifest["digest"],
+        latents=first,
+        further_latents=tuple(further),
         study=digest(table["data"] | {"require": table["require"]}),
         code=trial_code_digest(),
     )

@@ -292,3 +292,42 @@ def test_it_covers_a_recordings_correlation_through_its_pseudo_values():
     effects = np.sqrt(0.15**2 + 0.3**2) * draw.standard_normal(1_000_000)
     truth = np.tanh(0.9 + effects).mean()
     assert 0.91 <= share_covered(found, truth) <= 0.99
+
+
+def test_several_teachers_of_one_session_are_what_is_independent(random):
+    values, blocks = random.standard_normal(6), random.standard_normal((6, 4))
+    teachers = [0, 1, 2, 0, 1, 2]
+    found = estimate_mean(Runs(values.tolist(), ["s"] * 6, blocks.tolist(), teachers))
+    pairs = [[0, 3], [1, 4], [2, 5]]
+    means = np.array([values[pair].mean() for pair in pairs])
+    spread = crossed_spread(means, np.array([blocks[pair].mean(axis=0) for pair in pairs]))
+    half = t.ppf(0.975, spread.freedom) * np.sqrt(spread.variance)
+    assert found.ci95 == pytest.approx((means.mean() - half, means.mean() + half))
+    assert (found.unit, found.num_units, found.speaks_of) == ("teacher", 3, "this recording")
+    assert not any("one teacher" in note for note in found.notes)
+    one = estimate_mean(Runs(values.tolist(), ["s"] * 6, blocks.tolist(), [4] * 6))
+    assert one.unit == "seed"
+    assert one.notes[-1].startswith("one teacher: what another start of it would move is left out")
+
+
+def test_a_teacher_counts_alike_however_many_seeds_it_taught():
+    runs = Runs([1.0, 1.0, 1.0, 4.0], ["s"] * 4, [], [0, 0, 0, 1])
+    assert runs.means() == {"s": 2.5}
+    assert runs.units() == [1.0, 4.0]
+    assert estimate_mean(runs).mean == 2.5
+
+
+def test_over_sessions_teachers_are_crossed_with_them(random):
+    cells = random.standard_normal((5, 3)) + 9 * random.standard_normal(3)
+    names = [f"s{n}" for n in range(5) for _ in range(3)]
+    found = estimate_mean(Runs(cells.ravel().tolist(), names, [], [0, 1, 2] * 5))
+    spread = crossed_spread(cells.mean(axis=1), cells)
+    half = t.ppf(0.975, spread.freedom) * np.sqrt(spread.variance)
+    assert found.ci95 == pytest.approx((cells.mean() - half, cells.mean() + half))
+    assert (found.unit, found.num_units) == ("session", 5)
+    alike = estimate_mean(Runs(cells.ravel().tolist(), names))
+    assert found.ci95[1] - found.ci95[0] > 2 * (alike.ci95[1] - alike.ci95[0])
+    assert any(
+        "one teacher" in one
+        for one in estimate_mean(Runs([1.0, 2.0], ["a", "b"], [], [0, 0])).notes
+    )

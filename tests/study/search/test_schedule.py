@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from listeners import Silent
@@ -243,3 +244,32 @@ def test_the_report_stage_of_several_objectives_begins_with_the_knee(tmp_path):
         ("top-2", 32),
         ("no-dale", 16),
     ]
+
+
+def test_a_gated_control_chooses_its_steps_and_learning_rate_on_validation(tmp_path):
+    spec = spec_of(ablation={"baselines": ["gru"], "arms": {"no-dale": {"student.dale": False}}})
+
+    def tuned(request):
+        far = abs(np.log(request.student["learning_rate"] / (3 * spec.student.learning_rate)))
+        return 0.9 - far - (request.student["steps"] == spec.student.steps)
+
+    with Ledger(tmp_path / "l") as ledger:
+        generations = []
+        while requests := next_requests(spec, ledger.records(), "d"):
+            generations.append(requests)
+            for request in requests:
+                ledger.add(request)
+                ledger.start(request.trial_id)
+                cca = tuned(request) if request.student["neuron"] == "gru" else score(request)
+                ledger.complete(result(request, cca))
+    *_, tried, report = generations
+    assert {(one.stage, one.arm, one.seeds) for one in tried} == {("tune", "gru", (0, 1))}
+    assert len({(one.student["learning_rate"], one.student["steps"]) for one in tried}) == 6
+    (gru,) = (one for one in report if one.arm == "gru")
+    assert gru.student["learning_rate"] == pytest.approx(3 * spec.student.learning_rate)
+    assert gru.student["steps"] == 3 * spec.student.steps
+    assert gru.params["student.steps"] == gru.student["steps"]
+    best = next(one for one in report if one.arm == "baseline")
+    assert best.student["steps"] == spec.student.steps
+    assert {one.stage for one in report} == {"report"}
+    assert [one.number for one in report] == list(range(13, 16))

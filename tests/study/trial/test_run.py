@@ -2,6 +2,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from rheobase.shards.latents import Latents
+from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.trial.run import run_trial
 
 
@@ -32,3 +33,34 @@ def test_the_student_of_a_teacher_it_never_saw_scores_at_its_null(planted, reque
     strange = lfilter([0.3], [1.0, -0.9], other, axis=0).astype(np.float32)
     result = run_trial(request_of(), spec, [shard], Latents("d", {"s": strange}), tmp_path)
     assert all(abs(found.cca_heldout) < 0.15 for found in result.replicates)
+
+
+def test_each_report_seed_learns_from_its_own_teacher_as_if_that_were_the_only_one(
+    planted, request_of, tmp_path
+):
+    spec, shard, latents = planted
+    mixed = latents.by_session["s"] @ np.array([[1.0, 0.5], [-0.5, 2.0]], np.float32)
+    mixed[:, 1] += lfilter([0.3], [1.0, -0.9], np.random.default_rng(2).standard_normal(18_000))
+    second = Latents("e", {"s": mixed.astype(np.float32)})
+    seeds = {"select": [0], "report": [10, 11, 12], "teacher": [0, 5]}
+    several = parse_study({**dump_study(spec), "seeds": seeds})
+    request = request_of().model_copy(update={"stage": "report", "seeds": (10, 11, 12)})
+
+    def found(study, taught):
+        return run_trial(request, study, [shard], taught, tmp_path).replicates
+
+    both = found(several, Latents("d", latents.by_session, further=(second,)))
+    assert [(one.seed, one.teacher) for one in both] == [(10, 0), (11, 5), (12, 0)]
+    alone = {"select": [0], "report": [10, 11, 12]}
+    one_study = parse_study({**dump_study(spec), "seeds": alone})
+    first, other = found(one_study, latents), found(one_study, second)
+    assert first[1].cca_heldout != other[1].cca_heldout
+    expected = (first[0], other[1].model_copy(update={"teacher": 5}), first[2])
+    assert both == expected
+    searched = request_of().model_copy(update={"seeds": (0,)})
+    of_first = run_trial(
+        searched, several, [shard], Latents("d", latents.by_session, further=(second,)), tmp_path
+    )
+    assert (
+        of_first.replicates == run_trial(searched, one_study, [shard], latents, tmp_path).replicates
+    )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
 from rheobase.core.errors import StudyError
-from rheobase.study.file.spec import BASELINES, CONTROLS, StudySpec
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.spec import BASELINES, CONTROLS, StudySpec, override_student
 
 JOIN = "+"
+TUNED_RATES = (1 / 3, 1.0, 3.0)
+"""Learning rates that a gated network chooses from, in the study's own."""
+TUNED_STEPS = (1, 3)
+"""Steps that it chooses from, in the study's own."""
 
 
 def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
@@ -66,3 +71,30 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
 def controls_of(spec: StudySpec) -> frozenset[str]:
     """Return the arms that lift no constraint, and so take no part in Holm's correction."""
     return CONTROLS & set(spec.ablation.baselines) if spec.ablation else frozenset()
+
+
+def tuned_settings(student: StudentSettings, overrides: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings that an arm chooses from on validation, each beside its overrides.
+
+    Parameters
+    ----------
+    student
+        Of the baseline.
+    overrides
+        Of the arm.
+
+    Returns
+    -------
+    Of a network of gated units in the place of one that spikes: learning rates and steps around
+    the baseline's, which were chosen for another kind of network; what the arm itself sets is
+    kept. Of any other arm nothing: it is held at the baseline's settings.
+    """
+    arm = override_student(student, overrides)
+    if arm.kind.spikes or not arm.kind.is_trained or not student.kind.spikes:
+        return []
+    return [
+        {"student.learning_rate": student.learning_rate * rate, "student.steps": student.steps * n}
+        | dict(overrides)
+        for n in TUNED_STEPS
+        for rate in TUNED_RATES
+    ]

@@ -92,6 +92,26 @@ class SeedSettings(Settings):
     """Seeds of every trial of the search."""
     report: tuple[int, ...] = (10, 11, 12, 13, 14, 15, 16, 17)
     """Seeds of the winner and the arms; only their numbers are quoted as results."""
+    teacher: tuple[int, ...] = ()
+    """Root seeds of as many teachers: the first teaches the search, and the report seeds learn from
+    them in turn, so that intervals hold what another start of the teacher moves. None:
+    `teacher.seed` alone."""
+
+    def teacher_of(self, seed: int) -> int:
+        """Return which of the teachers, counted from 0, a replicate of a root seed learns from."""
+        several = len(self.teacher) > 1 and seed in self.report
+        return self.report.index(seed) % len(self.teacher) if several else 0
+
+    @model_validator(mode="after")
+    def _teachers_have_learners(self) -> SeedSettings:
+        if len({*self.teacher}) < len(self.teacher):
+            raise ValueError(f"teacher seeds must all differ, but got {list(self.teacher)}.")
+        if len(self.teacher) > max(1, len(self.report)):
+            raise ValueError(
+                "each teacher must have a report seed that learns from it, but got "
+                f"{len(self.teacher)} teacher seeds and {len(self.report)} report seeds."
+            )
+        return self
 
     @model_validator(mode="after")
     def _are_distinct(self) -> SeedSettings:
@@ -134,6 +154,21 @@ class StudySpec(Settings):
     seeds: SeedSettings = SeedSettings()
     resources: ResourceSettings = ResourceSettings()
 
+    @property
+    def teacher_seeds(self) -> tuple[int, ...]:
+        """Root seeds of its teachers, that of the search first."""
+        return self.seeds.teacher or (self.teacher.seed,)
+
+    def with_teacher(self, index: int) -> StudySpec:
+        """Return the study with one of its teachers alone, counted from 0."""
+        seed = self.teacher_seeds[index]
+        return self.model_copy(
+            update={
+                "teacher": self.teacher.model_copy(update={"seed": seed}),
+                "seeds": self.seeds.model_copy(update={"teacher": ()}),
+            }
+        )
+
     @model_validator(mode="after")
     def _paths_name_student_settings(self) -> StudySpec:
         problems = []
@@ -164,6 +199,11 @@ class StudySpec(Settings):
         if self.student.missing_sign:
             problems.append(f"[student]: {self.student.missing_sign}.")
         problems += self._forgetful("student", self.student)
+        if self.teacher.seed not in (TeacherSettings().seed, self.teacher_seeds[0]):
+            problems.append(
+                "[seeds]: teacher must begin with teacher.seed where both are given, but got "
+                f"{list(self.seeds.teacher)} and {self.teacher.seed}; leave one of them out."
+            )
         longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:
             problems.append(

@@ -16,7 +16,7 @@ from rheobase.shards.shard import TEST, TRAIN, VALIDATION
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
-from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.ablation import arms_of, tuned_settings
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
@@ -103,14 +103,14 @@ def estimate(spec: StudySpec) -> Estimate:
             "download": sum(size.num_sessions * size.download_bytes for size in sizes),
             "sessions": sum(size.num_sessions * size.session_bytes for size in sizes),
             "shards": total("shard_bytes"),
-            "latents": 4 * spec.teacher.latent_dim * total("num_bins"),
+            "latents": len(spec.teacher_seeds) * 4 * spec.teacher.latent_dim * total("num_bins"),
             "run": sum(row.num_sessions * _weight_bytes(row, spec) for row in rows)
             + num_trials(spec) * SAMPLE_BYTES,
             "checkpoints": _checkpoint_bytes(rows, spec),
         },
         cpu_hours={
             "ingest": sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs),
-            "teacher": _teacher_hours(rows, spec),
+            "teacher": len(spec.teacher_seeds) * _teacher_hours(rows, spec),
             "student": student_h,
         },
         memory_bytes=_memory(pairs, spec),
@@ -121,7 +121,7 @@ def estimate(spec: StudySpec) -> Estimate:
 def num_trials(spec: StudySpec) -> int:
     """Return the trials of the search and of the report stage."""
     num_confirmed = num_winners(spec) + len(arms_of(spec)) if spec.seeds.report else 0
-    return spec.search.trials + _num_audits(spec) + num_confirmed
+    return spec.search.trials + len(_tuned(spec)) + _num_audits(spec) + num_confirmed
 
 
 def num_winners(spec: StudySpec) -> int:
@@ -133,10 +133,19 @@ def _num_audits(spec: StudySpec) -> int:
     return spec.search.stop.audit if spec.search.stop else 0
 
 
+def _tuned(spec: StudySpec) -> list[Mapping[str, Any]]:
+    """Return the overrides of every trial from which a control's settings are chosen."""
+    if not spec.seeds.report:
+        return []
+    arms = arms_of(spec).values()
+    return [one for arm in arms for one in tuned_settings(spec.student, arm)]
+
+
 def num_replicates(spec: StudySpec) -> int:
     """Return the students that are trained on each session."""
     num_reported = (num_winners(spec) + len(arms_of(spec))) * len(spec.seeds.report)
-    return (spec.search.trials + _num_audits(spec)) * len(spec.seeds.select) + num_reported
+    num_chosen_from = spec.search.trials + len(_tuned(spec)) + _num_audits(spec)
+    return num_chosen_from * len(spec.seeds.select) + num_reported
 
 
 def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
@@ -147,9 +156,12 @@ def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
         search_trials=spec.search.trials,
         select_seeds=spec.seeds.select,
         report_seeds=spec.seeds.report,
+        teacher_seeds=spec.teacher_seeds,
         arms=arms_of(spec),
         replicates_per_session=num_replicates(spec),
-        least_p=least_p(num_paired_units(needs.num_sessions, len(spec.seeds.report))),
+        least_p=least_p(
+            num_paired_units(needs.num_sessions, len(spec.seeds.report), len(spec.teacher_seeds))
+        ),
         **dict(needs),
         resolved=dump_study(spec),
     )
@@ -214,10 +226,13 @@ def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
 
 def _training_hours(num_units: int, spec: StudySpec) -> float:
     """Return the hours of training all students of one session."""
-    arms, num_seeds = arms_of(spec).values(), len(spec.seeds.report)
-    num_own = num_replicates(spec) - len(arms) * num_seeds
+    arms, tuned = arms_of(spec).values(), _tuned(spec)
+    num_seeds, num_select = len(spec.seeds.report), len(spec.seeds.select)
+    num_own = num_replicates(spec) - len(arms) * num_seeds - len(tuned) * num_select
     of_arms = sum(_training_seconds(num_units, spec, overrides) for overrides in arms)
-    return (num_own * _training_seconds(num_units, spec, {}) + num_seeds * of_arms) / 3600
+    of_tuned = sum(_training_seconds(num_units, spec, overrides) for overrides in tuned)
+    own = num_own * _training_seconds(num_units, spec, {})
+    return (own + num_seeds * of_arms + num_select * of_tuned) / 3600
 
 
 def _training_seconds(num_units: int, spec: StudySpec, overrides: Mapping[str, Any]) -> float:
@@ -263,6 +278,7 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
     search, num_confirmed = spec.search, num_winners(spec) + len(arms_of(spec))
     stages = [
         (min(search.generation, search.trials), len(spec.seeds.select)),
+        (len(_tuned(spec)), len(spec.seeds.select)),
         (num_confirmed, len(spec.seeds.report)),
         (_num_audits(spec), len(spec.seeds.select)),
     ]

@@ -36,6 +36,8 @@ class Work(Settings):
     search_trials: int
     select_seeds: tuple[int, ...]
     report_seeds: tuple[int, ...]
+    teacher_seeds: tuple[int, ...]
+    """Of the teachers, that of the search first."""
     arms: Mapping[str, Mapping[str, Scalar]]
     """Overrides of student settings by dotted path, under the arm's name."""
     replicates_per_session: int

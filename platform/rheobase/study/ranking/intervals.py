@@ -1,6 +1,6 @@
 """The mean over runs with its 95 % interval, and whether that speaks of one recording or more."""
 
-# Shape legend: R replicates, I blocks.
+# Shape legend: R replicates, I blocks, K teachers, S sessions.
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ BLOCKS_OF: Mapping[Measure, str] = {
     "untrained": "untrained_blocks",
     "linear_readout": "linear_blocks",
 }
+ONE_TEACHER = "one teacher: what another start of it would move is left out; see seeds.teacher"
 SAME = 1e-12  # a standard error below it, of 1 or of the mean, is rounding
 
 
@@ -42,11 +43,14 @@ class Runs:
     blocks
         (R, I) the number's pseudo-value in each held-out block (`measures.blocks`), in the same
         order for all runs of a session; empty, or with an empty row, where there are none.
+    teachers
+        (R,) root seed of the teacher that each run learnt from; empty where one taught them all.
     """
 
     values: Sequence[float]
     sessions: Sequence[str]
     blocks: Sequence[Sequence[float]] = ()
+    teachers: Sequence[int] = ()
 
     def minus(self, other: Runs) -> Runs:
         """Return the paired difference: run by run, block by block.
@@ -68,23 +72,51 @@ class Runs:
             for ours, theirs in zip(self.blocks, other.blocks, strict=False)
         ]
         values = [left - right for left, right in zip(self.values, other.values, strict=True)]
-        return Runs(values, self.sessions, blocks)
+        return Runs(values, self.sessions, blocks, self.teachers)
 
     def within(self, session: str) -> Runs:
         """Return the runs on one session."""
         kept = [index for index, name in enumerate(self.sessions) if name == session]
         blocks = [self.blocks[index] for index in kept] if self.blocks else []
-        return Runs([self.values[index] for index in kept], [session] * len(kept), blocks)
+        teachers = [self.teachers[index] for index in kept] if self.teachers else []
+        values = [self.values[index] for index in kept]
+        return Runs(values, [session] * len(kept), blocks, teachers)
+
+    def by_teacher(self) -> Runs:
+        """Return one run for each teacher on each session, the mean of those that it taught.
+
+        Where one teacher taught all, these runs.
+        """
+        if len({*self.teachers}) < 2:
+            return self
+        of_pair: dict[tuple[str, int], list[int]] = {}
+        for index, pair in enumerate(zip(self.sessions, self.teachers, strict=True)):
+            of_pair.setdefault(pair, []).append(index)
+        blocks: list[list[float]] = []
+        for rows in of_pair.values() if self.blocks else ():
+            own = [self.blocks[row] for row in rows]
+            is_whole = len({len(row) for row in own}) == 1
+            blocks.append([fmean(column) for column in zip(*own, strict=True)] if is_whole else [])
+        values = [fmean(self.values[row] for row in rows) for rows in of_pair.values()]
+        sessions, teachers = zip(*of_pair, strict=True)
+        return Runs(values, list(sessions), blocks, list(teachers))
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each session, in the order of their first run."""
-        names = dict.fromkeys(self.sessions)
-        return {name: fmean(self.within(name).values) for name in names}
+        """Return the mean of each session, in the order of their first run.
+
+        Every teacher counts alike, however many runs it taught.
+        """
+        alike = self.by_teacher()
+        return {name: fmean(alike.within(name).values) for name in dict.fromkeys(self.sessions)}
 
     def units(self) -> list[float]:
-        """Return what is independent: means of the sessions where there are several, else runs."""
+        """Return what is independent.
+
+        Means of the sessions where there are several; of one session, of its teachers where there
+        are several; else the runs.
+        """
         means = self.means()
-        return list(means.values()) if len(means) > 1 else list(self.values)
+        return list(means.values()) if len(means) > 1 else list(self.by_teacher().values)
 
 
 class Spread(NamedTuple):
@@ -120,6 +152,7 @@ def runs_of(replicates: Sequence[ReplicateResult], measure: Measure = "cca_heldo
         [getattr(one, measure) for one in replicates],
         [one.session for one in replicates],
         [getattr(one, blocks) for one in replicates],
+        tuple(one.teacher for one in replicates if one.teacher is not None),
     )
 
 
@@ -135,8 +168,10 @@ def estimate_mean(runs: Runs) -> MeanEstimate:
     -------
     Of several sessions: the mean of their means, each over its seeds, and Student's t interval
     with one degree of freedom fewer than sessions. Of one session: the mean over seeds, and the
-    interval of `crossed_spread`, over seeds and held-out blocks. `ci95` is None, and a note says
-    why, where nothing is known of the spread or where nothing varies.
+    interval of `crossed_spread`, over seeds and held-out blocks. Several teachers are a part of
+    what varies: of one session each stands for the seeds that it taught, of several sessions they
+    are crossed with them as blocks are with seeds. `ci95` is None, and a note says why, where
+    nothing is known of the spread or where nothing varies.
 
     Notes
     -----
@@ -155,9 +190,13 @@ def estimate_mean(runs: Runs) -> MeanEstimate:
     """
     means = runs.means()
     if len(means) > 1:
-        return _over_sessions(list(means.values()))
+        return _over_sessions(list(means.values()), _of_teachers(runs))
+    unit: Unit = "teacher" if len({*runs.teachers}) > 1 else "seed"
+    runs = runs.by_teacher()
     spread = session_spread(runs)
-    return _estimate(fmean(runs.values), spread, "seed", len(runs.values))
+    if unit == "seed" and runs.teachers:
+        spread = spread._replace(notes=(*spread.notes, ONE_TEACHER))
+    return _estimate(fmean(runs.values), spread, unit, len(runs.values))
 
 
 def estimate_difference(left: Runs, right: Runs) -> MeanEstimate:
@@ -222,6 +261,7 @@ def session_spread(runs: Runs) -> Spread:
     That of `crossed_spread` where every run has the same two or more blocks. Of one run: that of
     its blocks alone. Without blocks: that of seeds alone. Notes say which.
     """
+    runs = runs.by_teacher()
     values, num = np.asarray(runs.values, np.float64), len(runs.values)
     sizes = {len(row) for row in runs.blocks} if len(runs.blocks) == num else {0}
     num_blocks = sizes.pop() if len(sizes) == 1 else 0
@@ -312,7 +352,20 @@ def _shared_freedom(parts: Sequence[tuple[float, float]], variance: float | None
     return total**2 / math.fsum(one**2 / freedom for one, freedom in parts if one)
 
 
-def _over_sessions(means: Sequence[float]) -> MeanEstimate:
+def _of_teachers(runs: Runs) -> Floats | None:
+    """Return the mean (S, K) of each session's runs by each teacher, if all taught on all."""
+    alike = runs.by_teacher()
+    if not alike.teachers:
+        return None
+    names, teachers = dict.fromkeys(alike.sessions), dict.fromkeys(alike.teachers)
+    if len(alike.values) != len(names) * len(teachers):
+        return None
+    found = dict(zip(zip(alike.sessions, alike.teachers, strict=True), alike.values, strict=True))
+    return np.array([[found[name, teacher] for teacher in teachers] for name in names])
+
+
+def _over_sessions(means: Sequence[float], of_teachers: Floats | None = None) -> MeanEstimate:
+    """Return the mean over sessions, and what their means by teacher (S, K) say of its spread."""
     num = len(means)
     notes = []
     if num < FEWEST_UNITS:
@@ -320,13 +373,17 @@ def _over_sessions(means: Sequence[float]) -> MeanEstimate:
             f"{num} sessions: of recordings like these the interval tells only what so few can, "
             f"and no sign flip of fewer than {FEWEST_UNITS} can reach p <= {ALPHA:g}"
         )
-    spread = Spread(float(np.var(means, ddof=1)) / num, num - 1, tuple(notes))
-    return _estimate(fmean(means), spread, "session", num)
+    spread = Spread(float(np.var(means, ddof=1)) / num, num - 1)
+    if of_teachers is not None and of_teachers.shape[1] > 1:
+        spread = crossed_spread(np.array(means), of_teachers)
+    elif of_teachers is not None:
+        notes.append(ONE_TEACHER)
+    return _estimate(fmean(means), spread._replace(notes=tuple(notes)), "session", num)
 
 
 def _estimate(mean: float, spread: Spread, unit: Unit, num: int) -> MeanEstimate:
     notes = list(spread.notes)
-    if unit == "seed":
+    if unit != "session":
         notes.insert(0, "one recording: the interval speaks of it alone, not of others")
     ci95: Interval | None = None
     if spread.variance > (SAME * max(1.0, abs(mean))) ** 2:
@@ -343,6 +400,6 @@ def _estimate(mean: float, spread: Spread, unit: Unit, num: int) -> MeanEstimate
         degrees_of_freedom=spread.freedom if ci95 else None,
         unit=unit,
         num_units=num,
-        speaks_of="this recording" if unit == "seed" else "recordings like these",
+        speaks_of="recordings like these" if unit == "session" else "this recording",
         notes=tuple(notes),
     )

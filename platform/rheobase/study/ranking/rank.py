@@ -210,6 +210,11 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
                 fmean(one.cca_heldout for one in found if one.seed == seed)
                 for seed in dict.fromkeys(one.seed for one in found)
             ),
+            per_teacher={
+                str(teacher): fmean(one.cca_heldout for one in found if one.teacher == teacher)
+                for teacher in dict.fromkeys(one.teacher for one in found)
+                if teacher is not None
+            },
         ),
         cca_all_dims=_mean_or_none([one.cca_all_dims for one in found]),
         dims=found[0].dims,

@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 Tier = Literal["passed", "feasible", "infeasible", "failed"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 
-Unit = Literal["seed", "session"]
+Unit = Literal["seed", "teacher", "session"]
 SpeaksOf = Literal["this recording", "recordings like these"]
 
 Value = TypeVar("Value")
@@ -34,7 +34,7 @@ class MeanEstimate(Settings):
     degrees_of_freedom: float | None
     """Of the t distribution; null where there is no interval."""
     unit: Unit
-    """What is independent: sessions where there are several."""
+    """What is independent: sessions where there are several, then teachers, then seeds."""
     num_units: int
     speaks_of: SpeaksOf
     """Of one session: other seeds and stretches of that recording."""
@@ -64,6 +64,9 @@ class HeldOutCca(Settings):
     """Of the interval's t distribution; null where there is none."""
     per_seed: tuple[float, ...]
     """Means over sessions, in the order of `seeds`."""
+    per_teacher: Mapping[str, float] = {}
+    """Means over seeds and sessions, by the root seed of their teacher; empty in records from
+    before there were several."""
 
 
 class NoHeldOutCca(Settings):
@@ -74,6 +77,7 @@ class NoHeldOutCca(Settings):
     speaks_of: None = None
     degrees_of_freedom: None = None
     per_seed: tuple[()] = ()
+    per_teacher: Mapping[str, float] = {}
 
 
 class Rates(Settings):
@@ -128,8 +132,8 @@ class EndedTrial(Settings):
     number: int
     """Order in which the study asked for it, from 0."""
     stage: Stage
-    """`select`: the search; `report`: winners and arms on the report seeds; `audit`: stopped
-    trials that were run to their end."""
+    """`select`: the search; `tune`: settings that a control chose from; `report`: winners and arms
+    on the report seeds; `audit`: stopped trials that were run to their end."""
     arm: str
     """Name of the set of overrides, or `baseline`."""
     rank: int | None = None

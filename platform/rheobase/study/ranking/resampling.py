@@ -61,24 +61,27 @@ def bootstrap_intervals(
     return (float(mean_low), float(mean_high)), (float(iqm_low), float(iqm_high))
 
 
-def num_paired_units(num_sessions: int, num_seeds: int) -> int:
+def num_paired_units(num_sessions: int, num_seeds: int, num_teachers: int = 1) -> int:
     """Return how many signs an arm's difference can be flipped by.
 
     Parameters
     ----------
-    num_sessions, num_seeds
+    num_sessions, num_seeds, num_teachers
         Of the study's report stage.
 
     Returns
     -------
-    The sessions where there are several, whose seeds are averaged; of one session its seeds.
+    The sessions where there are several, whose seeds are averaged; of one session its teachers
+    where there are several, else its seeds.
 
     Examples
     --------
-    >>> num_paired_units(1, 8), num_paired_units(5, 8)
-    (8, 5)
+    >>> num_paired_units(1, 8), num_paired_units(5, 8), num_paired_units(1, 8, 4)
+    (8, 5, 4)
     """
-    return num_sessions if num_sessions > 1 else num_seeds
+    if num_sessions > 1:
+        return num_sessions
+    return num_teachers if num_teachers > 1 else num_seeds
 
 
 def least_p(num: int) -> float:

@@ -43,7 +43,8 @@ class Comparison(Settings):
     num_pairs: int
     """Runs of the same seed and session on both sides."""
     unit: Unit | None
-    """What is independent, and what signs are flipped of: sessions where there are several."""
+    """What is independent, and what signs are flipped of: sessions where there are several, then
+    teachers, then seeds."""
     num_units: int
     speaks_of: SpeaksOf | None
     """Whose mean `ci95` covers."""
@@ -190,8 +191,8 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
     Returns
     -------
     Of the pairs that both sides have; a note says of how many that were asked for. The interval is
-    that of `intervals.estimate_mean`. Signs are flipped of whole sessions where there are several,
-    else of seeds.
+    that of `intervals.estimate_mean`. Signs are flipped of whole sessions where there are several;
+    in one session of teachers where there are several, else of seeds.
 
     Raises
     ------
@@ -215,8 +216,10 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
             f"underpowered: {FEWEST_UNITS} {found.unit}s are needed for p <= {ALPHA:g}; this has "
             f"{len(units)}: its least possible p is {floor:g}"
         )
-    if found.unit == "seed":
-        notes.append("p is of flipped seeds: it speaks of other seeds on these blocks alone")
+    if found.unit != "session":
+        notes.append(
+            f"p is of flipped {found.unit}s: it speaks of other {found.unit}s on these blocks alone"
+        )
     asked = _asked(arm, to)
     if len(asked) > len(pairs):
         notes.append(f"{len(pairs)} of {len(asked)} runs have a partner; the others are left out")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rheobase.core.settings import Settings
 
-Stage = Literal["select", "report", "audit"]
+Stage = Literal["select", "tune", "report", "audit"]
 BASELINE = "baseline"
 NULLS = ("null_shift", "null_clock", "null_session")
 """Fields of a replicate that hold a `Null`, in the order they are drawn and judged."""
@@ -38,7 +38,8 @@ class TrialRequest(Settings):
     number: int
     """Order in which the study asked for it, from 0."""
     stage: Stage
-    """`select` while searching; `report` for winners and arms on seeds the search never saw;
+    """`select` while searching; `tune` for the settings that a control may choose from, on the
+    search's seeds and validation; `report` for winners and arms on seeds the search never saw;
     `audit` for stopped trials that are run to their end to tell what stopping cost."""
     arm: str = BASELINE
     """Name of the set of overrides, or `baseline`."""
@@ -89,6 +90,9 @@ class ReplicateResult(Settings):
 
     seed: int
     session: str
+    teacher: int | None = None
+    """Root seed of the teacher that it learnt from; None in records from before there were
+    several."""
     cca_heldout: float
     """On test in the report stage, on validation in every other."""
     cca_all_dims: float | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rheobase.core.digest import digest
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.student.settings import StudentSettings, population_key
-from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.ablation import arms_of, tuned_settings
 from rheobase.study.file.spec import StudySpec, override_student
 from rheobase.study.ranking.confirm import top_trials
 from rheobase.study.ranking.rank import rank_study
@@ -35,7 +36,12 @@ from rheobase.study.trial.population import Outcome
 from rheobase.study.trial.run import run_population
 
 MAX_ATTEMPTS = 16  # draws of a generation before a space is taken to be exhausted
-STAGES: Mapping[Stage, str] = {"select": "search", "report": "report", "audit": "audit"}
+STAGES: Mapping[Stage, str] = {
+    "select": "search",
+    "tune": "controls",
+    "report": "report",
+    "audit": "audit",
+}
 
 
 def next_requests(
@@ -64,9 +70,10 @@ def next_requests(
     Returns
     -------
     Trials that were asked for and have not ended, if any. Else the search's next generation,
-    which begins with the study's own settings as number 0. Else the report stage: the winner
-    (the study's own settings where no trial is feasible), further trials to be confirmed, and
-    every arm of the ablation. Else the audit: some of the stopped trials, to their end.
+    which begins with the study's own settings as number 0. Else the settings that gated controls
+    choose from (`tuned_settings`). Else the report stage: the winner (the study's own settings
+    where no trial is feasible), further trials to be confirmed, and every arm of the ablation.
+    Else the audit: some of the stopped trials, to their end.
 
     Notes
     -----
@@ -174,37 +181,67 @@ def _report_stage(
     of_arms = {BASELINE: (params, student)}
     for arm, winner in winners.items():
         of_arms[arm] = (winner.params, StudentSettings.model_validate(winner.student))
+    tried: dict[str, list[TrialRequest]] = {}
     for arm, overrides in arms_of(spec).items():
-        of_arms[arm] = ({**params, **overrides}, override_student(student, overrides))
-    return _new(spec, records, "report", inputs_digest, of_arms)
+        choices = [
+            (arm, {**params, **one}, override_student(student, one))
+            for one in tuned_settings(student, overrides)
+        ]
+        tried[arm] = _requests(spec, "tune", inputs_digest, choices)
+        chosen = _best_of(tried[arm], records) or overrides
+        of_arms[arm] = ({**params, **overrides, **chosen}, override_student(student, chosen))
+    if untried := _not_made([one for each in tried.values() for one in each], records):
+        return untried
+    asked = [(arm, *one) for arm, one in of_arms.items()]
+    return _not_made(_requests(spec, "report", inputs_digest, asked), records)
+
+
+def _best_of(
+    requests: Sequence[TrialRequest], records: Sequence[TrialRecord]
+) -> Mapping[str, Any] | None:
+    """Return the settings of the trial with the largest held-out CCA; None if none has one."""
+    asked = {request.trial_id for request in requests}
+    found = [
+        (fmean(one.cca_heldout for one in record.result.replicates), record.request.params)
+        for record in records
+        if record.request.trial_id in asked and record.result is not None
+    ]
+    return max(found, key=lambda one: one[0])[1] if found else None
 
 
 def _audit_stage(
     spec: StudySpec, records: Sequence[TrialRecord], inputs_digest: str
 ) -> list[TrialRequest]:
-    stopped = {}
-    for record in to_audit(spec, records):
-        student = StudentSettings.model_validate(record.request.student)
-        stopped[record.request.trial_id] = (record.request.params, student)
-    return _new(spec, records, "audit", inputs_digest, stopped)
+    stopped = [
+        (one.request.trial_id, one.request.params, StudentSettings(**one.request.student))
+        for one in to_audit(spec, records)
+    ]
+    return _not_made(_requests(spec, "audit", inputs_digest, stopped), records)
 
 
-def _new(
+def _requests(
     spec: StudySpec,
-    records: Sequence[TrialRecord],
     stage: Stage,
     inputs_digest: str,
-    by_arm: Mapping[str, tuple[Mapping[str, Any], StudentSettings]],
+    asked: Sequence[tuple[str, Mapping[str, Any], StudentSettings]],
 ) -> list[TrialRequest]:
-    """Return the requests of a stage that the study has not made yet, by arm."""
+    """Return the requests of a stage, of each arm, what it sets and all its settings."""
+    return [
+        _request(spec, stage, arm, params, student, inputs_digest, 0)
+        for arm, params, student in asked
+    ]
+
+
+def _not_made(
+    requests: Sequence[TrialRequest], records: Sequence[TrialRecord]
+) -> list[TrialRequest]:
+    """Return the requests that the study has not made yet, numbered after those that it has."""
     known = {record.request.trial_id for record in records}
-    requests: list[TrialRequest] = []
-    for arm, (params, student) in by_arm.items():
-        number = len(records) + len(requests)
-        request = _request(spec, stage, arm, params, student, inputs_digest, number)
-        if request.trial_id not in known:
-            requests.append(request)
-    return requests
+    new = [request for request in requests if request.trial_id not in known]
+    return [
+        request.model_copy(update={"number": len(records) + index})
+        for index, request in enumerate(new)
+    ]
 
 
 class Bookkeeper:

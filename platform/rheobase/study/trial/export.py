@@ -46,7 +46,7 @@ def export_trial(
     spec
         Its study, named in errors.
     shards, latents
-        Its sessions, and the teacher's latents of each.
+        Its sessions, and the latents of each teacher of the study.
     run
         Folder of the run that holds its weights.
     out
@@ -74,16 +74,20 @@ def export_trial(
         session = shard.session_id
         timeline = timeline_of(shard, open_test=True)
         students, seeds = _stored_students(spec.name, stored, session)
+        taught_by = [latents.of_teacher(spec.seeds.teacher_of(seed)) for seed in seeds]
         replicates = [Replicate(seed, settings) for seed in seeds]
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
         if settings.neuron == "linear":
-            choice = choose_linear_readout(
-                counts,
-                latents.by_session[session][:, : latents.dims],
-                timeline,
-                spec.teacher.filters_ms,
-            )
-            spikes, features = None, choice.of(counts, timeline)[None].repeat(len(replicates), 0)
+            readouts = {
+                teacher.digest: choose_linear_readout(
+                    counts,
+                    teacher.by_session[session][:, : teacher.dims],
+                    timeline,
+                    spec.teacher.filters_ms,
+                ).of(counts, timeline)
+                for teacher in {one.digest: one for one in taught_by}.values()
+            }
+            spikes, features = None, np.stack([readouts[one.digest] for one in taught_by])
         else:
             spikes, features = simulate_session(students, counts, timeline, replicates)
         for index, seed in enumerate(seeds):
@@ -93,7 +97,7 @@ def export_trial(
                     file,
                     features=features[index],
                     **({} if spikes is None else {"spikes": spikes[index]}),
-                    latents=latents.by_session[session],
+                    latents=taught_by[index].by_session[session],
                     groups=timeline.group,
                     split=np.array([SPLITS[int(label)] for label in timeline.split]),
                     state=timeline.state,

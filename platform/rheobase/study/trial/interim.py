@@ -87,7 +87,7 @@ class InterimMeasure:
         DataError
             The part is too small, or a latent does not vary in it.
         """
-        timeline, latents = self._data.timeline, self._data.counted
+        timeline = self._data.timeline
         x_train, _ = self._simulated(training, self._train)
         x_test, spikes = self._simulated(training, self._scored)
         train, test = self._train.rows.ravel(), self._scored.rows.ravel()
@@ -96,6 +96,7 @@ class InterimMeasure:
         connections = recurrent.count_nonzero(dim=(1, 2)).tolist()
         found = []
         for index in range(len(training.replicates)):
+            latents = self._data.of_seed(training.replicates[index].seed).counted
             fit = fit_cca(x_train[index], latents[train], SHRINKAGE)
             cca = float(score_cca(fit, x_test[index], latents[test]).mean())
             spikes_at_all = training.replicates[index].settings.kind.spikes

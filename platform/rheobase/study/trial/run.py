@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from rheobase.student.fit import TrainingData
 from rheobase.student.memory import MEMORY_BYTES, keep_freed_memory
 from rheobase.student.settings import StudentSettings, population_key
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.records.result import TrialRequest, TrialResult, TrialStopped
+from rheobase.study.records.result import ReplicateResult, TrialRequest, TrialResult, TrialStopped
 from rheobase.study.run_folder import RunFolder, TrialFolder
 from rheobase.study.trial.measure import SessionScorer, measure_students
 from rheobase.study.trial.population import (
@@ -69,7 +70,7 @@ def run_population(
     shards
         Binned sessions.
     latents
-        The teacher's latents of each.
+        The teacher's latents of each, and those of the study's further teachers.
     run
         Folder of the run: a trial keeps its files in ``trials/<trial_id>`` below it.
     on_progress
@@ -164,15 +165,11 @@ def _outcomes(
     for shard, opens in product(_by_id(shards), (False, True)):
         left = [t for t in going_on(trials) if opens is (t.request.stage == "report")]
         if left:
-            data = _training_data(shard, spec, latents, open_test=opens)
-            others = [
-                (latents.by_session[other.session_id][:, : latents.dims], timeline_of(other))
-                for other in [one for one in _by_id(shards) if one is not shard][:MOST_OTHERS]
-            ]
-            scorer = SessionScorer(data=data, spec=spec, shard=shard, others=others)
+            teachers = latents if opens else replace(latents, further=())
+            scorers = _scorers(shard, spec, shards, teachers, open_test=opens)
             for trial in left:
                 with trial_clock(trial):
-                    _measure(trial, scorer)
+                    _measure(trial, shard.session_id, scorers)
     for trial in going_on(trials):
         with trial_clock(trial):
             _write_students(trial)
@@ -197,29 +194,69 @@ def _by_id(shards: Iterable[Shard]) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.session_id)
 
 
-def _training_data(
-    shard: Shard, spec: StudySpec, latents: Latents, *, open_test: bool = False
-) -> TrainingData:
-    """Return what students learn from, or are measured against.
+def _of_teachers(
+    shard: Shard, latents: Latents, window_ms: float, *, open_test: bool = False
+) -> list[TrainingData]:
+    """Return what students learn from, or are measured against, one for each teacher.
 
     Until test is opened the latents of its bins are NaN: whatever reached for them would not give
     a number.
     """
-    timeline = timeline_of(shard, open_test=open_test)
-    target = np.array(latents.by_session[shard.session_id])
-    target[timeline.sealed] = np.nan
-    counts, window_ms = stacked_counts(shard), spec.data.window_ms
-    return TrainingData(shard.session_id, counts, target, timeline, window_ms, dims=latents.dims)
+    timeline, counts = timeline_of(shard, open_test=open_test), stacked_counts(shard)
+    found = []
+    for teacher in (latents, *latents.further):
+        target = np.array(teacher.by_session[shard.session_id])
+        target[timeline.sealed] = np.nan
+        found.append(
+            TrainingData(shard.session_id, counts, target, timeline, window_ms, dims=teacher.dims)
+        )
+    return found
 
 
-def _measure(trial: RunningTrial, scorer: SessionScorer) -> None:
-    session = scorer.data.session
+def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
+    """Return what students learn from, each seed from its own teacher."""
+    first, *others = of_teachers = _of_teachers(shard, latents, spec.data.window_ms)
+    own = {seed: of_teachers[spec.seeds.teacher_of(seed)] for seed in spec.seeds.report}
+    return replace(first, taught=own if others else {})
+
+
+def _scorers(
+    shard: Shard, spec: StudySpec, shards: Sequence[Shard], latents: Latents, *, open_test: bool
+) -> list[SessionScorer]:
+    """Return what students of a session are measured against, one for each teacher."""
+    beside = [one for one in _by_id(shards) if one is not shard][:MOST_OTHERS]
+    timelines = [timeline_of(one) for one in beside]
+    teachers = latents, *latents.further
+    all_data = _of_teachers(shard, latents, spec.data.window_ms, open_test=open_test)
+    scorers = []
+    for teacher, data in zip(teachers, all_data, strict=True):
+        others = [
+            (teacher.by_session[one.session_id][:, : teacher.dims], line)
+            for one, line in zip(beside, timelines, strict=True)
+        ]
+        scorers.append(SessionScorer(data=data, spec=spec, shard=shard, others=others))
+    return scorers
+
+
+def _measure(trial: RunningTrial, session: str, scorers: Sequence[SessionScorer]) -> None:
+    """Measure the networks of a trial on a session, each against its own teacher."""
+    trained = trial.trained[session]
+    results: list[ReplicateResult] = []
     sample = None if trial.results else trial.folder.sample
-    results, failed, notes = measure_students(trial.trained[session], scorer, sample)
-    for seed, reason in failed.items():
-        trial.leave_out(seed, session, reason)
-    trial.results += results
-    trial.notes += notes
+    spec = scorers[0].spec
+    teachers = [spec.seeds.teacher_of(seed) for seed, _ in trained.replicates]
+    for teacher in dict.fromkeys(teachers):
+        own = [row for row, one in enumerate(teachers) if one == teacher]
+        learners = trained.chosen(own) if len(own) < len(teachers) else trained
+        found, failed, notes = measure_students(learners, scorers[teacher], sample)
+        sample = None if found else sample
+        for seed, reason in failed.items():
+            trial.leave_out(seed, session, reason)
+        root = spec.teacher_seeds[teacher]
+        results += [one.model_copy(update={"teacher": root}) for one in found]
+        trial.notes += notes
+    order = trial.request.seeds.index
+    trial.results += sorted(results, key=lambda one: order(one.seed))
 
 
 def _write_students(trial: RunningTrial) -> None:
