@@ -50,17 +50,20 @@ class Studies:
         (B, R, I) pseudo-values, or (B, R, 0).
     truth
         What an interval should cover.
+    teachers
+        (R,) of each run; empty where one taught all.
     """
 
     values: Floats
     sessions: Sequence[str]
     blocks: Floats
     truth: float = 0.0
+    teachers: Sequence[int] = ()
 
     def run(self, study: int) -> Runs:
         """Return one of them."""
         blocks = self.blocks[study].tolist()
-        return Runs(self.values[study].tolist(), self.sessions, blocks)
+        return Runs(self.values[study].tolist(), self.sessions, blocks, self.teachers)
 
 
 def normal(draw: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -114,6 +117,21 @@ def of_blocks(
     cells = rest * normal(draw, (NUM_STUDIES, num_seeds, num_blocks))
     pseudo = of_seed + spread * shared + cells
     return Studies(pseudo.mean(axis=2), ["s"] * num_seeds, pseudo)
+
+
+def of_teachers(
+    draw: np.random.Generator, studies: Callable[..., Studies], num_teachers: int, spread: float
+) -> Studies:
+    """Other studies, whose seeds learn in turn from teachers that differ by `spread`."""
+    found = studies(draw)
+    per_session = [
+        np.arange(list(found.sessions).count(name)) % num_teachers
+        for name in dict.fromkeys(found.sessions)
+    ]
+    teachers = np.concatenate(per_session)
+    shifts = spread * normal(draw, (NUM_STUDIES, num_teachers))[:, teachers]
+    blocks = found.blocks + shifts[..., None]
+    return Studies(found.values + shifts, found.sessions, blocks, found.truth, teachers.tolist())
 
 
 def of_signals(
@@ -316,6 +334,25 @@ def main() -> None:
                 (True, 8, 20, 3),
                 (True, 3, 8, 3),
             )
+        },
+    )
+    table(
+        "Several teachers",
+        "The report seeds learn from teachers in turn. Of one session (20 blocks, their spread 1) "
+        "the teachers are what is independent; five sessions (their spread 1) are crossed with "
+        "them.",
+        "sessions, seeds, teachers, their spread",
+        {
+            f"{named}, 8 seeds, {num} teachers, {spread:g}": partial(
+                of_teachers, studies=studies, num_teachers=num, spread=spread
+            )
+            for named, studies, most in (
+                ("1 session", partial(of_blocks, num_seeds=8, num_blocks=20, spread=1), 8),
+                ("5 sessions", partial(of_sessions, sizes=[8] * 5, spread=1), 4),
+            )
+            for num in (2, 3, 4, 8)
+            if num <= most
+            for spread in (0, 1, 3)
         },
     )
     tails = {"seeds": heavy, "sessions": heavy}
