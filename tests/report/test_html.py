@@ -112,7 +112,7 @@ def test_an_arm_that_failed_stays_on_the_page_with_its_reason(page_of, trial_of,
     words = " ".join(Page(page_of(records)).words)
     assert "no-dale: no result on the report seeds: failed: the loss must stay finite" in words
     assert "it counts as p = 1 in Holm's family" in words
-    drawn = figures.ablation_forest(compare_arms(SPEC, records))
+    drawn = figures.svg_of(figures.ablation_forest(compare_arms(SPEC, records)))
     assert "no result" in drawn
 
 

@@ -1,4 +1,4 @@
-"""The report's figures, each an SVG made from stored numbers."""
+"""The report's figures, each drawn from stored numbers."""
 
 # Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash,
 # K canonical pairs.
@@ -46,9 +46,18 @@ STYLE: dict[Any, Any] = {
 def svg_of(figure: Figure) -> str:
     """Return a figure as an SVG element; the same numbers give the same text."""
     page = io.StringIO()
-    figure.savefig(page, format="svg", bbox_inches="tight", metadata={"Date": None})
+    with mpl.rc_context(STYLE):
+        figure.savefig(page, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = page.getvalue()
     return text[text.index("<svg") :]
+
+
+def png_of(figure: Figure, dots_an_inch: int) -> bytes:
+    """Return a figure as a PNG file; the same numbers give the same bytes."""
+    page = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(page, format="png", dpi=dots_an_inch, metadata={"Software": None})
+    return page.getvalue()
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -57,7 +66,7 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
     return figure, [figure.add_subplot(1, columns, n + 1) for n in range(columns)]
 
 
-def leaderboard(rows: Sequence[MeasuredTrial], required: float) -> str:
+def leaderboard(rows: Sequence[MeasuredTrial], required: float) -> Figure:
     """Draw each trial's CCA with its seeds, beside untrained, nulls and the linear readout."""
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(8.2, 0.9 + 0.27 * len(rows))
@@ -85,7 +94,7 @@ def leaderboard(rows: Sequence[MeasuredTrial], required: float) -> str:
             ("o", INK, "trained: mean, seeds as rings"), ("|", INK, "untrained"),
             ("D", ORANGE, "linear readout of the input"), ("x", GREY, "95 % quantile of a null"),
         ])  # fmt: skip
-        return svg_of(figure)
+        return figure
 
 
 def _tier_legend(
@@ -100,7 +109,7 @@ def _tier_legend(
 
 def cca_against_rate(
     rows: Sequence[MeasuredTrial], band_hz: tuple[float, float], required: float
-) -> str | None:
+) -> Figure | None:
     """Draw each trial's CCA against its mean rate; the region that passes is shaded.
 
     Networks that do not spike have no place; None where no other is left.
@@ -126,7 +135,7 @@ def cca_against_rate(
         axes.set_xlabel("mean firing rate (Hz)")
         axes.set_ylabel("held-out CCA")
         _tier_legend(axes, [row for row, _ in spiking])
-        return svg_of(figure)
+        return figure
 
 
 LABELS = {
@@ -138,7 +147,7 @@ LABELS = {
 }
 
 
-def pareto_front(front: ParetoFront | None, rows: Sequence[MeasuredTrial]) -> str | None:
+def pareto_front(front: ParetoFront | None, rows: Sequence[MeasuredTrial]) -> Figure | None:
     """Draw CCA against each other objective: the front with its intervals, the knee as a ring.
 
     None where the search had one objective, or nothing passed the gate.
@@ -170,7 +179,7 @@ def pareto_front(front: ParetoFront | None, rows: Sequence[MeasuredTrial]) -> st
         panels[-1].plot([], [], "o", ms=11, mfc="none", mec=INK, label="knee")
         panels[-1].plot([], [], "o", color=BLUE, label="front")
         _tier_legend(panels[-1], others)
-        return svg_of(figure)
+        return figure
 
 
 def _objective(row: MeasuredTrial, name: ObjectiveName) -> float | None:
@@ -181,7 +190,7 @@ def _objective(row: MeasuredTrial, name: ObjectiveName) -> float | None:
     return size
 
 
-def parameter_effects(rows: Sequence[MeasuredTrial], logged: set[str]) -> str | None:
+def parameter_effects(rows: Sequence[MeasuredTrial], logged: set[str]) -> Figure | None:
     """Draw CCA against each searched setting; None where nothing was searched."""
     names = sorted({name for row in rows for name in row.params})
     if not names:
@@ -207,10 +216,10 @@ def parameter_effects(rows: Sequence[MeasuredTrial], logged: set[str]) -> str | 
             axes.set_ylim(low, high)
         panels[0].set_ylabel("held-out CCA")
         _tier_legend(panels[-1], rows)
-        return svg_of(figure)
+        return figure
 
 
-def raster(sample: Arrays, band_hz: tuple[float, float]) -> str | None:
+def raster(sample: Arrays, band_hz: tuple[float, float]) -> Figure | None:
     """Draw held-out spikes (T, M), inhibitory neurons above, beside the neurons' rates.
 
     None of a network that does not spike.
@@ -241,10 +250,10 @@ def raster(sample: Arrays, band_hz: tuple[float, float]) -> str | None:
         side.set_xlabel("rate on test (Hz)")
         side.set_ylabel("neurons")
         side.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
-        return svg_of(figure)
+        return figure
 
 
-def latents_over_time(sample: Arrays, most: int = 6) -> str:
+def latents_over_time(sample: Arrays, most: int = 6) -> Figure:
     """Draw the teacher's latents (T, D) and a linear readout of the student, held out."""
     latents, readout, time_s = sample["latents"], sample["readout"], sample["time_s"]
     shown = min(most, latents.shape[1])
@@ -261,10 +270,10 @@ def latents_over_time(sample: Arrays, most: int = 6) -> str:
         axes.set_xlim(time_s[0], time_s[-1])
         axes.set_xlabel("time in the recording (s)")
         axes.legend(loc="upper right", bbox_to_anchor=(1, 1.12), ncols=2, frameon=False)
-        return svg_of(figure)
+        return figure
 
 
-def latents_over_a_flash(sample: Arrays) -> str | None:
+def latents_over_a_flash(sample: Arrays) -> Figure | None:
     """Draw mean canonical variates over a flash by state; None without presentations."""
     if "flash_phase_ms" not in sample:
         return None
@@ -283,10 +292,10 @@ def latents_over_a_flash(sample: Arrays) -> str | None:
             axes.set_xlabel("since onset (ms)")
         panels[0].set_ylabel("canonical variate")
         panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-        return svg_of(figure)
+        return figure
 
 
-def ablation_forest(comparisons: Sequence[Comparison]) -> str | None:
+def ablation_forest(comparisons: Sequence[Comparison]) -> Figure | None:
     """Draw what each arm costs or gains with its 95 % interval; None without arms."""
     if not comparisons:
         return None
@@ -310,10 +319,10 @@ def ablation_forest(comparisons: Sequence[Comparison]) -> str | None:
         axes.set_xlabel(f"held-out CCA, arm minus baseline, other settings {comparisons[0].mode}")
         axes.grid(axis="x", color=FAINT, lw=0.6)
         axes.set_axisbelow(True)
-        return svg_of(figure)
+        return figure
 
 
-def canonical_pairs(sample: Arrays) -> str:
+def canonical_pairs(sample: Arrays) -> Figure:
     """Draw the signed held-out correlation of each canonical pair (D,)."""
     pairs = sample["pairs"]
     with mpl.rc_context(STYLE):
@@ -326,4 +335,4 @@ def canonical_pairs(sample: Arrays) -> str:
         axes.set_xlabel("canonical pair, in the order of train")
         axes.set_ylabel("held-out correlation")
         axes.set_ylim(min(0, pairs.min() - 0.05), 1)
-        return svg_of(figure)
+        return figure

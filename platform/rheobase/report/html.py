@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
@@ -218,7 +219,7 @@ def _figures(
     logged = {
         name for name, axis in spec.search.space.items() if isinstance(axis, Range) and axis.log
     }
-    drawn: dict[str, str | None] = {
+    drawn: dict[str, Figure | None] = {
         "forest": figures.ablation_forest(comparisons),
         "leaderboard": figures.leaderboard(searched, required) if searched else None,
         "rate": figures.cca_against_rate(searched, band_hz, required) if searched else None,
@@ -233,7 +234,9 @@ def _figures(
         ("pairs", figures.canonical_pairs),
     ):
         drawn[name] = draw(sample) if sample else None
-    return inline(drawn)
+    return inline(
+        {name: None if one is None else figures.svg_of(one) for name, one in drawn.items()}
+    )
 
 
 def _sample(run: Path, winner: MeasuredTrial | None) -> dict[str, npt.NDArray[Any]] | None:

@@ -97,9 +97,10 @@ def test_tensorboard_takes_what_numbers_it_has(tmp_path, trial_of, replicate_of,
     log = TensorBoardLog(tmp_path, spec_of)
     log.trial_started(record.request)
     log.trial_ended(record)
-    tags = EventAccumulator(str(tmp_path / "tensorboard" / "t0")).Reload().Tags()["scalars"]
-    assert {"cca_heldout", "violation"} <= set(tags)
-    assert not {"rate_hz", "in_band", "cv_isi"} & set(tags)
+    folder = tmp_path / "tensorboard" / "search" / "000-infeasible"
+    tags = EventAccumulator(str(folder)).Reload().Tags()["scalars"]
+    assert {"final/cca_heldout", "final/violation"} <= set(tags)
+    assert not {"final/rate_hz", "final/in_band", "final/cv_isi"} & set(tags)
 
 
 def test_a_trial_of_networks_without_spikes_is_measured(planted, request_of, tmp_path, monkeypatch):

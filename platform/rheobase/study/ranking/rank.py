@@ -73,8 +73,8 @@ def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> Ranking:
     """
     rows = [trial_row(spec, record) for record in records if record.status in ENDED]
     by_id = {record.request.trial_id: record for record in records}
-    trials = _ranked([row for row in rows if row.stage == "select"])
-    confirmed = _ranked([row for row in rows if row.stage == "report"])
+    trials = ranked([row for row in rows if row.stage == "select"])
+    confirmed = ranked([row for row in rows if row.stage == "report"])
     confirmed.sort(key=lambda row: row.number)
     audited = [row for row in rows if row.stage == "audit" and isinstance(row, MeasuredTrial)]
     front = pareto_front(spec, by_id, trials)
@@ -113,7 +113,8 @@ def _place(row: RankedTrial) -> tuple[float, ...]:
     return tier, lacks, beyond, -row.cca_heldout.mean, row.number
 
 
-def _ranked(rows: list[RankedTrial]) -> list[RankedTrial]:
+def ranked(rows: Sequence[RankedTrial]) -> list[RankedTrial]:
+    """Return the rows of one stage, the best first, each with its rank."""
     return [
         row.model_copy(update={"rank": rank})
         for rank, row in enumerate(sorted(rows, key=_place), start=1)

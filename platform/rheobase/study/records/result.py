@@ -10,9 +10,18 @@ from pydantic import Field
 from rheobase.core.settings import Settings
 
 Stage = Literal["select", "tune", "report", "audit"]
+STAGES: Mapping[Stage, str] = {
+    "select": "search",
+    "tune": "controls",
+    "report": "report",
+    "audit": "audit",
+}
+"""What people call each stage."""
 BASELINE = "baseline"
 NULLS = ("null_shift", "null_clock", "null_session")
 """Fields of a replicate that hold a `Null`, in the order they are drawn and judged."""
+OF_SEED = "/seed-"
+"""Between a measure's name and a seed in what a training reports of one network alone."""
 TOP = "top-"  # and a rank: an arm that confirms another of the search's best trials
 
 
@@ -213,7 +222,8 @@ class TrialRecord(Settings):
     result: TrialResult | None = None
     """Present exactly when `status` is `complete`."""
     progress: tuple[tuple[int, Mapping[str, float]], ...] = ()
-    """Training step and the scalars reported at it."""
+    """Training step and the scalars reported at it: means over seeds, and of each seed `rate_hz`
+    and `cca_heldout` under `<name>/seed-<seed>`."""
     error: str | None = None
     """Why it failed or was stopped early."""
     started_at: float | None = None

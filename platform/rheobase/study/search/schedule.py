@@ -21,6 +21,7 @@ from rheobase.study.records.listener import Listener
 from rheobase.study.records.result import (
     BASELINE,
     ENDED,
+    STAGES,
     Rung,
     Stage,
     TrialRecord,
@@ -36,12 +37,6 @@ from rheobase.study.trial.population import Outcome
 from rheobase.study.trial.run import run_population
 
 MAX_ATTEMPTS = 16  # draws of a generation before a space is taken to be exhausted
-STAGES: Mapping[Stage, str] = {
-    "select": "search",
-    "tune": "controls",
-    "report": "report",
-    "audit": "audit",
-}
 
 
 def next_requests(

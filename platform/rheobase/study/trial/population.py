@@ -32,6 +32,7 @@ from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import (
+    OF_SEED,
     FailedReplicate,
     ReplicateResult,
     TrialRequest,
@@ -244,10 +245,17 @@ class SessionTraining:
             trial.trained[self._data.session] = packed(parts[trial_id])
             each = scalars[trial_id]
             reports[trial_id] = {name: fmean(one[name] for one in each) for name in each[0]}
+            seeds = [one.seed for one in trial.trained[self._data.session].replicates]
+            of_seeds = {"rate_hz": [one["rate_hz"] for one in each]}
             if heldout[trial_id]:
                 ccas, violations = zip(*heldout[trial_id], strict=True)
                 violation = total_violation(worst_violations(violations))
                 reports[trial_id] |= {"cca_heldout": fmean(ccas), "violation": violation}
+                of_seeds["cca_heldout"] = list(ccas)
+            for name, found in of_seeds.items():
+                if len(found) == len(seeds):
+                    keys = [f"{name}{OF_SEED}{seed}" for seed in seeds]
+                    reports[trial_id] |= dict(zip(keys, found, strict=True))
         return reports
 
     def _report(self, trial: RunningTrial, step: int, values: Mapping[str, float]) -> None:
