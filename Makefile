@@ -51,9 +51,17 @@ $(VENV)/.mutants: $(VENV)/.dev requirements-mutants.lock
 	$(PIP) install -r requirements-mutants.lock
 	touch $@
 
+# Boto3 needs an older python-dateutil than the lock has, so that this comes second; Ray's autoscaler
+# must find boto3 where it runs itself.
+$(VENV)/.cluster: $(VENV)/.setup requirements-cluster.lock
+	$(PIP) install -r requirements-cluster.lock
+	touch $@
+
 setup: $(VENV)/.setup ## build .venv from exact pins
 
 exporter: $(ALLEN)/.setup ## build .venv-allen, in which the AllenSDK reads sessions
+
+cluster: $(VENV)/.cluster ## add what `ray up` and `rheobase submit` need to .venv; every node of a cluster runs it
 
 study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; goes on if interrupted
 	$(BIN)/rheobase run studies/quickstart.toml --resume
