@@ -1,6 +1,8 @@
 import base64
+import json
 import re
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -115,3 +117,11 @@ def test_isi_histograms_are_those_of_numpy(session):
     assert of_probe["probeA"].sum() == (steps < 0.03).sum()
     # Planted units are refractory for exactly this long.
     assert violating.max() == 0
+
+
+def test_the_page_of_a_simulation_says_what_its_passive_state_changes(cli, tmp_path):
+    words = ("--minutes", "0.5", "--units", "5", "--code", "flipped")
+    assert cli("simulate", "a.nwb", *words).returncode == 0
+    told = json.loads(cli("validate", "a.nwb", "--html", "pages", "--json").stdout)
+    assert "change sign" in told["simulated"]
+    assert escape(told["simulated"]) in (tmp_path / "pages" / told["page"]).read_text()

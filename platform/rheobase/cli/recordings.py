@@ -22,18 +22,32 @@ def simulate(
     minutes: Annotated[float, typer.Option(help="Length, active and passive halves.")] = 20.0,
     units: Annotated[int, typer.Option(help="Number of units.")] = 200,
     nuisance: Annotated[float, typer.Option(help="Gain G of the shared nuisance; 0: none.")] = 1.0,
+    code: Annotated[
+        str,
+        typer.Option(
+            help="What the passive state changes: same, gain, rotated, flipped, remapped; or "
+            "nonlinear in both."
+        ),
+    ] = "same",
+    angle: Annotated[float, typer.Option(help="Degrees, of a rotated code.")] = 90.0,
+    share: Annotated[float, typer.Option(help="Of units, of a remapped code.")] = 0.5,
     as_json: Json = False,
 ) -> None:
     """Write a planted session as NWB, its true latents beside it.
 
-    Example: rheobase simulate planted.nwb --minutes 20 --units 200
+    Example: rheobase simulate planted.nwb --minutes 20 --units 200 --code rotated
     """
+    from rheobase.sessions.planted.code import PlantedCode
     from rheobase.sessions.planted.simulate import simulate as write
 
-    write(out, seed=seed, minutes=minutes, num_units=units, nuisance=nuisance)
+    how = PlantedCode(kind=code, angle=angle, share=share)
+    write(out, seed=seed, minutes=minutes, num_units=units, nuisance=nuisance, code=how)
     if as_json:
-        print_json({"nwb": str(out), "latents": str(out.with_suffix(".latents.npz"))})
+        print_json(
+            {"nwb": str(out), "latents": str(out.with_suffix(".latents.npz")), "code": how.told}
+        )
     else:
+        typer.echo(how.told)
         log.print(f"wrote {out} and {out.with_suffix('.latents.npz')}", markup=False)
 
 

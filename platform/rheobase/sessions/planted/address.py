@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from rheobase.core.artifacts import home
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.errors import SessionError, did_you_mean
 from rheobase.core.folders import is_published, whole_folder
+from rheobase.sessions.planted.code import PlantedCode
 from rheobase.sessions.planted.simulate import (
     AREA_SHARES,
     AREAS,
@@ -30,12 +32,23 @@ from rheobase.sessions.records.session_size import SessionSize, silent_session
 SYNTHETIC = "synthetic:"
 """How the address of every simulated session begins."""
 PLANTED = f"{SYNTHETIC}planted"
-DEFAULTS = {"seed": 0.0, "minutes": 20.0, "units": 200.0, "nuisance": 1.0}
+DEFAULTS = {
+    "seed": 0.0,
+    "minutes": 20.0,
+    "units": 200.0,
+    "nuisance": 1.0,
+    "code": PlantedCode.kind,
+    "angle": PlantedCode.angle,
+    "share": PlantedCode.share,
+}
 """What an address may say, and what holds where it does not."""
 
 
-def parse_planted(address: str) -> dict[str, float]:
+def parse_planted(address: str) -> dict[str, Any]:
     """Return all settings of ``synthetic:planted?seed=0&minutes=20&units=200&nuisance=1``.
+
+    ``code=…`` says what the passive state changes (`PlantedCode`), with ``angle=…`` of a rotated
+    code and ``share=…`` of a remapped one.
 
     Raises
     ------
@@ -44,8 +57,9 @@ def parse_planted(address: str) -> dict[str, float]:
 
     Examples
     --------
-    >>> parse_planted("synthetic:planted?units=50")
-    {'seed': 0.0, 'minutes': 20.0, 'units': 50.0, 'nuisance': 1.0}
+    >>> parse_planted("synthetic:planted?units=50")  # doctest: +NORMALIZE_WHITESPACE
+    {'seed': 0.0, 'minutes': 20.0, 'units': 50.0, 'nuisance': 1.0, 'code': 'same', 'angle': 90.0,
+    'share': 0.5}
     """
     kind, _, query = address.partition("?")
     if kind != PLANTED:
@@ -53,13 +67,16 @@ def parse_planted(address: str) -> dict[str, float]:
             f"{address}: a synthetic session must be '{PLANTED}', but this is '{kind}'."
             f"{did_you_mean(kind, [PLANTED])}"
         )
-    values = dict(DEFAULTS)
+    values: dict[str, Any] = dict(DEFAULTS)
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in values:
             raise SessionError(
                 f"{address}: a planted session has the settings {', '.join(values)}, but got "
                 f"'{name}'.{did_you_mean(name, values)}"
             )
+        if name == "code":
+            values[name] = text
+            continue
         try:
             values[name] = float(text)
         except ValueError:
@@ -71,7 +88,12 @@ def parse_planted(address: str) -> dict[str, float]:
                 f"'{text}'; write {name}={DEFAULTS[name]:g}"
             )
     refuse_out_of_range(address, values["minutes"], values["units"], values["nuisance"])
+    _code_of(values).refuse(address)
     return values
+
+
+def _code_of(values: dict[str, Any]) -> PlantedCode:
+    return PlantedCode(kind=values["code"], angle=values["angle"], share=values["share"])
 
 
 def planted_file(address: str) -> Path:
@@ -96,6 +118,7 @@ def planted_file(address: str) -> Path:
                 minutes=values["minutes"],
                 num_units=int(values["units"]),
                 nuisance=values["nuisance"],
+                code=_code_of(values),
             )
     return path
 
@@ -132,7 +155,7 @@ def outline_planted(address: str, quality: str, areas: Sequence[str] = ()) -> Se
     return SessionSize(
         address=address,
         silent=silent_session(
-            name_of(int(values["seed"]), minutes, num_units, values["nuisance"]),
+            name_of(int(values["seed"]), minutes, num_units, values["nuisance"], _code_of(values)),
             address,
             [
                 (start_s, start_s + blocks.length_s, state)

@@ -16,6 +16,7 @@ from scipy.signal import lfilter
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import SessionError
 from rheobase.core.seeds import generator
+from rheobase.sessions.planted.code import SAME, PlantedCode, drive, state_loadings
 from rheobase.sessions.planted.file import IMAGES, Behaviour, Plan, write_planted
 from rheobase.sessions.records.true_latents import beside
 from rheobase.sessions.visual_behavior import FLASH_S, STRIDE_S
@@ -58,6 +59,7 @@ def simulate(
     minutes: float = 20.0,
     num_units: int = 200,
     nuisance: float = 1.0,
+    code: PlantedCode = SAME,
 ) -> None:
     """Write a planted session in the layout of a Visual Behavior Neuropixels NWB file.
 
@@ -72,7 +74,9 @@ def simulate(
     ----------
     path
         ``OUT.nwb``; ``OUT.latents.npz`` is written beside it: ``latents`` (T, 8) float32,
-        ``names`` (8,), ``time_s`` (T,) when each 10 ms bin opens.
+        ``names`` (8,), ``time_s`` (T,) when each 10 ms bin opens, ``about`` a sentence on the
+        code; and, unless that is nonlinear, ``loadings`` (2, 8, N) of log rates on the latents in
+        the active and in the passive state.
     seed
         Root seed; the same arguments write the same bytes.
     minutes
@@ -81,35 +85,43 @@ def simulate(
         Number of units, all areas together (about 80 % visual cortex).
     nuisance
         Gain G of the shared nuisance; 0 for a clean session.
+    code
+        What the passive state changes in how units carry the latents.
 
     Raises
     ------
     SessionError
-        `minutes`, `num_units` or `nuisance` is out of range.
+        `minutes`, `num_units`, `nuisance` or `code` is out of range.
     """
     path = Path(path)
     refuse_out_of_range(str(path), minutes, num_units, nuisance)
+    code.refuse(str(path))
     plan = _plan(seed, minutes)
     latents = _latents(seed, plan)
     units = _units(seed, num_units)
-    spikes, offsets = _spikes(seed, latents, units["rate_hz"], nuisance)
+    passive = np.arange(len(latents)) * BIN_S >= _passive_from_s(plan)
+    spikes, offsets, loadings = _spikes(seed, latents, units["rate_hz"], nuisance, code, passive)
     metrics = _metrics(seed, offsets, plan.duration_s)
     behaviour = _behaviour(seed, latents)
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
-        name = name_of(seed, minutes, num_units, nuisance)
+        name = name_of(seed, minutes, num_units, nuisance, code)
         write_planted(file, name, plan, units["area"], metrics, spikes, offsets, behaviour)
+    arrays = {
+        "latents": latents.astype(np.float32),
+        "names": np.array(NAMES),
+        "time_s": np.arange(len(latents)) * BIN_S,
+        "about": np.array(code.told),
+    }
+    if code.kind != "nonlinear":
+        arrays["loadings"] = loadings.astype(np.float32)
     with whole_file(beside(path)) as partial, partial.open("wb") as archive:
-        np.savez(
-            archive,
-            latents=latents.astype(np.float32),
-            names=np.array(NAMES),
-            time_s=np.arange(len(latents)) * BIN_S,
-        )
+        np.savez(archive, **arrays)  # type: ignore[arg-type]
 
 
-def name_of(seed: int, minutes: float, num_units: int, nuisance: float) -> str:
+def name_of(seed: int, minutes: float, num_units: int, nuisance: float, code: PlantedCode) -> str:
     """Return what a session that `simulate` makes of these arguments calls itself."""
-    return f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}"
+    changed = f"-{code.name}" if code.name else ""
+    return f"planted-s{seed}-m{minutes:g}-u{num_units}-g{nuisance:g}{changed}"
 
 
 @dataclass(frozen=True)
@@ -215,13 +227,17 @@ def _latents(seed: int, plan: Plan) -> Floats:
     rotation = lfilter([1.0], [1.0, -step], driven)
 
     drift = _ornstein_uhlenbeck(draw, num_bins, 1, 0.5)[:, 0]
-    passive_from_s = plan.start_s[~plan.active][0] - PAUSE_S / 2
-    level = np.where(np.arange(num_bins) * BIN_S < passive_from_s, 1.0, -1.0)
+    level = np.where(np.arange(num_bins) * BIN_S < _passive_from_s(plan), 1.0, -1.0)
     state = level + 0.5 * _ornstein_uhlenbeck(draw, num_bins, 1, 20.0)[:, 0]
 
     columns = [*drive.T, transient, rotation.real, rotation.imag, drift, state]
     latents = np.stack(columns, axis=1)
     return np.asarray((latents - latents.mean(0)) / latents.std(0))
+
+
+def _passive_from_s(plan: Plan) -> float:
+    """Return when the state changes: amid the pause between the blocks."""
+    return float(plan.start_s[~plan.active][0]) - PAUSE_S / 2
 
 
 def _units(seed: int, num_units: int) -> dict[str, Any]:
@@ -240,12 +256,25 @@ def _weights(draw: np.random.Generator, num_inputs: int, num_units: int, std: fl
 
 
 def _spikes(
-    seed: int, latents: Floats, rate_hz: Floats, nuisance: float
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return spike times (S,) in seconds, unit after unit, and their offsets (N + 1,)."""
+    seed: int,
+    latents: Floats,
+    rate_hz: Floats,
+    nuisance: float,
+    code: PlantedCode,
+    passive: npt.NDArray[np.bool_],
+) -> tuple[Floats, npt.NDArray[np.int64], Floats]:
+    """Return spike times (S,) in seconds, unit after unit, and their offsets (N + 1,).
+
+    And the loadings (2, K, N) of log rates on the latents in each state.
+    """
     num_bins, num_units = len(latents), len(rate_hz)
     draw = generator(seed, "planted", "weights")
-    signal = latents @ _weights(draw, latents.shape[1], num_units, 1.0)
+    active = _weights(draw, latents.shape[1], num_units, 1.0)
+    changing = generator(seed, "planted", "code")
+    loadings = state_loadings(code, active, changing)
+    second = _weights(changing, latents.shape[1], num_units, 1.0)
+    signal = drive(code, latents, loadings, passive, second)
+    loadings *= GAIN / signal.std(0)
     signal *= GAIN / signal.std(0)
     shared = _ornstein_uhlenbeck(
         generator(seed, "planted", "nuisance"), num_bins, NUM_NUISANCE, NUISANCE_TAU_S
@@ -267,7 +296,7 @@ def _spikes(
             trains[unit].append((bins + spiking.random(len(bins))) * BIN_S)
     spikes = [_refractory(np.sort(np.concatenate(train))) for train in trains]
     offsets = np.concatenate([[0], np.cumsum([len(train) for train in spikes])])
-    return np.concatenate(spikes), offsets.astype(np.int64)
+    return np.concatenate(spikes), offsets.astype(np.int64), loadings
 
 
 def _refractory(spikes_s: Floats) -> Floats:

@@ -85,6 +85,8 @@ class ContinuousProfile(RecordingProfile):
     num_omitted: int
     """Presentations whose image was left out."""
     signals: Mapping[str, SignalProfile]
+    simulated: Annotated[str | None, Field(exclude_if=lambda told: told is None)] = None
+    """How a simulation's units carry its latents in the two states."""
 
 
 class TrialsProfile(RecordingProfile):
@@ -136,6 +138,7 @@ def profile(session: Session | TrialSession, findings: Sequence[Finding]) -> Pro
             )
             for name, signal in session.signals.items()
         },
+        simulated=(session.true_latents and session.true_latents.about) or None,
     )
 
 

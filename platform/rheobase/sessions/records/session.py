@@ -160,13 +160,14 @@ class TrueLatents:
     """What a simulated recording was made from.
 
     `names` (K,); `time_s` (L,) seconds at which each sample's bin opens; `value` (L, K);
-    `digest` of the bytes of their file.
+    `digest` of the bytes of their file; `about` says how units carry them, where the file does.
     """
 
     names: Strings
     time_s: Floats
     value: npt.NDArray[np.float32]
     digest: str
+    about: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

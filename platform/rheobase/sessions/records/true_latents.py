@@ -40,7 +40,8 @@ def names_beside(recording: Path) -> tuple[str, ...]:
 def with_true_latents(session: Session) -> Session:
     """Return a session with the latents that lie beside its file, if any do.
 
-    The archive holds ``latents`` (L, K), ``names`` (K,) and ``time_s`` (L,), as
+    The archive holds ``latents`` (L, K), ``names`` (K,) and ``time_s`` (L,), and may hold a
+    sentence ``about`` how units carry them, as
     `rheobase.sessions.planted.simulate.simulate` writes it.
 
     Raises
@@ -54,6 +55,7 @@ def with_true_latents(session: Session) -> Session:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             latents, names, time_s = (archive[key] for key in KEYS)
+            about = str(archive["about"]) if "about" in archive else ""
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise SessionError(
             f"{path}: true latents must be an archive of {', '.join(KEYS)}, but reading it failed: "
@@ -70,6 +72,6 @@ def with_true_latents(session: Session) -> Session:
         )
     true = TrueLatents(
         names.astype(np.str_), time_s.astype(np.float64), latents.astype(np.float32),
-        file_digest(path),
+        file_digest(path), about,
     )  # fmt: skip
     return replace(session, true_latents=true)
