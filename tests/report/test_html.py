@@ -86,7 +86,7 @@ def test_what_each_arm_decodes_stands_beside_the_teacher(text, small_run):
 
 
 def test_too_few_pairs_are_said(text):
-    assert "underpowered: 6 seeds are needed" in text
+    assert "underpowered: 6 teachers are needed" in text
 
 
 def test_the_same_ledger_gives_the_same_page(small_run, text):
