@@ -1,0 +1,156 @@
+"""How far a study's numbers move when it is run again, and what its intervals hold of that.
+
+Run: ``python benchmarks/spread.py`` in the environment of ``make setup``; half an hour to an hour.
+``RHEOBASE_HOME`` keeps sessions, teachers and runs, so that it goes on where it was stopped. Prints
+tables in Markdown: `studies/quickstart.toml` with other search seeds, other teachers and another
+kernel of OpenBLAS; and its own settings, without a search, on fresh planted recordings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+
+STUDY = Path(__file__).parents[1] / "studies" / "quickstart.toml"
+KERNELS = ("SkylakeX", "Haswell")  # of OpenBLAS, by OPENBLAS_CORETYPE
+SEARCH_SEEDS, TEACHER_SEEDS = range(5), range(3)
+FRESH = range(100, 120)  # seeds of planted recordings that no choice has seen
+GROUP = 5  # sessions, whose interval speaks of recordings like them
+
+
+def changed(name: str, **tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the study under a name, some settings of its tables replaced."""
+    study = tomllib.loads(STUDY.read_text())
+    for table, settings in tables.items():
+        study[table] = {**study.get(table, {}), **settings}
+    return {**study, "name": name}
+
+
+def ranked(study: dict[str, Any], kernel: str | None = None) -> dict[str, Any]:
+    """Return the ranking of a study, run in a process of its own."""
+    env = os.environ | ({"OPENBLAS_CORETYPE": kernel} if kernel else {})
+    done = subprocess.run(
+        [sys.executable, __file__, json.dumps(study)],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def run_here(study: dict[str, Any]) -> None:
+    """Run a study, or what is left of it, and print its ranking."""
+    from rheobase.core.artifacts import home
+    from rheobase.distributed.run import run_study
+    from rheobase.study.file.spec import parse_study
+    from rheobase.study.ranking.rank import rank_study
+    from rheobase.study.run_folder import RunFolder
+
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *heard: None
+
+    spec, folder = parse_study(study), home() / "studies" / study["name"]
+    listener: Any = Silent()
+    run_study(spec, folder, resume=True, address="local", listener=listener)
+    ranking = rank_study(spec, RunFolder(folder).read_records())
+    sys.stdout.write(ranking.model_dump_json())
+
+
+def arms(ranking: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the reported trials by arm."""
+    return {row["arm"]: row for row in ranking["confirmed"]}
+
+
+def told(row: dict[str, Any]) -> str:
+    """Return a held-out CCA with its interval."""
+    low, high = row["cca_heldout"]["ci95"]
+    return f"{row['cca_heldout']['mean']:.4f} [{low:.3f}, {high:.3f}]"
+
+
+def again() -> None:
+    """Print the study under other seeds and kernels."""
+    print("| search seed | teacher seed | kernel | winner | CCA [95 %] | untrained | others |")
+    print("|---|---|---|---|---|---|---|")
+    cases = [(seed, 0, KERNELS[0]) for seed in SEARCH_SEEDS]
+    cases += [(0, seed, KERNELS[0]) for seed in TEACHER_SEEDS if seed]
+    cases.append((0, 0, KERNELS[1]))
+    means: dict[tuple[int, int, str], float] = {}
+    for search, teacher, kernel in cases:
+        name = f"spread-{search}-{teacher}-{kernel}"
+        found = ranked(changed(name, search={"seed": search}, seeds={"teacher": [teacher]}), kernel)
+        rows = arms(found)
+        best = rows.pop("baseline")
+        means[search, teacher, kernel] = best["cca_heldout"]["mean"]
+        settings = ", ".join(
+            f"{path.removeprefix('student.')} {value:.3g}" for path, value in best["params"].items()
+        )
+        others = ", ".join(f"{arm} {told(row)}" for arm, row in rows.items())
+        cells = [search, teacher, kernel, settings, told(best), f"{best['untrained']:.3f}", others]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    of_search = [means[seed, 0, KERNELS[0]] for seed in SEARCH_SEEDS]
+    of_teacher = [means[0, seed, KERNELS[0]] for seed in TEACHER_SEEDS]
+    kernels = abs(means[0, 0, KERNELS[0]] - means[0, 0, KERNELS[1]])
+    print(
+        f"\nStandard deviation over search seeds {stdev(of_search):.4f}, over teacher seeds "
+        f"{stdev(of_teacher):.4f}; between kernels {kernels:.4f}."
+    )
+
+
+def fresh() -> None:
+    """Print what intervals of one recording, and of several, hold of other recordings' mean."""
+    means, inside = [], 0
+    spans = []
+    for seed in FRESH:
+        name = f"fresh-{seed}"
+        address = f"synthetic:planted?seed={seed}&minutes=8&units=120"
+        study = changed(name, data={"sessions": [address]}, search={"trials": 1})
+        del study["ablation"]
+        row = arms(ranked(study))["baseline"]
+        means.append(row["cca_heldout"]["mean"])
+        spans.append(row["cca_heldout"]["ci95"])
+        print(f"recording {seed}: {told(row)}", file=sys.stderr, flush=True)
+    for index, (low, high) in enumerate(spans):
+        inside += low <= fmean(means[:index] + means[index + 1 :]) <= high
+    groups = list(combinations(range(len(means)), GROUP))
+    held = 0
+    for group in groups:
+        own = [means[index] for index in group]
+        rest = fmean(means[index] for index in range(len(means)) if index not in group)
+        half = t.ppf(0.975, GROUP - 1) * stdev(own) / np.sqrt(GROUP)
+        # Of the mean of the others, which varies too.
+        half *= np.sqrt(1 + GROUP / (len(means) - GROUP))
+        held += abs(fmean(own) - rest) <= half
+    width = fmean(high - low for low, high in spans) / 2
+    print(
+        f"{len(means)} fresh recordings, one study each: CCA {fmean(means):.3f}, standard "
+        f"deviation between recordings {stdev(means):.4f}, mean half-width of the interval of one "
+        f"{width:.4f}. The interval of one recording, which speaks of it alone, holds the mean of "
+        f"the others in {inside} of {len(means)}. That of {GROUP} sessions, widened for the spread "
+        f"of the others' mean, holds that mean in {held / len(groups):.1%} of {len(groups):,} "
+        "groups."
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    print("# A study run again\n\nMade by `python benchmarks/spread.py`.\n")
+    again()
+    print("\n## Fresh recordings\n", flush=True)
+    fresh()
+
+
+if __name__ == "__main__":
+    run_here(json.loads(sys.argv[1])) if len(sys.argv) > 1 else main()
