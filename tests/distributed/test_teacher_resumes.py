@@ -165,7 +165,7 @@ def test_a_command_that_is_killed_goes_on_from_its_checkpoint_and_ends_as_one_th
 
     out, told = started("pretrain", "study.toml", home="killed").communicate(timeout=250)
     found = tmp_path / "killed" / "latents" / whole.name
-    assert out.startswith(f"latents: {found}\n"), told
+    assert f"\nlatents: {found}\n" in out, told
     for path in whole.glob("*.npy"):
         assert (found / path.name).read_bytes() == path.read_bytes()
     teachers = (torch.load(f / "teacher.pt", weights_only=True) for f in (whole, found))

@@ -10,6 +10,7 @@ import pytest
 from rheobase.core.artifacts import write_json
 from rheobase.core.errors import ArtifactError
 from rheobase.report.teacher import across, verdict, write_teacher_page
+from rheobase.report.teacher_standing import CLOSED_FORMS, first_sentence, standing
 from rheobase.shards.shard import VALIDATION
 from rheobase.study.run_folder import RunFolder
 from rheobase.teacher.flash import over_a_flash, write_flash
@@ -66,7 +67,15 @@ def report(folder):
 
 def test_the_page_holds_every_number_of_every_table(folder, report):
     rows = Page(write_teacher_page(folder).read_text()).rows
-    for name in ("true_latents_r2", "probes", "transfer", "shares", "future_counts_r2"):
+    for name in (
+        "true_latents_r2",
+        "cross_state",
+        "state_geometry",
+        "probes",
+        "transfer",
+        "shares",
+        "future_counts_r2",
+    ):
         table = report[name]
         codes = [c for c in report["codes"] if any(row.get(c) is not None for row in table)]
         for row in table:
@@ -96,7 +105,48 @@ def test_the_verdict_says_who_wins(report):
     truth = report["true_latents_r2"][-1]
     for ours, word in ((0.9, "ahead of"), (0.51, "level with"), (0.1, "behind")):
         truth |= {"teacher": ours, "pca": 0.5}
-        assert f"The teacher is {word} PCA" in verdict(report)[0]
+        assert f"It is {word} PCA" in verdict(report)[1]
+
+
+def with_scores(report, rows, **scores):
+    """Set all codes of some rows of a report to 0.2, and those named to a score."""
+    for row in rows:
+        row |= dict.fromkeys(CLOSED_FORMS, 0.2) | scores
+    return report
+
+
+def test_the_first_line_says_how_the_teacher_stands_to_the_best_closed_form(report):
+    truth = [row for row in report["true_latents_r2"] if row["latent"] == "mean"]
+    beyond = [row for row in report["cross_state"] if row["fitted"] != row["tested"]]
+    for across_states, word in ((0.9, "ahead of"), (0.51, "level with"), (-0.4, "behind")):
+        with_scores(report, truth, teacher=0.51, cva=0.5)
+        with_scores(report, beyond, teacher=across_states, pca=0.5)
+        assert standing(report) == word
+        first = verdict(report)[0]
+        assert first.startswith(f"The teacher is {word} the closed forms")
+        assert "the true latents 0.510, CVA 0.500" in first
+        assert f"across states {across_states:.3f}, PCA 0.500" in first
+
+
+def test_a_real_recording_is_judged_by_what_some_code_tells(report):
+    report["true_latents_r2"] = report["transfer"] = None
+    with_scores(report, report["future_counts_r2"], teacher=0.2)
+    with_scores(report, report["probes"], teacher=0.6, cva=0.3)
+    # What nobody tells decides nothing, whatever the teacher's score.
+    report["probes"][0] |= dict.fromkeys(CLOSED_FORMS, 0.0) | {"teacher": -5.0}
+    assert standing(report) == "ahead of"
+    assert "the probes 0.600, CVA 0.300; the counts to come" in first_sentence(report)
+    with_scores(report, report["future_counts_r2"][:1], teacher=0.1)
+    assert standing(report) == "behind"
+
+
+def test_an_earlier_report_without_closed_forms_stands_to_none_of_them(report):
+    for table in ("true_latents_r2", "cross_state"):
+        for row in report[table]:
+            for code in CLOSED_FORMS:
+                row.pop(code, None)
+    assert standing(report) is None
+    assert first_sentence(report) is None
 
 
 def test_what_neither_tells_is_nobodys_win(report):

@@ -7,10 +7,10 @@ from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.timeline import timeline_of
+from rheobase.teacher.axes import factor_axes
 from rheobase.teacher.baselines import (
     CODES,
     codes_of,
-    factor_axes,
     first_components,
     smoothed_count_code,
 )

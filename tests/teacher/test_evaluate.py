@@ -63,7 +63,7 @@ def test_the_predictor_beats_persistence_at_every_horizon(report):
 
 def test_every_representation_predicts_the_same_future(report):
     for row in report["future_counts_r2"]:
-        assert set(row) == {"horizon_ms", *report["codes"]}
+        assert set(row) == {"horizon_ms", *report["codes"]} - {"ceiling"}
         # All counts hold what any few dimensions of them hold.
         assert row["smoothed_counts"] > row["teacher"] - 0.02
     assert report["future_counts_r2"][0]["pca"] > report["future_counts_r2"][-1]["pca"]
@@ -126,7 +126,15 @@ def test_a_recording_without_presentations_has_no_clock_share_and_says_why(teach
     assert any(note.startswith("clock_share") for note in report["notes"])
 
 
-TABLES = ("future_counts_r2", "true_latents_r2", "probes", "transfer", "shares")
+TABLES = (
+    "future_counts_r2",
+    "true_latents_r2",
+    "cross_state",
+    "state_geometry",
+    "probes",
+    "transfer",
+    "shares",
+)
 
 
 def row_of(table, **words):
@@ -172,6 +180,29 @@ def test_a_map_to_the_latents_that_states_share_transfers_between_them(report):
         assert "true_latents" not in row
 
 
+def test_one_readout_a_latent_is_tested_in_each_state_beside_a_ceiling(report):
+    rows = report["cross_state"]
+    pairs = {(row["fitted"], row["tested"]) for row in rows}
+    assert len(pairs) == 4
+    # The state itself is no latent that states share.
+    shared = [name for name in NAMES if name != "state"]
+    for fitted, tested in pairs:
+        here = {"fitted": fitted, "tested": tested}
+        average = row_of(rows, latent="mean of shared", **here)
+        of_latents = [row_of(rows, latent=name, **here)["ceiling"] for name in shared]
+        assert average["ceiling"] == pytest.approx(mean(of_latents))
+        assert average["ceiling"] > max(average["teacher"], average["pca"])
+        of_task = row_of(report["transfer"], target="true_latents", **here)
+        assert average["teacher"] == pytest.approx(of_task["teacher"])
+
+
+def test_conditions_lie_alike_in_two_states_with_one_code(report):
+    across = row_of(report["state_geometry"], compared="active with passive", measure="cosine")
+    within = row_of(report["state_geometry"], compared="active: two halves", measure="cosine")
+    for code in ("smoothed_counts", "pca"):
+        assert across[code] > 0.8 * within[code] > 0.3
+
+
 def test_codes_of_different_units_have_no_session_share(report):
     row = row_of(report["shares"], measure="session_share")
     assert row["teacher"] == report["latents"]["session_share"]
@@ -187,7 +218,7 @@ def test_a_recording_that_knows_spikes_alone_is_reported_with_the_reasons(teache
     report = evaluate(teacher, [bare])
     json.dumps(report, allow_nan=False)
     assert report["true_latents_r2"] is None
-    assert report["transfer"] is None
+    assert report["transfer"] is report["cross_state"] is report["state_geometry"] is None
     state = row_of(report["probes"], target="state")
     assert state["teacher"] is state["chance"] is None
     assert [row["target"] for row in report["probes"]] == ["state"]

@@ -42,16 +42,25 @@ def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False)
     Example: rheobase pretrain studies/quickstart.toml
     """
     from rheobase.report.teacher import verdict, write_teacher_page
+    from rheobase.report.teacher_standing import standing
 
     folder, _ = _teacher(given_study(study, sessions))
     report = read_json(folder / "report.json")
     page = write_teacher_page(folder)
     if as_json:
-        print_json({"latents": str(folder), "page": str(page), "report": report})
+        print_json(
+            {
+                "latents": str(folder),
+                "page": str(page),
+                "standing": standing(report),
+                "verdict": verdict(report),
+                "report": report,
+            }
+        )
     else:
-        typer.echo(f"latents: {folder}")
         for sentence in verdict(report):
-            typer.echo(f"  {sentence}")
+            typer.echo(sentence)
+        typer.echo(f"latents: {folder}")
         for note in report["notes"]:
             typer.echo(f"  missing: {note}")
         log.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -201,6 +210,7 @@ def run(
     from rheobase.distributed.run import run_study
     from rheobase.report.html import write_report
     from rheobase.report.tables import ranking_table, write_tables
+    from rheobase.report.teacher_standing import first_sentence, standing
     from rheobase.report.tensorboard import TensorBoardLog
     from rheobase.study.run_folder import RunFolder
 
@@ -229,6 +239,9 @@ def run(
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
     Console().print(ranking_table(ranking))
+    teacher = RunFolder(folder).read_teacher_report()
+    if standing(teacher) == "behind":
+        log.print(first_sentence(teacher), style="yellow")
     log.print(f"report: {page}", markup=False, soft_wrap=True)
     log.print(f"TensorBoard: tensorboard --logdir {RunFolder(folder).tensorboard}", soft_wrap=True)
 

@@ -24,6 +24,7 @@ from rheobase.distributed.cluster import ClusterError
 from rheobase.shards.store import read_shard
 from rheobase.study.records.listener import Listener
 from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import sources_of
 from rheobase.teacher.training import Training, TrainingFailed, advance, begun, restored
@@ -40,7 +41,7 @@ def train_teacher(
     folder: Path,
     listener: Listener,
 ) -> Teacher:
-    """Train a teacher with its settings' number of workers.
+    """Train a teacher with its settings' number of workers; a closed form takes none.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def train_teacher(
     The files are the trainer's own, not Ray Train's, whose list of checkpoints is not written
     whole: a kill or a full disk on the way would leave nothing to go on from.
     """
+    if settings.kind != "lejepa":
+        return fit_teacher([read_shard(path) for path in shard_paths], settings, window_ms)
     workers = settings.workers
     available = ray.cluster_resources()
     use_gpu = available.get("GPU", 0) >= workers

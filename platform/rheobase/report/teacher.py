@@ -14,14 +14,11 @@ from rheobase.core.artifacts import MANIFEST, read_json, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import teacher_figures as figures
 from rheobase.report.page import inline, template
+from rheobase.report.teacher_standing import LEVEL, TOLD, first_sentence, standing, stands
 
 PAGE = "report.html"
-LEVEL = 0.02
-"""Scores closer than this are called level in the verdict."""
 COLLAPSED = 0.1
 """A side of the prediction whose dimensions have a smaller standard deviation has collapsed."""
-TOLD = 0.1
-"""What no code scores above is told by none."""
 MOST_SESSIONS = 4
 """Sessions whose figures are drawn; all of them are in the tables."""
 Row = Mapping[str, Any]
@@ -51,6 +48,12 @@ def write_teacher_page(folder: Path) -> Path:
             codes,
             "held-out score: 1 perfect, 0 chance or the mean",
             "target",
+        ),
+        "cross_state": figures.scores(
+            across(report.get("cross_state") or [], "latent"),
+            codes,
+            "held-out R² in a state that was not fitted",
+            "what",
         ),
         "transfer": figures.scores(
             across(report["transfer"] or []), codes, "score in a state that was not fitted", "what"
@@ -84,10 +87,10 @@ def write_teacher_page(folder: Path) -> Path:
     return folder / PAGE
 
 
-def across(rows: Sequence[Row]) -> list[Row]:
+def across(rows: Sequence[Row], key: str = "target") -> list[Row]:
     """Return the rows that are tested in another state than they were fitted in, named."""
     return [
-        {**row, "what": f"{row['target']}: {row['fitted']} → {row['tested']}"}
+        {**row, "what": f"{row[key]}: {row['fitted']} → {row['tested']}"}
         for row in rows
         if row["fitted"] != row["tested"]
     ]
@@ -96,13 +99,15 @@ def across(rows: Sequence[Row]) -> list[Row]:
 def verdict(report: Row) -> list[str]:
     """Return what the report says of the teacher, in sentences, the answer first."""
     latents, dims = report["latents"], report["latents"]["dimensions"]
-    sentences = []
+    first = first_sentence(report)
+    sentences = [first] if first else []
     truth = _truth(report)
     if truth:
         sentences.append(
-            f"The teacher is {_standing(truth)} PCA of as many dimensions: the true latents are "
-            f"read out with a mean R² of {truth['teacher']:.3f}, from PCA {truth['pca']:.3f}, from "
-            f"all smoothed counts {truth['smoothed_counts']:.3f}, from an untrained encoder "
+            f"It is {stands(truth['teacher'] - truth['pca'])} PCA of as many dimensions: the true "
+            f"latents are read out with a mean R² of {truth['teacher']:.3f}, from PCA "
+            f"{truth['pca']:.3f}, from all smoothed counts {truth['smoothed_counts']:.3f}, from an "
+            "untrained encoder "
             f"{truth['untrained_encoder']:.3f}."
         )
     sentences += _against_pca("Probes", report["probes"] or [])
@@ -165,23 +170,10 @@ def _against_pca(name: str, rows: Sequence[Row]) -> Iterator[str]:
     yield f"{name}, the teacher against PCA of as many dimensions: {'; '.join(parts)}."
 
 
-def _standing(row: Row) -> str:
-    gain = row["teacher"] - row["pca"]
-    return "ahead of" if gain > LEVEL else "behind" if gain < -LEVEL else "level with"
-
-
 def _tier(report: Row) -> str:
-    """Return the colour of the verdict: how the teacher stands to PCA, on the truth if known.
-
-    Of a real recording it is the mean over probes.
-    """
-    row = _truth(report)
-    if row is None:
-        probes = [one for one in report["probes"] or [] if one["teacher"] is not None]
-        if not probes:
-            return ""
-        row = {code: np.mean([one[code] for one in probes]) for code in ("teacher", "pca")}
-    return {"ahead of": "passed", "level with": "feasible", "behind": ""}[_standing(row)]
+    """Return the colour of the verdict: how the teacher stands to the closed forms."""
+    word = standing(report)
+    return {"ahead of": "passed", "level with": "feasible"}.get(word or "", "")
 
 
 def _flash(folder: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:

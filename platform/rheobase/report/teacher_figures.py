@@ -20,6 +20,7 @@ from rheobase.report.figures import (
     GREY,
     INK,
     ORANGE,
+    RED,
     SKY,
     STYLE,
     new_figure,
@@ -30,21 +31,25 @@ from rheobase.sessions.visual_behavior import FLASH_S
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, npt.NDArray[Any]]
+PINK = "#CC79A7"  # of the same palette
 COLOURS = {
     "teacher": BLUE,
+    "cva": RED,
+    "reduced_rank": PINK,
     "pca": ORANGE,
     "factor_analysis": GREEN,
     "smoothed_counts": SKY,
     "untrained_encoder": GREY,
     "true_latents": INK,
+    "ceiling": INK,
 }
-MARKS = dict(zip(COLOURS, "oDsv^|", strict=True))
+MARKS = dict(zip(COLOURS, "oPXDsv^|_", strict=True))
 MOST_DIMENSIONS = 5
 
 
 def words(name: str) -> str:
     """Return a key of the report as words."""
-    return name.replace("_", " ").replace("pca", "PCA")
+    return name.replace("_", " ").replace("pca", "PCA").replace("cva", "CVA")
 
 
 def scores(

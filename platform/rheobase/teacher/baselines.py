@@ -4,50 +4,49 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import helmert
-from sklearn.decomposition import FactorAnalysis
-from sklearn.exceptions import ConvergenceWarning
 
-from rheobase.measures.signs import column_signs
 from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
+from rheobase.teacher.axes import factor_axes, principal_axes
+from rheobase.teacher.closed_forms import closed_form_teacher
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.features import filtered_counts
+from rheobase.teacher.features import SMOOTH_MS, filtered_counts
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.start import start_teacher
 
 Floats = npt.NDArray[np.float64]
 Code = npt.NDArray[np.float32]
-TEACHER, PCA, FACTORS, COUNTS, UNTRAINED, TRUE = (
+TEACHER, CVA, RANK, PCA, FACTORS, COUNTS, UNTRAINED, TRUE = (
     "teacher",
+    "cva",
+    "reduced_rank",
     "pca",
     "factor_analysis",
     "smoothed_counts",
     "untrained_encoder",
     "true_latents",
 )
-CODES = (TEACHER, PCA, FACTORS, COUNTS, UNTRAINED, TRUE)
-SMOOTH_MS = 80.0
-"""Causal exponential filter of the smoothed counts: of 20 to 320 ms, the one from which most of
-the true latents of planted sessions can be read out."""
+CODES = (TEACHER, CVA, RANK, PCA, FACTORS, COUNTS, UNTRAINED, TRUE)
+CLOSED_FORMS = (CVA, RANK, PCA, FACTORS)
+"""Codes of as many dimensions as the teacher's that linear algebra gives in seconds."""
 CHUNK_BINS = 32_768  # bounds the memory of float64 copies
 
 
 def codes_of(teacher: Teacher, shard: Shard, latents: Code) -> dict[str, Code]:
     """Return a session's teacher latents and what stands beside them, (T, M) each.
 
-    ``teacher``: `latents` (T, D). ``smoothed_counts``: the counts of all units through a causal
-    exponential of `SMOOTH_MS`, each of variance 1 on train. ``pca`` and ``factor_analysis``: D
-    dimensions of those, fitted on train. ``untrained_encoder``: the latents of a teacher of the
-    same settings before its first step. ``true_latents``: those a simulation was made from; real
-    recordings have none.
+    ``teacher``: `latents` (T, D). ``cva`` and ``reduced_rank``: closed forms of the teacher's
+    filters and horizons (`closed_form_teacher`), D dimensions. ``smoothed_counts``: the counts of
+    all units through a causal exponential of `SMOOTH_MS`, each of variance 1 on train. ``pca`` and
+    ``factor_analysis``: D dimensions of those, fitted on train. ``untrained_encoder``: the latents
+    of a teacher of the same settings before its first step. ``true_latents``: those a simulation
+    was made from; real recordings have none.
     """
     counts = smoothed_count_code(shard)
     train = timeline_of(shard).train
@@ -55,6 +54,7 @@ def codes_of(teacher: Teacher, shard: Shard, latents: Code) -> dict[str, Code]:
     dims = latents.shape[1]
     codes = {
         TEACHER: latents,
+        **{kind: closed_form_latents(teacher, shard, kind) for kind in (CVA, RANK)},
         PCA: _projected(counts, centre, principal_axes(covariance, dims)),
         FACTORS: _projected(counts, centre, factor_axes(covariance, dims)),
         COUNTS: counts,
@@ -72,36 +72,17 @@ def smoothed_count_code(shard: Shard) -> Code:
     return counts
 
 
+def closed_form_latents(teacher: Teacher, shard: Shard, kind: str) -> Code:
+    """Return a session's latents (T, D) of a closed form with a teacher's filters and horizons."""
+    changed = {"kind": kind, "encoder": "linear"}
+    settings = teacher.settings.model_copy(update=changed)
+    return encode(closed_form_teacher([shard], settings), shard)
+
+
 def untrained_latents(teacher: Teacher, shard: Shard) -> Code:
     """Return a session's latents (T, D) from an encoder of a teacher's settings, at its start."""
-    return encode(start_teacher([shard], teacher.settings, "untrained"), shard)
-
-
-def principal_axes(covariance: Floats, num: int) -> Floats:
-    """Return the leading eigenvectors (N, num) of a covariance (N, N)."""
-    _, vectors = np.linalg.eigh(covariance)
-    leading = vectors[:, ::-1][:, :num]
-    return np.asarray(leading * column_signs(leading))
-
-
-def factor_axes(covariance: Floats, num: int) -> Floats:
-    """Return the linear map (N, num) from centred data to the posterior mean of its factors.
-
-    Notes
-    -----
-    Factor analysis by maximum likelihood. Its likelihood depends on data through the covariance
-    alone, so that N + 1 samples of mean 0 and the same covariance stand for all bins.
-    """
-    values, vectors = np.linalg.eigh(covariance)
-    size = len(values)
-    root = (vectors * np.sqrt((size + 1) * values.clip(min=0))) @ vectors.T
-    # The default decomposition is drawn at random, and stops the iteration where its error does.
-    model = FactorAnalysis(num, tol=1e-10, svd_method="lapack")
-    with warnings.catch_warnings():
-        # Ended by its number of iterations it is a baseline all the same.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(helmert(size + 1).T @ root)
-    return np.asarray(model.transform(np.eye(size) + model.mean_))
+    settings = teacher.settings.model_copy(update={"kind": "lejepa"})
+    return encode(start_teacher([shard], settings, "untrained"), shard)
 
 
 def first_components(

@@ -141,7 +141,8 @@ class Teacher(nn.Module):
         For each session and horizon a linear map (N -> D) of the counts of the bins
         (t, t + horizon]: the targets of the prediction.
     predictor
-        A two-layer map (D -> H * D), shared by all sessions, from what the trunk gives.
+        A two-layer map (D -> H * D), shared by all sessions, from what the trunk gives; of a
+        closed form a linear one.
     order
         From what the trunk gives to latents in the order of what they predict (D -> D).
 
@@ -181,10 +182,14 @@ class Teacher(nn.Module):
                 ReadIn(units, dims, seed) for _ in range(horizons)
             )
         self.trunk = Trunk(settings, bin_ms, seed)
-        self.predictor = nn.Sequential(
-            nn.Linear(dims, settings.predictor_width),
-            nn.GELU(),
-            nn.Linear(settings.predictor_width, horizons * dims),
+        self.predictor: nn.Module = (
+            nn.Sequential(
+                nn.Linear(dims, settings.predictor_width),
+                nn.GELU(),
+                nn.Linear(settings.predictor_width, horizons * dims),
+            )
+            if settings.kind == "lejepa"
+            else nn.Linear(dims, horizons * dims)
         )
         start_weights(self.predictor, seed)
         self.order = Order(dims)
@@ -204,7 +209,7 @@ class Teacher(nn.Module):
         train_s = past.count * self.bin_ms / 1000
         num_components = round(train_s * self.settings.components_per_s)
         self.reader(session).prepare(past, num_components)
-        for layer, moments in zip(self._future_layers(session), future, strict=True):
+        for layer, moments in zip(self.future_layers(session), future, strict=True):
             layer.prepare(moments, num_components)
 
     def reader(self, session: str) -> ReadIn:
@@ -224,12 +229,12 @@ class Teacher(nn.Module):
     def encode_future(self, session: str, future: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return latents (B, H, D) of the counts that follow the present (B, H, N)."""
         sides = [
-            layer(future[:, index], seen)
-            for index, layer in enumerate(self._future_layers(session))
+            layer(future[:, index], seen) for index, layer in enumerate(self.future_layers(session))
         ]
         return torch.stack(sides, dim=1)
 
-    def _future_layers(self, session: str) -> Sequence[ReadIn]:
+    def future_layers(self, session: str) -> Sequence[ReadIn]:
+        """Return a session's read-ins of the counts of each horizon, nearest first."""
         return cast("Sequence[ReadIn]", self.future_read_in[_key(session)])
 
     def predict(self, latents: Tensor) -> Tensor:

@@ -22,12 +22,21 @@ from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evidence import evidence, unless, with_future
 from rheobase.teacher.features import future_counts, horizon_bins
 from rheobase.teacher.sigreg import random_slices, sigreg
+from rheobase.teacher.state_evidence import CEILING
 
 Floats = npt.NDArray[np.float64]
 NUM_GAUSSIAN_SAMPLES = 1024
 FUTURES_MS = (20.0, 40.0, 80.0, 160.0)
 """How far ahead every code must tell the smoothed counts."""
-TABLES = ("future_counts_r2", "true_latents_r2", "probes", "transfer", "shares")
+TABLES = (
+    "future_counts_r2",
+    "true_latents_r2",
+    "cross_state",
+    "state_geometry",
+    "probes",
+    "transfer",
+    "shares",
+)
 
 
 def evaluate(
@@ -55,7 +64,9 @@ def evaluate(
 
     Tables with a column for each of `codes`, in which the teacher stands beside the baselines of
     `rheobase.teacher.baselines.codes_of`: ``future_counts_r2``, the held-out R² of the smoothed
-    counts' leading components by horizon; ``true_latents_r2`` of a simulation's latents;
+    counts' leading components by horizon; ``true_latents_r2`` of a simulation's latents, beside
+    the ``ceiling`` of a readout that sees all filtered counts; ``cross_state`` of those by fitted
+    and tested state; ``state_geometry`` of stimulus means in the two states;
     ``probes`` of stimulus, behaviour and state; ``transfer`` of those from each state to each;
     ``shares`` that the clock and the session explain. Their numbers are means over sessions;
     ``sessions`` holds the same of each, and its spectra.
@@ -93,7 +104,11 @@ def evaluate(
             "session_share": sharing[TEACHER],
         },
         "prediction": _means(predictions),
-        "codes": [name for name in CODES if any(name in row for row in tables["shares"])],
+        "codes": [
+            name
+            for name in (*CODES, CEILING)
+            if any(name in row for row in (*tables["shares"], *tables["true_latents_r2"]))
+        ],
         "window_ms": WINDOW_MS,
         **{name: rows or None for name, rows in tables.items()},
         "sessions": sessions,

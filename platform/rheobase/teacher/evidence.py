@@ -20,13 +20,17 @@ from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.teacher.baselines import COUNTS, TRUE, first_components
+from rheobase.teacher.state_evidence import (
+    cross_state,
+    shared_by_states,
+    state_geometry,
+    with_ceiling,
+)
 
 Floats = npt.NDArray[np.float64]
 
 NUM_TARGETS = 16
 """Principal components of the smoothed counts whose future every code predicts."""
-SHARED = 0.5
-"""States share a true latent of whose variance their names explain less than this."""
 SPECTRUM_BINS = 512
 """Of Welch's windows: 0.2 Hz apart at 10 ms."""
 
@@ -36,9 +40,9 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
 
     Returns
     -------
-    ``future_counts_r2``, ``true_latents_r2``, ``probes``, ``transfer`` and ``shares`` are lists
-    of rows, or None without any; ``spectra`` holds lists of numbers by code; ``notes`` says why
-    a number is missing.
+    ``future_counts_r2``, ``true_latents_r2``, ``cross_state``, ``state_geometry``, ``probes``,
+    ``transfer`` and ``shares`` are lists of rows, or None without any; ``spectra`` holds lists of
+    numbers by code; ``notes`` says why a number is missing.
     """
     line = timeline_of(shard)
     notes: list[str] = []
@@ -49,6 +53,8 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
         "future_counts_r2": future_count_prediction(codes, line, horizons_ms),
         "true_latents_r2": list(_truth(shard, codes, line, notes)) or None,
         "probes": [probe(task, notes) for task in tasks],
+        "cross_state": list(cross_state(shard, codes, line)) or None,
+        "state_geometry": list(state_geometry(shard, codes, line, notes)) or None,
         "transfer": list(_transfer([*tasks, *_shared_truth(shard, codes, line)], line, notes))
         or None,
         "shares": [
@@ -107,7 +113,9 @@ def _truth(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iter
         notes.append("true_latents_r2: only a simulated recording knows its true latents")
         return
     names, true = known
-    of_codes = {code: ridge_r2(x, true, line) for code, x in codes.items() if code != TRUE}
+    of_codes = {
+        code: ridge_r2(x, true, line) for code, x in with_ceiling(shard, codes) if code != TRUE
+    }
     for index, name in enumerate(names):
         yield {"latent": name, **{code: float(r2[index]) for code, r2 in of_codes.items()}}
     yield {"latent": "mean", **{code: float(r2.mean()) for code, r2 in of_codes.items()}}
@@ -119,11 +127,7 @@ def _shared_truth(shard: Shard, codes: Codes, line: Timeline) -> Iterator[Task]:
     if known is None:
         return
     true = known[1].astype(np.float64)
-    left = sum(
-        ((true[line.state == state] - true[line.state == state].mean(axis=0)) ** 2).sum(axis=0)
-        for state in np.unique(line.state)
-    )
-    shared = left / ((true - true.mean(axis=0)) ** 2).sum(axis=0) > 1 - SHARED
+    shared = shared_by_states(true, line)
     others = {code: x for code, x in codes.items() if code != TRUE}
     yield Task("true_latents", R2, others, true[:, shared], line)
 

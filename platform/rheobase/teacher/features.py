@@ -13,6 +13,9 @@ from scipy.signal import lfilter
 
 from rheobase.shards.shard import Segment, Shard
 
+SMOOTH_MS = 80.0
+"""Causal exponential filter of the smoothed counts: of 20 to 320 ms, the one from which most of
+the true latents of planted sessions can be read out."""
 MEMORY = 16
 """Time constants after which a filter has forgotten what float32 can hold, exp(-16) = 1e-7."""
 

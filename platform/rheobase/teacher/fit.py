@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rheobase.core.errors import DataError
 from rheobase.shards.shard import Shard
+from rheobase.teacher.closed_forms import closed_form_teacher
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import sources_of
@@ -18,7 +20,7 @@ def fit_teacher(
     *,
     shared: Teacher | None = None,
 ) -> Teacher:
-    """Train a teacher on the train bins of all shards.
+    """Train a teacher on the train bins of all shards, or fit one in closed form.
 
     Parameters
     ----------
@@ -44,6 +46,13 @@ def fit_teacher(
         No window fits, there are more latent dimensions than a session has units, or the
         sessions have no brain state in common.
     """
+    if settings.kind != "lejepa":
+        if shared is not None:
+            raise DataError(
+                f"teacher.kind must be lejepa to share a trunk, but got {settings.kind}, which has "
+                "none; fit it to the session itself"
+            )
+        return closed_form_teacher(shards, settings)
     sources = sources_of(shards, settings, window_ms)
     training = begun(shards, settings, shared)
     while not training.is_over:

@@ -14,6 +14,11 @@ Positive = Annotated[float, Field(gt=0)]
 class TeacherSettings(Settings):
     """LeJEPA: latents of the past predict latents of the future; SIGReg keeps both alive."""
 
+    kind: Literal["lejepa", "cva", "reduced_rank", "pca", "factor_analysis"] = "lejepa"
+    """What makes the latents: LeJEPA, which is trained; or a closed form to compare with, a linear
+    map that takes seconds: canonical variates of the filtered past with the future, reduced-rank
+    regression of the future on it, principal components or factors. Settings of training have no
+    effect on those."""
     latent_dim: Annotated[int, Field(ge=1)] = 16
     """Teacher dimensions D."""
     filters_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0, 160.0)

@@ -1,0 +1,281 @@
+"""Teachers in closed form: linear maps of a session's filtered past that need no training."""
+
+# Shape legend: T bins, N units, F filters, D latent dimensions, H horizons, M features.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rheobase.core.errors import DataError
+from rheobase.measures.signs import column_signs, rounded
+from rheobase.shards.shard import TRAIN, Shard
+from rheobase.shards.timeline import timeline_of
+from rheobase.shards.windows import window_starts
+from rheobase.teacher.axes import factor_axes, principal_axes
+from rheobase.teacher.encoder import ReadIn, Teacher
+from rheobase.teacher.features import SMOOTH_MS, filtered_counts, future_counts, horizon_bins
+from rheobase.teacher.moments import RunningMoments
+from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.sizes import STRETCH_BINS
+from rheobase.teacher.source import train_moments
+from rheobase.teacher.start import start_teacher
+
+Floats = npt.NDArray[np.float64]
+SHRINKAGES = (0.03, 0.1, 0.3)
+"""Ridges, as shares of a standardised input's variance, of which the best held out is taken."""
+CHUNK_BINS = 8192
+AXES: Mapping[str, Callable[[Floats, int], Floats]] = {
+    "pca": principal_axes,
+    "factor_analysis": factor_axes,
+}
+LEAST = 1e-9
+"""Variance of a component below which it is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class PastAndFutureMoments:
+    """Covariances of the read-ins' components on train bins.
+
+    Attributes
+    ----------
+    past, future
+        (M, M) of either side's components.
+    cross
+        (M, M) of the past's with the future's.
+    penalty_past, penalty_future
+        (M,) what a ridge of 1 on standardised inputs adds to either diagonal.
+    """
+
+    past: Floats
+    future: Floats
+    cross: Floats
+    penalty_past: Floats
+    penalty_future: Floats
+
+
+def settings_of(settings: TeacherSettings) -> TeacherSettings:
+    """Return the settings that a closed form goes by.
+
+    Principal components and factors are those of counts through one filter of `SMOOTH_MS`: two
+    filters of a unit share its noise, which factor analysis would take for a factor.
+
+    Raises
+    ------
+    DataError
+        The encoder is not linear.
+    """
+    if settings.encoder != "linear":
+        raise DataError(
+            f"teacher.encoder must be linear with teacher.kind = '{settings.kind}', which is a "
+            f"linear map, but got {settings.encoder}; leave one of them out"
+        )
+    if settings.kind in AXES:
+        return settings.model_copy(update={"filters_ms": (SMOOTH_MS,)})
+    return settings
+
+
+def closed_form_teacher(shards: Sequence[Shard], settings: TeacherSettings) -> Teacher:
+    """Return the teacher of a closed form, each session's map fitted on its own train bins.
+
+    Parameters
+    ----------
+    shards
+        Binned sessions.
+    settings
+        The [teacher] table, its `kind` a closed form: ``cva``, canonical variates of the past
+        with the future; ``reduced_rank``, what of the past predicts most of the future's
+        variance; ``pca``; or ``factor_analysis``.
+
+    Returns
+    -------
+    Its latents, of whatever form, are turned into the canonical directions of the past's part
+    with the future, the most predictive first, of variance 1 on train. So the first of one
+    session is matched with the first of another, which is all that sessions share.
+
+    Raises
+    ------
+    DataError
+        The encoder is not linear, or the sessions do not go together.
+
+    References
+    ----------
+    Larimore (1990), CDC, 596 (canonical variate analysis, state-space order). Izenman (1975),
+    J. Multivariate Analysis 5, 248 (reduced-rank regression).
+    """
+    settings = settings_of(settings)
+    teacher = start_teacher(sorted(shards, key=lambda shard: shard.session_id), settings)
+    predictors = []
+    for shard in shards:
+        if settings.kind in AXES:
+            _read_axes_(teacher, shard)
+        folds = moments_by_fold(teacher, shard)
+        predictors.append(_install_(teacher, shard.session_id, _maps(settings, folds), folds))
+    layer = teacher.predictor
+    assert isinstance(layer, torch.nn.Linear)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.mean(predictors, axis=0)))
+        layer.bias.zero_()
+    return teacher
+
+
+def moments_by_fold(teacher: Teacher, shard: Shard) -> list[PastAndFutureMoments]:
+    """Return the moments of the even and of the odd train groups of a session."""
+    settings, line = teacher.settings, timeline_of(shard)
+    longest = horizon_bins(settings.horizons_ms, shard.bin_ms)[-1]
+    used = np.zeros(len(line), bool)
+    used[window_starts(line, TRAIN, longest + 1)] = True
+    fold = np.unique(line.group, return_inverse=True)[1] % 2
+    past = teacher.reader(shard.session_id)
+    ahead = teacher.future_layers(shard.session_id)
+    width = len(past.components)
+    sums = [RunningMoments(width + sum(len(one.components) for one in ahead)) for _ in range(2)]
+    begins = np.unique(np.flatnonzero(used) // CHUNK_BINS) * CHUNK_BINS
+    most = STRETCH_BINS // CHUNK_BINS
+    if len(begins) > most:
+        begins = begins[np.linspace(0, len(begins) - 1, most).round().astype(int)]
+    for begin in begins.tolist():
+        end = min(begin + CHUNK_BINS, len(line))
+        here = np.flatnonzero(used[begin:end])
+        filtered = filtered_counts(shard, settings.filters_ms, begin, end)[here]
+        counts = future_counts(shard, settings.horizons_ms, begin, end)[here].astype(np.float32)
+        both = np.concatenate(
+            [
+                on_components(past, filtered),
+                *(on_components(one, counts[:, index]) for index, one in enumerate(ahead)),
+            ],
+            axis=1,
+        )
+        for number, moments in enumerate(sums):
+            moments.add(both[fold[begin + here] == number])
+    return [_moments(one, width) for one in sums if one.count > 1]
+
+
+def on_components(layer: ReadIn, inputs: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return inputs (T, F * N) on a read-in's components, (T, M)."""
+    standard = (torch.from_numpy(inputs) - layer.mean) / layer.scale
+    return np.asarray((standard @ layer.components.T).numpy().astype(np.float64))
+
+
+def _moments(sums: RunningMoments, width: int) -> PastAndFutureMoments:
+    covariance = sums.covariance
+    variance = covariance.diagonal()
+    # A component of variance v was divided by the root of v + 1.
+    penalty = np.where(variance > LEAST, (1 - variance).clip(min=1e-3), 1.0)
+    return PastAndFutureMoments(
+        past=covariance[:width, :width],
+        future=covariance[width:, width:],
+        cross=covariance[:width, width:],
+        penalty_past=penalty[:width],
+        penalty_future=penalty[width:],
+    )
+
+
+def pooled(folds: Sequence[PastAndFutureMoments]) -> PastAndFutureMoments:
+    """Return the mean of the folds' moments, which hold about as many bins each."""
+    names = ("past", "future", "cross", "penalty_past", "penalty_future")
+    return PastAndFutureMoments(
+        *(np.mean([getattr(one, name) for one in folds], axis=0) for name in names)
+    )
+
+
+def _read_axes_(teacher: Teacher, shard: Shard) -> None:
+    """Let a session's read-in have the axes of the settings' kind for its only components."""
+    settings, reader = teacher.settings, teacher.reader(shard.session_id)
+    past, _ = train_moments(shard, settings)
+    scale = reader.scale.double().numpy()
+    axes = AXES[settings.kind](past.covariance / np.outer(scale, scale), settings.latent_dim)
+    reader.components.zero_()
+    reader.components[: settings.latent_dim] = torch.from_numpy(rounded(axes.T))
+
+
+def _maps(settings: TeacherSettings, folds: Sequence[PastAndFutureMoments]) -> Floats:
+    """Return the map (M, D) from components of the past to latents, of the settings' kind."""
+    dims = settings.latent_dim
+    if settings.kind in AXES:
+        return np.eye(len(folds[0].past), dims)
+    fitted = cva if settings.kind == "cva" else reduced_rank
+    return fitted(pooled(folds), best_shrinkage(folds, dims), dims)
+
+
+def cva(moments: PastAndFutureMoments, shrinkage: float, dims: int) -> Floats:
+    """Return the map (M, D) to the canonical variates of the past with the future."""
+    left = inverse_root(moments.past, shrinkage * moments.penalty_past)
+    right = inverse_root(moments.future, shrinkage * moments.penalty_future)
+    vectors, _, _ = np.linalg.svd(left @ moments.cross @ right, full_matrices=False)
+    return np.asarray(left @ vectors[:, :dims])
+
+
+def reduced_rank(moments: PastAndFutureMoments, shrinkage: float, dims: int) -> Floats:
+    """Return the map (M, D) to what of the past predicts most of the future's variance."""
+    ridged = moments.past + np.diag(shrinkage * moments.penalty_past)
+    # To standardised counts, of which the components were scaled.
+    cross = moments.cross / np.sqrt(moments.penalty_future)
+    weights = np.linalg.solve(ridged, cross)
+    _, vectors = np.linalg.eigh(weights.T @ moments.past @ weights)
+    return np.asarray(weights @ vectors[:, ::-1][:, :dims])
+
+
+def best_shrinkage(folds: Sequence[PastAndFutureMoments], dims: int) -> float:
+    """Return the ridge whose canonical variates of one fold predict best in the other."""
+    if len(folds) < 2:
+        return SHRINKAGES[1]
+    reached = []
+    for shrinkage in SHRINKAGES:
+        total = 0.0
+        for fitted, scored in (folds, folds[::-1]):
+            left = inverse_root(fitted.past, shrinkage * fitted.penalty_past)
+            right = inverse_root(fitted.future, shrinkage * fitted.penalty_future)
+            u, _, v = np.linalg.svd(left @ fitted.cross @ right, full_matrices=False)
+            a, b = left @ u[:, :dims], right @ v[:dims].T
+            shared = np.einsum("md,mk,kd->d", a, scored.cross, b)
+            of_past = np.einsum("md,mk,kd->d", a, scored.past, a)
+            of_future = np.einsum("md,mk,kd->d", b, scored.future, b)
+            total += float((shared / np.sqrt(of_past * of_future)).clip(min=0).sum())
+        reached.append(total)
+    return SHRINKAGES[int(np.argmax(reached))]
+
+
+def inverse_root(covariance: Floats, ridge: Floats) -> Floats:
+    """Return the symmetric inverse root (M, M) of a covariance with a ridge (M,) added."""
+    values, vectors = np.linalg.eigh(covariance + np.diag(ridge))
+    return np.asarray((vectors / np.sqrt(values.clip(min=LEAST))) @ vectors.T)
+
+
+def _install_(
+    teacher: Teacher, session: str, maps: Floats, folds: Sequence[PastAndFutureMoments]
+) -> Floats:
+    """Set a session's read-ins in place; return the linear predictor's weights (H * D, D)."""
+    whole, dims = pooled(folds), maps.shape[1]
+    covariance = maps.T @ whole.past @ maps
+    white = inverse_root(covariance, np.full(dims, LEAST * np.trace(covariance)))
+    ridge = best_shrinkage(folds, dims) * whole.penalty_future
+    right = inverse_root(whole.future, ridge)
+    u, _, v = np.linalg.svd(white @ maps.T @ whole.cross @ right, full_matrices=False)
+    signs = column_signs(maps @ white @ u)
+    past = rounded(maps @ white @ u * signs)
+    future = rounded(right @ v.T * signs)
+    scale = np.sqrt(np.einsum("md,mk,kd->d", future, whole.future, future)).clip(min=LEAST)
+    future = future / scale
+    _become_(teacher.reader(session), past)
+    blocks: list[Floats] = []
+    begin = 0
+    for layer in teacher.future_layers(session):
+        end = begin + len(layer.components)
+        weights = future[begin:end]
+        _become_(layer, weights)
+        # Latents have variance 1 and are uncorrelated: a covariance is a weight.
+        blocks.append(weights.T @ whole.cross[:, begin:end].T @ past)
+        begin = end
+    return np.concatenate(blocks)
+
+
+def _become_(layer: ReadIn, maps: Floats) -> None:
+    """Let a read-in be a map (M, D) of its components."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(maps.T))
+        layer.bias.zero_()
