@@ -14,6 +14,7 @@ from rheobase.distributed.cluster import (
     RAY_FOLDER,
     SESSION,
     ClusterError,
+    deaths_told,
     insistent_interrupts,
     ray_session,
 )
@@ -165,3 +166,15 @@ def test_a_block_without_ctrl_c_leaves_nothing_behind():
     with insistent_interrupts():
         pass
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_process_of_ray_that_died_is_told_in_one_line_with_what_to_do(ray_with_two_cpus):
+    @ray.remote
+    class Worker:
+        def die(self):
+            os._exit(1)
+
+    # The session is open: what `ray_session` does with its block's errors is looked at alone.
+    with pytest.raises(ClusterError, match=r"one died: .*--resume") as caught, deaths_told():
+        ray.get(Worker.remote().die.remote(), timeout=60)
+    assert "\n" not in str(caught.value)

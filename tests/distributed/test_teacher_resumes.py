@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from ray.exceptions import OutOfMemoryError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from listeners import Silent
 from rheobase.core.artifacts import read_json, write_json
 from rheobase.core.errors import DataError
-from rheobase.distributed.cluster import SESSION
+from rheobase.distributed import train
+from rheobase.distributed.cluster import SESSION, ClusterError
 from rheobase.distributed.ingest import ingest
 from rheobase.distributed.pretrain import pretrain, training_folder
 from rheobase.distributed.train import train_teacher
@@ -132,6 +134,23 @@ def test_a_teacher_whose_worker_is_killed_ends_as_one_that_never_was(
     assert 0 < at[0] < 600  # of two sessions
     assert same(found.state(), expected.state())
     assert killed.heard == whole.heard
+
+
+def test_a_teacher_whose_controller_dies_is_tried_again_and_told_in_one_line(
+    ray_with_two_cpus, stored, tiny, tmp_path, monkeypatch
+):
+    # One that is killed in earnest is given up by Ray after two minutes only.
+    calls = []
+
+    def die(*given):
+        calls.append(given)
+        raise OutOfMemoryError("the node was low on memory\nand more")
+
+    monkeypatch.setattr(train, "_interruptible", die)
+    with pytest.raises(ClusterError, match=r"low on memory and more; .*--resume") as told:
+        train_teacher(stored[0], tiny.teacher, 100.0, tmp_path, Silent())
+    assert len(calls) == train.MAX_DEATHS + 1
+    assert "\n" not in str(told.value)
 
 
 @pytest.fixture

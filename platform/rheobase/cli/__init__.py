@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
+from typing import Annotated
 
 import typer
 
+from rheobase import __version__
 from rheobase.cli import archive, machine, recordings, results, schemas, studies
 from rheobase.cli.extras import extras_installed
-from rheobase.cli.terminal import print_error
+from rheobase.cli.faults import told_in_one_line
 from rheobase.core.artifacts import room_on_disk
-from rheobase.core.errors import RheobaseError
 
 app = typer.Typer(
     name="rheobase",
@@ -20,7 +20,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"rheobase {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(machine.doctor)
 app.command()(recordings.simulate)
 app.command()(recordings.validate)
@@ -47,9 +66,5 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     # It looks for faces that figures do not use, and falls back to its own.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    try:
-        with room_on_disk("give the same command again"), extras_installed():
-            app()
-    except RheobaseError as error:
-        print_error(error)
-        sys.exit(2)
+    with told_in_one_line(), room_on_disk("give the same command again"), extras_installed():
+        app()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rheobase.cli.options import Json, RayAddress, Sessions, StudyFile, given_study
+from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, given_study
 from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import Terminal, log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
@@ -36,7 +36,9 @@ def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> 
         Console().print(plan_view(spec, found))
 
 
-def pretrain(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+def pretrain(
+    study: StudyFile, sessions: Sessions = None, quiet: Quiet = False, as_json: Json = False
+) -> None:
     """Train the teacher and store its latents; of several, the first.
 
     Example: rheobase pretrain studies/quickstart.toml
@@ -108,6 +110,7 @@ def adapt(
         typer.Option("--minutes", help="Of its train bins to fit on; repeat it."),
     ] = None,
     sessions: Sessions = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Fit an unseen session's read-in to the study's teacher; say how much of it that takes.
@@ -146,6 +149,7 @@ def encode(
     study: StudyFile,
     out: Annotated[Path, typer.Option("--out", help="F.npz")],
     sessions: Sessions = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write the teacher's latents of every bin.
@@ -201,6 +205,7 @@ def run(
             help="Run an ablation of too few sessions, or seeds of one, for p <= 0.05.",
         ),
     ] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: sessions, teacher, search, ranking, report.

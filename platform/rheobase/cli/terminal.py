@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 
-from rheobase.core.errors import RheobaseError
 from rheobase.study.records.listener import Listener
 from rheobase.study.records.result import TrialRecord, TrialRequest
 
@@ -18,9 +17,14 @@ log = Console(stderr=True)
 QUIET_S = 5.0  # between two lines of progress where they cannot replace one another
 
 
-def print_error(error: RheobaseError) -> None:
-    """Print an error in one line, its kind first."""
-    log.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+def print_error(error: Exception) -> None:
+    """Print an error in one line, its kind first; also where all else is quiet."""
+    say_error(f"{type(error).__name__}: {error}")
+
+
+def say_error(line: str) -> None:
+    """Print one line of an error."""
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -17,6 +17,7 @@ from types import FrameType
 
 import ray
 from ray._private import ray_constants
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError
@@ -29,6 +30,8 @@ SESSION = "RHEOBASE_RAY_FOLDER"  # environment of every process of a local Ray s
 WORKER = b"workers/default_worker.py"  # in the command of Ray's workers until they have a title
 INSIST_S = 1.0  # between a Ctrl-C and the next, while it is not taken
 ANSWER_S = 5.0  # for a cluster's head to take a connection
+DIED = (OutOfMemoryError, RayActorError, WorkerCrashedError, NodeDiedError)
+"""What Ray raises for a process of it that is gone; too little memory is the likeliest cause."""
 QUIET: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -67,7 +70,7 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
     ------
     ClusterError
         Ray cannot be started or reached, or only through Ray Client (``ray://``), which Ray
-        Data and Ray Train cannot use.
+        Data and Ray Train cannot use; or a process of Ray's died in the block.
 
     Notes
     -----
@@ -80,13 +83,27 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
             f"Client, but got '{address}'; run this on a node of the cluster with --address auto"
         )
     variables = {**QUIET, "RHEOBASE_HOME": str(home())}
-    with _environment(variables), redirect_stdout(sys.stderr):
-        if address == "local":
-            with _local(num_cpus):
-                yield
-        else:
-            with _joined(address):
-                yield
+    ours = _local(num_cpus) if address == "local" else _joined(address)
+    with _environment(variables), redirect_stdout(sys.stderr), deaths_told(), ours:
+        yield
+
+
+@contextmanager
+def deaths_told() -> Iterator[None]:
+    """Tell in one line of a process of Ray's that died in the block.
+
+    Raises
+    ------
+    ClusterError
+        In place of what Ray raises.
+    """
+    try:
+        yield
+    except DIED as error:
+        raise ClusterError(
+            f"Ray's processes must live, but one died: {_first_line(error)[:300]}; is there "
+            "enough memory? The same command goes on (run: with --resume)"
+        ) from error
 
 
 @contextmanager

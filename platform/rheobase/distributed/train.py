@@ -20,7 +20,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rheobase.core.artifacts import PARTIALS, read_json, room_on_disk, whole_file, write_json
 from rheobase.core.errors import RheobaseError
-from rheobase.distributed.cluster import ClusterError
+from rheobase.distributed.cluster import DIED, ClusterError
 from rheobase.shards.store import read_shard
 from rheobase.study.records.listener import Listener
 from rheobase.teacher.encoder import Teacher
@@ -113,10 +113,14 @@ def train_teacher(
                 _raise_told(failure, folder)
             last = str(error)
             continue
+        except DIED as error:  # Ray Train's controller
+            last = str(error)
+            continue
         return restored(torch.load(folder / CHECKPOINT, weights_only=True)).finished()
     raise ClusterError(
         f"the teacher's workers must live, but died {MAX_DEATHS + 1} times: "
-        f"{' '.join(last.split())[-300:]}"
+        f"{' '.join(last.split())[-300:]}; is there enough memory? The same command goes on "
+        "(run: with --resume)"
     )
 
 
