@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rheobase.cli import archive, machine, recordings, results, schemas, studies
+from rheobase.cli import archive, jobs, machine, recordings, results, schemas, studies
 from rheobase.cli.extras import extras_installed
 from rheobase.cli.terminal import print_error
 from rheobase.core.artifacts import room_on_disk
@@ -40,6 +40,11 @@ app.command()(archive.pack)
 app.command("export-optuna")(results.export_optuna)
 app.command()(results.score)
 app.command()(schemas.schema)
+app.command()(jobs.submit)
+app.command()(jobs.status)
+app.command()(jobs.logs)
+app.command()(jobs.stop)
+app.command()(jobs.fetch)
 
 
 def main() -> None:
