@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rheobase import __version__
-from rheobase.cli import archive, machine, recordings, results, schemas, studies
+from rheobase.cli import archive, jobs, machine, recordings, results, schemas, studies
 from rheobase.cli.extras import extras_installed
 from rheobase.cli.faults import told_in_one_line
 from rheobase.core.artifacts import room_on_disk
@@ -59,6 +59,11 @@ app.command()(archive.pack)
 app.command("export-optuna")(results.export_optuna)
 app.command()(results.score)
 app.command()(schemas.schema)
+app.command()(jobs.submit)
+app.command()(jobs.status)
+app.command()(jobs.logs)
+app.command()(jobs.stop)
+app.command()(jobs.fetch)
 
 
 def main() -> None:

@@ -212,6 +212,7 @@ def run(
 
     Example: rheobase run studies/quickstart.toml
     """
+    from rheobase.distributed.copies import copy_to_store
     from rheobase.distributed.run import run_study
     from rheobase.report.html import write_report
     from rheobase.report.tables import ranking_table, write_tables
@@ -240,6 +241,7 @@ def run(
         ranking = ranking_of(folder)
         write_tables(ranking, folder)
         page = write_report(folder)
+        copy_to_store(RunFolder(folder))
     if as_json:
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -43,8 +44,24 @@ def room_on_disk(then: str) -> Iterator[None]:
 
 
 def home() -> Path:
-    """Return the folder of all artifacts: ``$RHEOBASE_HOME``, or ``runs`` here."""
-    return Path(os.environ.get("RHEOBASE_HOME", "runs")).absolute()
+    """Return the folder of all artifacts: ``$RHEOBASE_HOME``, or ``runs`` here.
+
+    Where that is a URL it is the folder of this machine in which copies of what lies there are
+    (`core.store`): ``$RHEOBASE_CACHE``, or one below ``~/.cache/rheobase``.
+    """
+    address = home_address()
+    if "://" not in address:
+        return Path(address)
+    name = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return Path(
+        os.environ.get("RHEOBASE_CACHE") or Path.home() / ".cache" / "rheobase" / name
+    ).absolute()
+
+
+def home_address() -> str:
+    """Return where all artifacts lie: a URL, or the absolute path of a folder."""
+    address = os.environ.get("RHEOBASE_HOME", "runs")
+    return address.rstrip("/") if "://" in address else str(Path(address).absolute())
 
 
 def sync(path: Path) -> None:

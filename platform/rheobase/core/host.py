@@ -1,12 +1,16 @@
-"""The class of machine that made a number: what floating point may depend on beside the code."""
+"""Which machine this is, and of which class: what floating point may depend on beside the code."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PROCESS_IDS = Path("/proc/self/ns/pid")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -26,6 +30,34 @@ def host_class() -> Mapping[str, str | int]:
         "cpu": _cpu_model() or platform.processor() or "unknown",
         "logical_cpus": os.cpu_count() or 0,
     }
+
+
+@dataclass(frozen=True)
+class Host:
+    """What tells this machine from others that see the same files; for locks, never for results.
+
+    Attributes
+    ----------
+    name
+        For people.
+    kernel
+        Of one start of one machine: its processes share the system's locks.
+    processes
+        Of a container, or of all that is in none: its processes see each other's ids.
+    """
+
+    name: str
+    kernel: str
+    processes: str
+
+
+@cache
+def this_host() -> Host:
+    """Return the host of this process."""
+    name = platform.node()
+    kernel = BOOT_ID.read_text().strip() if BOOT_ID.exists() else name
+    inode = PROCESS_IDS.stat().st_ino if PROCESS_IDS.exists() else 0
+    return Host(name, kernel, f"{kernel}/{inode}")
 
 
 def _cpu_model() -> str | None:

@@ -19,9 +19,15 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
-from rheobase.core.artifacts import home
+from rheobase.core.artifacts import home, home_address
 from rheobase.core.errors import RheobaseError
+from rheobase.core.storage import is_url
 from rheobase.core.temporary import temporary_folder
+from rheobase.distributed.joining import (
+    found_address,
+    refuse_other_installations,
+    refuse_what_does_not_answer,
+)
 
 LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 256 * 2**20  # workers exchange references to shards, never their bytes
@@ -29,7 +35,7 @@ RAY_FOLDER = "/tmp"  # sockets lie below it, whose paths may have 107 characters
 SESSION = "RHEOBASE_RAY_FOLDER"  # environment of every process of a local Ray session
 WORKER = b"workers/default_worker.py"  # in the command of Ray's workers until they have a title
 INSIST_S = 1.0  # between a Ctrl-C and the next, while it is not taken
-ANSWER_S = 5.0  # for a cluster's head to take a connection
+ANSWER_S = 2.0  # for a cluster's head to take a connection
 DIED = (OutOfMemoryError, RayActorError, WorkerCrashedError, NodeDiedError)
 """What Ray raises for a process of it that is gone; too little memory is the likeliest cause."""
 QUIET: Mapping[str, str] = {
@@ -82,7 +88,9 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
             "address must be local, auto or host:port, for Ray Data and Ray Train cannot use Ray "
             f"Client, but got '{address}'; run this on a node of the cluster with --address auto"
         )
-    variables = {**QUIET, "RHEOBASE_HOME": str(home())}
+    variables = {**QUIET, "RHEOBASE_HOME": home_address()}
+    if is_url(home_address()):
+        variables["RHEOBASE_CACHE"] = str(home())  # paths travel between nodes
     ours = _local(num_cpus) if address == "local" else _joined(address)
     with _environment(variables), redirect_stdout(sys.stderr), deaths_told(), ours:
         yield
@@ -195,13 +203,16 @@ def _joined(address: str) -> Iterator[None]:
     variables = {name: os.environ[name] for name in ours}
     try:
         try:
-            _knock(address)
+            found = found_address(address)
+            _knock(found)
+            refuse_what_does_not_answer(found)
             ray.init(
-                address=address,
+                address=found,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": variables},
             )
+            refuse_other_installations()
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ClusterError(
                 f"a Ray cluster must answer at '{address}', but: {_first_line(error)}; "
@@ -215,8 +226,9 @@ def _joined(address: str) -> Iterator[None]:
 def _knock(address: str) -> None:
     """Raise if nothing listens at ``host:port``: Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
-    if colon:
-        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    if not colon:
+        raise ValueError("an address is local, auto or host:port")
+    socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
 
 
 def _uninterrupted(call: Callable[..., object], **arguments: object) -> None:

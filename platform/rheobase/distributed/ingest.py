@@ -14,7 +14,9 @@ import ray.data
 
 from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError, SessionError
+from rheobase.core.folders import is_published
 from rheobase.core.storage import Location, located
+from rheobase.distributed.nodes import room_for
 from rheobase.sessions.load import resolve_sessions
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.settings import DataSettings
@@ -37,8 +39,12 @@ def ingest(spec: StudySpec) -> list[Path]:
         A recording cannot be read or used; all of them are told.
     """
     addresses = resolve_sessions(spec.data.sessions)
-    shards = bin_sessions(addresses, spec.data, home() / "shards")
-    return [Path(location) for location in shards.values()]
+    with room_for("reading sessions", {"CPU": 1}):
+        shards = bin_sessions(addresses, spec.data, home() / "shards")
+    paths = [Path(location) for location in shards.values()]
+    for path in paths:
+        is_published(path.parent)  # brings it here, where another node made it
+    return paths
 
 
 def bin_sessions(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rheobase.core.errors import ArtifactError
+from rheobase.core.lease import beating, take
+
+AGAIN_S = 0.2  # between two tries of who waits
 
 
 @contextmanager
 def sole_use(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`; the system frees it when its holder dies, however it dies.
+    """Hold the lock file at `path`, against processes of this host and of others that see it.
 
     Parameters
     ----------
@@ -28,16 +30,12 @@ def sole_use(path: Path, *, wait: bool = False) -> Iterator[None]:
         Another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.seek(0)
+    while not isinstance(taken := take(path), tuple):
+        if not wait:
             raise ArtifactError(
-                f"{path.parent}: one process at a time may use it, but process "
-                f"{file.read().strip() or 'unknown'} does; wait for it or use another folder"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+                f"{path.parent}: one process at a time may use it, but "
+                f"{taken or 'another process'} does; wait for it or use another folder"
+            )
+        time.sleep(AGAIN_S)
+    with beating(*taken):
         yield

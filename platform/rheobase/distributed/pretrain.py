@@ -12,9 +12,10 @@ import torch
 from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.folders import is_published, whole_folder
+from rheobase.core.store import remove
 from rheobase.core.versions import deciding_versions
 from rheobase.distributed.lock import sole_use
-from rheobase.distributed.train import train_teacher
+from rheobase.distributed.train import CHECKPOINT, REPORTS, train_teacher
 from rheobase.shards.latents import write_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
@@ -101,6 +102,8 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             write_flash(partial / FLASH, latents, shards)
             if (training / CURVES).exists():
                 shutil.move(training / CURVES, partial / CURVES)
+        for name in (REPORTS, CHECKPOINT):
+            remove(training / name)
         shutil.rmtree(training, ignore_errors=True)
     return folder
 

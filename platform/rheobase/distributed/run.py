@@ -10,8 +10,10 @@ from pathlib import Path
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
 from rheobase.core.changes import changes
 from rheobase.core.errors import ArtifactError, DataError, StudyError
+from rheobase.core.store import pull_folder, refuse_unwritable_store
 from rheobase.core.versions import deciding_versions, other_versions
 from rheobase.distributed.cluster import insistent_interrupts, ray_session
+from rheobase.distributed.copies import TRIALS, copied_to_store
 from rheobase.distributed.ingest import ingest
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
@@ -77,7 +79,8 @@ def run_study(
     """
     began = time.monotonic()
     folder = RunFolder(run)
-    with sole_use(folder.lock):
+    refuse_unwritable_store()
+    with sole_use(folder.lock), copied_to_store(folder):
         refuse_what_is_no_run(spec, run, fork)
         _claim(spec, folder, resume)
         for one in (folder, RunFolder(fork) if fork else None):
@@ -112,6 +115,7 @@ def run_study(
                         f"{run}: a trial's files must be read and written, but: {error}; see to "
                         "it, then go on with --resume"
                     ) from error
+        pull_folder(folder.path / TRIALS)
 
 
 def _claim(spec: StudySpec, run: RunFolder, resume: bool) -> None:

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from rheobase.core.errors import StudyError
+from rheobase.core.store import Mirror, pull_folder
 from rheobase.core.temporary import temporary_folder
+from rheobase.distributed.nodes import room_for
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
+from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, packs
 from rheobase.study.trial.population import Outcome
 from rheobase.study.trial.run import run_population
@@ -83,7 +84,7 @@ def search(
     Raises
     ------
     StudyError
-        No node of the Ray session has what one trial may use.
+        No node of the Ray session, nor any that it may start, has what one trial may use.
     OSError
         A file cannot be read or written, here or in a worker; no trial is failed for it.
 
@@ -94,7 +95,6 @@ def search(
     back from Tune: a study that was interrupted is resumed from its ledger.
     """
     resources = {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial}
-    _refuse_what_never_fits(resources)
     trainable = tune.with_parameters(
         _run_pack,
         spec=spec,
@@ -105,12 +105,13 @@ def search(
     generations = Generations(
         spec, inputs.digest, bookkeeper, elapsed_s, earlier, packs_a_tuner=packs_a_tuner
     )
-    _tune(trainable, resources, generations)
-    while generations.wants_another_tuner:
-        # What the last one held is in cycles, and Python by itself would look for them only
-        # once a quarter has been added to all the objects of torch and Ray.
-        gc.collect()
+    with room_for("the search", {name.upper(): number for name, number in resources.items()}):
         _tune(trainable, resources, generations)
+        while generations.wants_another_tuner:
+            # What the last one held is in cycles, and Python by itself would look for them only
+            # once a quarter has been added to all the objects of torch and Ray.
+            gc.collect()
+            _tune(trainable, resources, generations)
     if generations.halted:
         raise generations.halted
 
@@ -137,17 +138,6 @@ def _tune(
         ).fit()
 
 
-def _refuse_what_never_fits(resources: Mapping[str, float]) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name, wanted in resources.items():
-        most = max(node.get(name.upper(), 0.0) for node in nodes)
-        if wanted > most:
-            raise StudyError(
-                f"[resources]: {name}s_per_trial must fit on one machine, which has {most:g}, "
-                f"but got {wanted:g}"
-            )
-
-
 def _run_pack(
     config: Mapping[str, Sequence[str]],
     spec: StudySpec,
@@ -161,16 +151,28 @@ def _run_pack(
         tune.report({"kind": kind, "content": json.dumps(content)})
 
     requests = [TrialRequest.model_validate_json(text) for text in config["requests"]]
+    folders = [RunFolder(run).trial(request.trial_id).path for request in requests]
+    mirrors = [Mirror(folder) for folder in folders]
+
+    def progressed(trial_id: str, step: int, values: Mapping[str, float]) -> None:
+        tell("progress", [trial_id, step, dict(values)])
+        for mirror in mirrors:
+            mirror.update()
+
     tell("started")
     try:
+        for folder in folders:
+            pull_folder(folder)  # of a worker that died on another node
         outcomes = run_population(
             requests,
             spec,
             [read_shard(path) for path in shards],
             read_latents(*latents),
             run,
-            lambda trial_id, step, values: tell("progress", [trial_id, step, dict(values)]),
+            progressed,
         )
+        for mirror in mirrors:
+            mirror.update()
     except OSError as error:
         # Trying again, as Tune would, makes no room.
         tell("halted", str(error))

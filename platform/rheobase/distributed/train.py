@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rheobase.core.artifacts import PARTIALS, read_json, room_on_disk, whole_file, write_json
 from rheobase.core.errors import RheobaseError
-from rheobase.distributed.cluster import DIED, ClusterError
+from rheobase.core.store import pull, push
+from rheobase.distributed.cluster import SESSION, ClusterError
+from rheobase.distributed.nodes import room_for
 from rheobase.shards.store import read_shard
 from rheobase.study.records.listener import Listener
 from rheobase.teacher.encoder import Teacher
@@ -73,15 +76,28 @@ def train_teacher(
     """
     if settings.kind != "lejepa":
         return fit_teacher([read_shard(path) for path in shard_paths], settings, window_ms)
+    with room_for("the teacher", {"CPU": 1}):
+        return _trained(shard_paths, settings, window_ms, folder, listener)
+
+
+def _trained(
+    shard_paths: Sequence[Path],
+    settings: TeacherSettings,
+    window_ms: float,
+    folder: Path,
+    listener: Listener,
+) -> Teacher:
     workers = settings.workers
     available = ray.cluster_resources()
     use_gpu = available.get("GPU", 0) >= workers
+    backend = "nccl" if use_gpu else "gloo"
     # Half a CPU each leaves one to spare on small machines; more workers than that share.
     share = min(0.5, round(available["CPU"] / workers - 5e-5, 4))
     heard = 0
 
     def hear() -> None:
         nonlocal heard
+        pull(folder / REPORTS, anew=True)
         for step, values in _reports(folder):
             if step > heard:
                 listener.teacher_progress(step, settings.steps * len(shard_paths), values)
@@ -98,9 +114,9 @@ def train_teacher(
                 "shards": list(shard_paths),
                 "folder": folder,
                 "rendezvous": folder / f"rendezvous-{uuid.uuid4().hex}",
-                "backend": "nccl" if use_gpu else "gloo",
+                "backend": backend,
             },
-            torch_config=_WorkersMeetInAFile(),
+            torch_config=_WorkersMeetInAFile() if SESSION in os.environ else TorchConfig(backend),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": share}
             ),
@@ -113,19 +129,23 @@ def train_teacher(
                 _raise_told(failure, folder)
             last = str(error)
             continue
-        except DIED as error:  # Ray Train's controller
-            last = str(error)
+        except (ray.train.ControllerError, ray.exceptions.RayError) as error:
+            last = str(error)  # of its controller, which may be killed for memory as well
             continue
+        pull(folder / CHECKPOINT, anew=True)
         return restored(torch.load(folder / CHECKPOINT, weights_only=True)).finished()
     raise ClusterError(
         f"the teacher's workers must live, but died {MAX_DEATHS + 1} times: "
-        f"{' '.join(last.split())[-300:]}; is there enough memory? The same command goes on "
-        "(run: with --resume)"
+        f"{' '.join(last.split())[-300:]}; is there enough memory? Its last checkpoint is kept, "
+        "the same command goes on (run: with --resume)"
     )
 
 
 class _WorkersMeetInAFile(TorchConfig):
-    """Leaves `torch.distributed` to the workers: Ray's set-up listens on every address."""
+    """Leaves `torch.distributed` to the workers of one machine, which see one folder.
+
+    Ray's own set-up, which a cluster has, listens on every address.
+    """
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -138,16 +158,19 @@ def _train_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     settings: TeacherSettings = config["settings"]
     context = ray.train.get_context()
-    dist.init_process_group(
-        config["backend"],
-        init_method=f"file://{config['rendezvous']}",
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-    )
+    if not dist.is_initialized():
+        dist.init_process_group(
+            config["backend"],
+            init_method=f"file://{config['rendezvous']}",
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+        )
     folder: Path = config["folder"]
     shards = [read_shard(path) for path in config["shards"]]
     try:
         sources = sources_of(shards, settings, config["window_ms"])
+        for name in (REPORTS, CHECKPOINT):
+            pull(folder / name, anew=True)
         if (folder / CHECKPOINT).exists():
             training = restored(torch.load(folder / CHECKPOINT, weights_only=True))
         else:
@@ -172,8 +195,10 @@ def _keep(
     with room_on_disk("give the same command again"):
         # Reports first: after a kill between the two, the last is made and said again.
         write_json(folder / REPORTS, reports)
+        push(folder / REPORTS)
         with whole_file(folder / CHECKPOINT) as partial:
             partial.write_bytes(content.getvalue())
+        push(folder / CHECKPOINT)
 
 
 def _reports(folder: Path) -> list[tuple[int, dict[str, float]]]:

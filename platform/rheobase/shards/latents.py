@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rheobase.core.artifacts import MANIFEST, read_json
 from rheobase.core.errors import ArtifactError
+from rheobase.core.folders import is_published
 from rheobase.core.integrity import check_published
 
 
@@ -60,6 +61,7 @@ def read_latents(folder: Path, *further: Path) -> Latents:
     ArtifactError
         A file is missing, damaged, or not the one that was published.
     """
+    is_published(folder)  # brings it here, where another node made it
     manifest = read_json(folder / MANIFEST)
     for session in manifest["sessions"]:
         check_published(folder, f"{session}.npy")

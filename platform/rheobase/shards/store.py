@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError
+from rheobase.core.folders import is_published
 from rheobase.core.integrity import check_published
 from rheobase.core.storage import Location, filesystem_of, parted
 from rheobase.shards.counts import Chunk, SparseCounts
@@ -119,6 +120,8 @@ def read_shard(location: Location) -> Shard:
     ArtifactError
         The file is missing, damaged, of another version, or not the one that was published.
     """
+    if isinstance(location, Path):
+        is_published(location.parent)  # brings it here, where another node made it
     # First: mapped and read, a file with bytes too many can end the process.
     check_published(*parted(location))
     try:

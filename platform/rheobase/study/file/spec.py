@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -338,19 +339,23 @@ def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> Stu
 
 
 def load_study(path: Path) -> StudySpec:
-    """Read a study file; every problem is told in one line.
+    """Read a study file, TOML or JSON; every problem is told in one line.
 
     Raises
     ------
     StudyError
-        The file is missing, is not TOML, has an unknown key or a value out of range.
+        The file is missing, is not TOML or JSON, has an unknown key or a value out of range.
     """
     try:
+        if path.suffix == ".json":
+            return parse_study(json.loads(path.read_text()), str(path))
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not valid TOML: {error}") from None
+    except json.JSONDecodeError as error:
+        raise StudyError(f"{path}: not valid JSON: {error}") from None
     return parse_study(table, str(path))
 
 
