@@ -1,17 +1,25 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from listeners import Silent
 from rheobase.core.artifacts import read_json
+from rheobase.core.digest import digest
 from rheobase.core.errors import DataError
+from rheobase.core.folders import whole_folder
 from rheobase.distributed.pretrain import pretrain
+from rheobase.sessions.load import load_session
+from rheobase.shards.binning import make_shard
+from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import read_latents
-from rheobase.shards.store import read_shard
+from rheobase.shards.store import read_shard, write_shard
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.settings import MOST_DIMS
 from rheobase.teacher.start import start_teacher
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -71,3 +79,55 @@ def test_a_teacher_that_cannot_be_trained_is_told_in_one_line(
         pretrain(with_teacher(tiny, batch_windows=3), stored[0], Silent())
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "latents").glob("[0-9a-f]*"))
+
+
+@pytest.fixture
+def one_planted(tiny, tmp_path):
+    """Return a study of a planted session by its canonical variates, and the shard's path."""
+    address = "synthetic:planted?seed=0&minutes=4&units=40"
+    teacher = {"kind": "cva", "latent_dim": "auto"}
+    student = {**dump_study(tiny)["student"], "num_neurons": 16}
+    changes = {"data": {"sessions": [address]}, "teacher": teacher, "student": student}
+    spec = parse_study({**dump_study(tiny), **changes})
+    folder = tmp_path / "shards" / digest(address)
+    with whole_folder(folder, {"digest": folder.name}) as partial:
+        write_shard(partial / "shard.arrow", make_shard(load_session(address), spec.data))
+    return spec, folder / "shard.arrow"
+
+
+def test_auto_keeps_the_dimensions_that_predict(
+    ray_with_two_cpus, one_planted, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
+    spec, path = one_planted
+    folder = pretrain(spec, [path], Silent())
+    kept, report = read_latents(folder), read_json(folder / "report.json")
+    assert 1 <= kept.dims < MOST_DIMS
+    assert kept.latent_dim == kept.dims == report["latents"]["dimensions"]
+    assert [row["predicts"] for row in report["predictability"]].count(True) == kept.dims
+    whole = read_latents(pretrain(with_teacher(spec, latent_dim=MOST_DIMS), [path], Silent()))
+    for session, latents in kept.by_session.items():
+        np.testing.assert_array_equal(latents, whole.by_session[session][:, : kept.dims])
+
+
+def test_auto_where_nothing_predicts_is_told_in_one_line(
+    ray_with_two_cpus, one_planted, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
+    spec, path = one_planted
+    draw, shard = np.random.default_rng(0), read_shard(path)
+    noise = [
+        replace(
+            one,
+            counts=SparseCounts.of_dense(
+                draw.poisson(0.1, (len(one.counts), shard.num_units)).astype("u1")
+            ),
+        )
+        for one in shard.segments
+    ]
+    folder = tmp_path / "shards" / digest("noise")
+    with whole_folder(folder, {"digest": folder.name}) as partial:
+        write_shard(partial / "shard.arrow", replace(shard, segments=tuple(noise)))
+    with pytest.raises(DataError, match="latent_dim = auto keeps the dimensions that") as caught:
+        pretrain(spec, [folder / "shard.arrow"], Silent())
+    assert "\n" not in str(caught.value)

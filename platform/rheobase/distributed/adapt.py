@@ -83,6 +83,7 @@ def adapt_session(
         }
         with whole_folder(folder, manifest) as partial:
             torch.save(adapted.state(), partial / TEACHER)
-            write_latents(partial, {shard.session_id: own})
+            kept = manifests[0].get("dims") if spec.teacher.latent_dim == "auto" else None
+            write_latents(partial, {shard.session_id: own[:, :kept]})
             write_json(partial / TEACHER_REPORT, report)
     return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
 from rheobase.core.digest import code_digest, digest
+from rheobase.core.errors import DataError
 from rheobase.core.folders import is_published, whole_folder
 from rheobase.core.store import remove
 from rheobase.core.versions import deciding_versions
@@ -60,7 +61,8 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
     Raises
     ------
     DataError
-        The teacher cannot be trained on these sessions, or its loss is no longer finite.
+        The teacher cannot be trained on these sessions, or its loss is no longer finite; or
+        `latent_dim` is auto and nothing predicts.
     ArtifactError
         The disk is full.
     ClusterError
@@ -86,6 +88,7 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
         torch.set_num_threads(1)
         shards = [read_shard(path) for path in shard_paths]
         teacher, told = ordered(teacher, shards)
+        kept = _kept(spec, told)
         manifest = {
             **made_of,
             "digest": folder.name,
@@ -97,8 +100,10 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
         with whole_folder(folder, manifest) as partial:
             torch.save(teacher.state(), partial / TEACHER)
             latents = {shard.session_id: encode(teacher, shard) for shard in shards}
+            report = {**evaluate(teacher, shards, latents, kept), **told}
+            latents = {session: whole[:, :kept] for session, whole in latents.items()}
             write_latents(partial, latents)
-            write_json(partial / TEACHER_REPORT, {**evaluate(teacher, shards, latents), **told})
+            write_json(partial / TEACHER_REPORT, report)
             write_flash(partial / FLASH, latents, shards)
             if (training / CURVES).exists():
                 shutil.move(training / CURVES, partial / CURVES)
@@ -106,6 +111,20 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             remove(training / name)
         shutil.rmtree(training, ignore_errors=True)
     return folder
+
+
+def _kept(spec: StudySpec, told: Mapping[str, Any]) -> int | None:
+    """Return how many of the teacher's latents are kept, the first; None: all of them."""
+    if spec.teacher.latent_dim != "auto":
+        return None
+    if not told["dims"]:
+        why = told.get("predictability_note") or "none exceeds its null"
+        raise DataError(
+            f"{spec.name}: teacher.latent_dim = auto keeps the dimensions that predict the future "
+            f"above chance, but there is none: {why}; use a number, a longer recording, more units "
+            "or more teacher.steps"
+        )
+    return int(told["dims"])
 
 
 def _made_of(spec: StudySpec, shard_paths: Sequence[Path]) -> dict[str, Any]:

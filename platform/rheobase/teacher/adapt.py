@@ -101,7 +101,7 @@ def adapt(
     codes[OWN] = encode(fitted(shard, None), shard)
     codes[START] = encode(start_teacher([shard], settings, "untrained"), shard)
     counts = smoothed_count_code(shard)
-    codes[PCA] = first_components(counts, line.train, settings.latent_dim)
+    codes[PCA] = first_components(counts, line.train, settings.num_dims)
     codes[COUNTS] = counts
     true = true_latents_of(shard)
     given = codes if true is None else {**codes, TRUE: true[1]}

@@ -188,14 +188,14 @@ def _read_axes_(teacher: Teacher, shard: Shard) -> None:
     settings, reader = teacher.settings, teacher.reader(shard.session_id)
     past, _ = train_moments(shard, settings)
     scale = reader.scale.double().numpy()
-    axes = AXES[settings.kind](past.covariance / np.outer(scale, scale), settings.latent_dim)
+    axes = AXES[settings.kind](past.covariance / np.outer(scale, scale), settings.num_dims)
     reader.components.zero_()
-    reader.components[: settings.latent_dim] = torch.from_numpy(rounded(axes.T))
+    reader.components[: settings.num_dims] = torch.from_numpy(rounded(axes.T))
 
 
 def _maps(settings: TeacherSettings, folds: Sequence[PastAndFutureMoments]) -> Floats:
     """Return the map (M, D) from components of the past to latents, of the settings' kind."""
-    dims = settings.latent_dim
+    dims = settings.num_dims
     if settings.kind in AXES:
         return np.eye(len(folds[0].past), dims)
     fitted = cva if settings.kind == "cva" else reduced_rank

@@ -171,7 +171,7 @@ class Teacher(nn.Module):
         self.settings = settings
         self.num_units = dict(num_units)
         self.bin_ms = bin_ms
-        dims, horizons = settings.latent_dim, len(settings.horizons_ms)
+        dims, horizons = settings.num_dims, len(settings.horizons_ms)
         self.read_in = nn.ModuleDict()
         self.future_read_in = nn.ModuleDict()
         for session in sorted(num_units):
@@ -243,7 +243,7 @@ class Teacher(nn.Module):
 
     def ahead(self, latents: Tensor) -> Tensor:
         """Return predicted latents of the future (B, H, D) from what the trunk gives (B, D)."""
-        dims, horizons = self.settings.latent_dim, len(self.settings.horizons_ms)
+        dims, horizons = self.settings.num_dims, len(self.settings.horizons_ms)
         ahead: Tensor = self.predictor(latents)
         return ahead.view(-1, horizons, dims)
 

@@ -40,7 +40,10 @@ TABLES = (
 
 
 def evaluate(
-    teacher: Teacher, shards: Sequence[Shard], latents: Mapping[str, Code]
+    teacher: Teacher,
+    shards: Sequence[Shard],
+    latents: Mapping[str, Code],
+    kept: int | None = None,
 ) -> dict[str, Any]:
     """Return the report of a teacher on held-out bins, as plain JSON values.
 
@@ -52,6 +55,8 @@ def evaluate(
         Binned sessions.
     latents
         Those of each session (T, D), as `encode` returns them.
+    kept
+        How many of them, the first, a study keeps; None: all of them.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def evaluate(
     sessions: dict[str, dict[str, Any]] = {}
     for shard in shards:
         line, own = timeline_of(shard), latents[shard.session_id]
-        codes = codes_of(teacher, shard, own)
+        codes = codes_of(teacher, shard, own[:, :kept])
         predictions.append(_prediction(teacher, shard, own.astype(np.float64), line))
         sessions[shard.session_id] = evidence(shard, codes, FUTURES_MS)
         for name, x in codes.items():
@@ -97,7 +102,7 @@ def evaluate(
     return {
         "latents": {
             "effective_rank": unless(notes, "effective_rank", effective_rank, everything),
-            "dimensions": settings.latent_dim,
+            "dimensions": everything.shape[1],
             "least_std": float(everything.std(axis=0).min()),
             **_gaussianity(settings.seed, everything),
             "clock_share": clock[TEACHER],

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from rheobase.core.settings import Settings
 
+MOST_DIMS = 16  # of which auto keeps those that predict
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -19,8 +20,8 @@ class TeacherSettings(Settings):
     map that takes seconds: canonical variates of the filtered past with the future, reduced-rank
     regression of the future on it, principal components or factors. Settings of training have no
     effect on those."""
-    latent_dim: Annotated[int, Field(ge=1)] = 16
-    """Teacher dimensions D."""
+    latent_dim: Annotated[int, Field(ge=1)] | Literal["auto"] = 16
+    """Teacher dimensions D; auto: of 16 those that predict the future above chance."""
     filters_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0, 160.0)
     """Time constants of the causal exponential filters through which the encoder sees counts."""
     horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0,)
@@ -69,3 +70,8 @@ class TeacherSettings(Settings):
     """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
     seed: int = 0
     """Root seed of the teacher."""
+
+    @property
+    def num_dims(self) -> int:
+        """Dimensions D that are trained."""
+        return MOST_DIMS if self.latent_dim == "auto" else self.latent_dim

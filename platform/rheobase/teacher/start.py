@@ -34,10 +34,10 @@ def start_teacher(
         The sessions do not go together.
     """
     for shard in shards:
-        if settings.latent_dim > shard.num_units:
+        if settings.num_dims > shard.num_units:
             raise DataError(
                 f"{shard.session_id}: teacher.latent_dim must be at most its {shard.num_units} "
-                f"units, but got {settings.latent_dim}; use fewer dimensions or more units"
+                f"units, but got {settings.num_dims}; use fewer dimensions or more units"
             )
     states = {shard.session_id: {one.state for one in shard.segments} for shard in shards}
     if not set.intersection(*states.values()):

@@ -102,7 +102,7 @@ def _loss(
         targets = teacher.encode_future(source.session, future, ahead)
         predicted = teacher.ahead(latents)
     slices = random_slices(
-        settings.latent_dim,
+        settings.num_dims,
         settings.sigreg_slices,
         torch.Generator().manual_seed(child_seed(settings.seed, "teacher", *draw)),
     ).to(device)

@@ -37,7 +37,7 @@ class Trunk(nn.Module):
 
     def __init__(self, settings: TeacherSettings, bin_ms: float, seed: torch.Generator) -> None:
         super().__init__()
-        dims, width = settings.latent_dim, settings.encoder_width
+        dims, width = settings.num_dims, settings.encoder_width
         self.context = context_bins(settings, bin_ms)
         self.recurrent = settings.encoder == "gru"
         self.body: nn.Module | None = None

@@ -211,11 +211,11 @@ class StudySpec(Settings):
                 "[teacher]: the longest horizon and the present bin must fit a window, "
                 f"but {longest:g} ms >= data.window_ms = {self.data.window_ms:g}."
             )
-        if self.student.num_neurons < self.teacher.latent_dim:
+        if self.student.num_neurons < self.teacher.num_dims:
             problems.append(
                 "[student]: num_neurons >= teacher.latent_dim must hold for every teacher "
                 f"dimension to have a pair, but {self.student.num_neurons} < "
-                f"{self.teacher.latent_dim}."
+                f"{self.teacher.num_dims}."
             )
         most_hz = 1000 / self.data.bin_ms
         for where, (low, _) in (

@@ -103,7 +103,7 @@ def estimate(spec: StudySpec) -> Estimate:
             "download": sum(size.num_sessions * size.download_bytes for size in sizes),
             "sessions": sum(size.num_sessions * size.session_bytes for size in sizes),
             "shards": total("shard_bytes"),
-            "latents": len(spec.teacher_seeds) * 4 * spec.teacher.latent_dim * total("num_bins"),
+            "latents": len(spec.teacher_seeds) * 4 * spec.teacher.num_dims * total("num_bins"),
             "run": sum(row.num_sessions * _weight_bytes(row, spec) for row in rows)
             + num_trials(spec) * SAMPLE_BYTES,
             "checkpoints": _checkpoint_bytes(rows, spec),

@@ -66,7 +66,7 @@ def refuse_too_few_bins(
     The least that can be fitted at all: bins of 10 ms tell almost the same as their neighbours,
     and good fits take many times as many.
     """
-    dims, num_train = spec.teacher.latent_dim, int(timeline.train.sum())
+    dims, num_train = spec.teacher.num_dims, int(timeline.train.sum())
     neurons = max(drawn(spec, "num_neurons"))
     if num_train < neurons + dims + 2:
         raise DataError(

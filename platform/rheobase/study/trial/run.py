@@ -203,9 +203,11 @@ def _of_teachers(
     a number.
     """
     timeline, counts = timeline_of(shard, open_test=open_test), stacked_counts(shard)
+    teachers = latents, *latents.further
+    dims = min(teacher.latent_dim for teacher in teachers)  # of those of auto not all keep as many
     found = []
-    for teacher in (latents, *latents.further):
-        target = np.array(teacher.by_session[shard.session_id])
+    for teacher in teachers:
+        target = np.array(teacher.by_session[shard.session_id][:, :dims])
         target[timeline.sealed] = np.nan
         found.append(
             TrainingData(shard.session_id, counts, target, timeline, window_ms, dims=teacher.dims)
@@ -230,8 +232,9 @@ def _scorers(
     all_data = _of_teachers(shard, latents, spec.data.window_ms, open_test=open_test)
     scorers = []
     for teacher, data in zip(teachers, all_data, strict=True):
+        width = data.counted.shape[1]
         others = [
-            (teacher.by_session[one.session_id][:, : teacher.dims], line)
+            (teacher.by_session[one.session_id][:, :width], line)
             for one, line in zip(beside, timelines, strict=True)
         ]
         scorers.append(SessionScorer(data=data, spec=spec, shard=shard, others=others))
