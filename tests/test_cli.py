@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -203,4 +204,10 @@ def test_a_finished_run_answers_every_question(cli, small_run, tmp_path):
     assert json.loads(replayed.stdout)["identical"], replayed.stdout
     assert replayed.returncode == 0
     refused(cli("replay", small_run, "0" * 16), "a trial of this run must be named")
+    short = json.loads(cli("trace", small_run, trial[:8], "--json").stdout)
+    assert short["trial"]["trial_id"] == trial
+    refused(cli("trace", small_run, trial[:3]), "by 4 letters of it or more")
+    told = cli("compare", small_run, "no-dale").stdout
+    assert not re.search(r"\d\.\d{8}", told)
+    assert re.search(r"mean_difference +-?\d\.\d{1,6}", told)
     refused(cli("compare", small_run, "no-dal"), "Did you mean 'no-dale'?")

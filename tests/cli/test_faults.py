@@ -8,6 +8,7 @@ import typer
 from rheobase import __version__
 from rheobase.cli import app, results
 from rheobase.cli.terminal import Terminal
+from rheobase.core.errors import StudyError
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -97,13 +98,24 @@ def test_the_check_of_brackets_has_something_to_check():
     assert any("[data.events]" in text for text in brackets)
 
 
-def test_quiet_says_nothing_but_errors(cli, tmp_path, capfd):
+def test_quiet_says_nothing_but_errors(cli, tmp_path, capfd, spec_of):
     arms = '[ablation.arms.no-dale]\n"student.dale" = false\n[seeds]\nreport = [10, 11]\n'
     (tmp_path / "a.toml").write_text(f'name = "a"\n[data]\nsessions = ["none.nwb"]\n{arms}')
     line = one_line(cli("run", "a.toml", "--quiet"), 2)
     assert "none.nwb" in line
-    Terminal([]).stage("ingest", "1 address")
+    Terminal([], spec_of).stage("ingest", "1 address")
     assert capfd.readouterr().err == ""
     cli("run", "a.toml")
-    Terminal([]).stage("ingest", "1 address")
+    Terminal([], spec_of).stage("ingest", "1 address")
     assert capfd.readouterr().err == "ingest 1 address\n"
+
+
+def test_a_beginning_that_names_two_trials_is_told_with_both(tmp_path, trial_of, monkeypatch):
+    records = [
+        one.model_copy(update={"request": one.request.model_copy(update={"trial_id": name})})
+        for one, name in ((trial_of(0), "abcd1111"), (trial_of(1), "abcd2222"))
+    ]
+    monkeypatch.setattr(results, "_stored", lambda run: (None, records))
+    with pytest.raises(StudyError, match="begins abcd1111, abcd2222; give more of it"):
+        results._record(tmp_path, "abcd")
+    assert results._record(tmp_path, "abcd2")[1] is records[1]

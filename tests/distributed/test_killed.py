@@ -26,7 +26,7 @@ def test_a_run_whose_driver_was_killed_resumes_to_what_one_process_finds(
     )
     killed = started("run", "study.toml", "--out", "run", home=trained.home)
     for line in killed.stderr:
-        if "select" in line:  # a trial has ended, others run
+        if "baseline" in line:  # a trial has ended, others run
             break
     killed.kill()
     killed.communicate(timeout=30)

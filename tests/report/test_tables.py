@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from rheobase.cli.results import ranking_of
-from rheobase.report.tables import flat_rows, ranking_table, write_tables
+from rheobase.report.tables import flat_rows, ranking_table, setting, write_tables
 
 
 def shown(ranking, width=80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(ranking_table(ranking))
+    console.print(ranking_table(ranking, width))
     return console.file.getvalue()
 
 
@@ -52,3 +52,26 @@ def test_a_failed_trial_shows_dashes_not_zeros(trial_of, spec_of):
     ranking = rank_study(spec_of, [trial_of(0, status="failed")])
     assert " - " in shown(ranking)
     assert "0.00" not in shown(ranking)
+
+
+def test_the_ranking_shows_the_searched_settings_beside_or_below(small_run):
+    ranking = ranking_of(small_run)
+    wide, narrow = (shown(ranking, width).splitlines() for width in (120, 80))
+    assert "rate_weight" in wide[1]
+    for row in ranking.trials:
+        told = setting(row.params["student.rate_weight"])
+        (line,) = [line for line in wide if row.trial_id in line and row.tier in line]
+        assert line.split()[-1] == told
+    assert max(map(len, narrow)) <= 80
+
+
+def test_settings_that_do_not_fit_are_a_table_of_their_own(small_run):
+    ranking = ranking_of(small_run)
+    row = ranking.trials[0]
+    names = {f"student.a_long_name_{n}": 0.5 + n for n in range(4)}
+    many = ranking.model_copy(update={"trials": (row.model_copy(update={"params": names}),)})
+    text = shown(many)
+    assert "settings of the search" in text
+    below = text[text.index("settings of the search") :]
+    assert row.trial_id[:8] in below
+    assert "3.5" in below

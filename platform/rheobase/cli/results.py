@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,8 @@ from rheobase.core.temporary import temporary_folder
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.ranking import Ranking
 from rheobase.study.records.result import TrialRecord
+
+FEWEST_LETTERS = 4  # of an id, as in git
 
 
 def _stored(run_folder: Path) -> tuple[StudySpec, tuple[TrialRecord, ...]]:
@@ -37,12 +39,21 @@ def ranking_of(run_folder: Path) -> Ranking:
 def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
     spec, records = _stored(run_folder)
     known = {record.request.trial_id: record for record in records}
-    if trial not in known:
+    found = [name for name in known if name.startswith(trial)]
+    if trial in known:
+        found = [trial]
+    if len(found) > 1 and len(trial) >= FEWEST_LETTERS:
         raise StudyError(
-            f"{run_folder}: a trial of this run must be named, but got '{trial}'."
+            f"{run_folder}: the beginning of an id must name one trial, but '{trial}' begins "
+            f"{', '.join(found)}; give more of it"
+        )
+    if len(found) != 1 or len(trial) < FEWEST_LETTERS:
+        raise StudyError(
+            f"{run_folder}: a trial of this run must be named by its id, or by {FEWEST_LETTERS} "
+            f"letters of it or more, but got '{trial}'."
             f"{did_you_mean(trial, known)} 'rheobase rank' lists them"
         )
-    return spec, known[trial]
+    return spec, known[found[0]]
 
 
 def rank(run_folder: GivenRun, as_json: Json = False) -> None:
@@ -62,7 +73,8 @@ def rank(run_folder: GivenRun, as_json: Json = False) -> None:
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        Console().print(ranking_table(ranking))
+        console = Console()
+        console.print(ranking_table(ranking, console.width))
 
 
 def compare(
@@ -83,7 +95,18 @@ def compare(
         print_json(found)
     else:
         for key, value in found.items():
-            typer.echo(f"{key:28} {value}")
+            typer.echo(f"{key:28} {_rounded(value)}")
+
+
+def _rounded(value: Any) -> str:
+    """Return a value for people: numbers to four digits, lists with commas, a dash for none."""
+    if isinstance(value, list):
+        return ("; " if any(isinstance(one, str) for one in value) else ", ").join(
+            map(_rounded, value)
+        )
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
 
 
 def report(
@@ -120,7 +143,9 @@ def replay(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
         was, now = replay_trial(record, spec, shards, latents, folder)
     same = was == now
     if as_json:
-        print_json({"trial_id": trial, "identical": same, "stored": was, "replayed": now})
+        print_json(
+            {"trial_id": record.request.trial_id, "identical": same, "stored": was, "replayed": now}
+        )
     else:
         typer.echo("identical" if same else "not identical: compare with --json")
     raise typer.Exit(0 if same else 1)
@@ -213,4 +238,4 @@ def score(
         print_json(found)
     else:
         for key, value in found.items():
-            typer.echo(f"{key:16} {value}")
+            typer.echo(f"{key:16} {_rounded(value)}")

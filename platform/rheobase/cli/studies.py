@@ -16,6 +16,7 @@ from rheobase.cli.terminal import Terminal, log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
 from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.records.listener import Listener
 
 ALPHA = 0.05
 
@@ -97,7 +98,7 @@ def _pretrained(spec: StudySpec, shards: list[Path]) -> Path:
     from rheobase.report.tensorboard import TensorBoardLog
 
     spec = spec.with_teacher(0)
-    listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)])
+    listener = Terminal([TensorBoardLog(training_folder(spec, shards), spec)], spec)
     listener.stage("pretrain", f"{len(shards)} sessions")
     return train(spec, shards, listener)
 
@@ -217,7 +218,6 @@ def run(
     from rheobase.report.html import write_report
     from rheobase.report.tables import ranking_table, write_tables
     from rheobase.report.teacher_standing import first_sentence, standing
-    from rheobase.report.tensorboard import TensorBoardLog
     from rheobase.study.run_folder import RunFolder
 
     spec = given_study(study, sessions)
@@ -226,15 +226,16 @@ def run(
     folder = out or home() / "studies" / spec.name
     with room_on_disk("the same command with --resume goes on"):
         try:
-            run_study(
-                spec,
-                folder,
-                resume=resume,
-                address=address,
-                listener=Terminal([TensorBoardLog(folder, spec)]),
-                fork=fork,
-                allow_other_versions=other_versions,
-            )
+            with _shown(folder, spec) as listener:
+                run_study(
+                    spec,
+                    folder,
+                    resume=resume,
+                    address=address,
+                    listener=listener,
+                    fork=fork,
+                    allow_other_versions=other_versions,
+                )
         except KeyboardInterrupt:
             log.print("interrupted; the same command with --resume goes on", style="yellow")
             raise typer.Exit(130) from None
@@ -245,12 +246,30 @@ def run(
     if as_json:
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
-    Console().print(ranking_table(ranking))
+    console = Console()
+    console.print(ranking_table(ranking, console.width))
     teacher = RunFolder(folder).read_teacher_report()
     if standing(teacher) == "behind":
         log.print(first_sentence(teacher), style="yellow")
     log.print(f"report: {page}", markup=False, soft_wrap=True)
     log.print(f"TensorBoard: tensorboard --logdir {RunFolder(folder).tensorboard}", soft_wrap=True)
+
+
+@contextmanager
+def _shown(folder: Path, spec: StudySpec) -> Iterator[Terminal]:
+    """Yield what tells of a study: a table in a terminal, lines elsewhere; and TensorBoard."""
+    from rheobase.cli.live import LiveTerminal
+    from rheobase.report.tensorboard import TensorBoardLog
+    from rheobase.study.run_folder import RunFolder
+
+    others: list[Listener] = [TensorBoardLog(folder, spec)]
+    if log.quiet or not log.is_terminal:
+        yield Terminal(others, spec)
+        return
+    run = RunFolder(folder)
+    earlier = run.read_records() if run.ledger.exists() else ()
+    with LiveTerminal(others, spec, earlier) as listener:
+        yield listener
 
 
 def _refuse_underpowered(spec: StudySpec) -> None:

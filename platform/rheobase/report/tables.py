@@ -21,6 +21,8 @@ from rheobase.study.ranking.ranking import LeastNetwork, Optimism, ParetoFront, 
 from rheobase.study.run_folder import RunFolder
 
 DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
+SHORT = 8  # letters of a trial's id where there is little room; commands take them
+WIDTH = 72  # of the search's table without settings
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}
 
 
@@ -91,10 +93,17 @@ def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def ranking_table(ranking: Ranking) -> Group:
-    """Return the ranking for a terminal of 80 columns: every CCA beside what it must beat."""
+def ranking_table(ranking: Ranking, width: int = 80) -> Group:
+    """Return the ranking for a terminal so wide: every CCA beside what it must beat.
+
+    The searched settings are columns of the search's table, or a table below it where they do not
+    fit.
+    """
+    settings = _searched(ranking)
+    fits = WIDTH + sum(max(len(short_name(name)), 8) + 1 for name in settings) <= width
     tables = [
-        _table(f"{ranking.study}: search", ranking.trials, "rank"),
+        _table(f"{ranking.study}: search", ranking.trials, "rank", settings if fits else ()),
+        *([] if fits else [_settings_table(ranking.trials, settings)]),
         _table("winner and arms on the report seeds", ranking.confirmed, "arm"),
     ]
     if ranking.pareto:
@@ -114,6 +123,11 @@ def ranking_table(ranking: Ranking) -> Group:
         )
     shown = [part for table in tables if table.row_count for part in (table, Text())]
     return Group(*shown, *notes)
+
+
+def outcome(row: RankedTrial) -> str:
+    """Return a trial's tier; of one that was stopped early ``pruned``."""
+    return "pruned" if row.status == "pruned" else row.tier
 
 
 def least_told(least: LeastNetwork | None) -> list[str]:
@@ -180,19 +194,59 @@ def _optimism_table(rows: Sequence[Optimism]) -> Table:
     return table
 
 
-def _table(title: str, rows: Sequence[RankedTrial], first: Literal["rank", "arm"]) -> Table:
+def short_name(path: str) -> str:
+    """Return a setting's name without the table it is in, which is the same for all."""
+    return path.removeprefix("student.")
+
+
+def setting(value: Any) -> str:
+    """Return a setting's value for people; a dash where it was not set.
+
+    Examples
+    --------
+    >>> setting(0.0012345), setting(64), setting("atan"), setting(None)
+    ('0.00123', '64', 'atan', '-')
+    """
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _searched(ranking: Ranking) -> list[str]:
+    """Return the searched settings, in the order in which they were drawn."""
+    return list(dict.fromkeys(name for row in ranking.trials for name in row.params))
+
+
+def _settings_table(rows: Sequence[RankedTrial], settings: Sequence[str]) -> Table:
+    table = _empty_table("settings of the search")
+    for name in ("rank", "trial"):
+        table.add_column(name, no_wrap=True)
+    for name in settings:
+        table.add_column(short_name(name), justify="right")
+    for row in rows if settings else ():
+        values = [setting(row.params.get(name)) for name in settings]
+        table.add_row(str(row.rank), row.trial_id[:SHORT], *values)
+    return table
+
+
+def _table(
+    title: str,
+    rows: Sequence[RankedTrial],
+    first: Literal["rank", "arm"],
+    settings: Sequence[str] = (),
+) -> Table:
     table = _empty_table(title)
     table.add_column(first, no_wrap=True)
     table.add_column("tier", no_wrap=True)
     table.add_column("trial", no_wrap=True)
     for name in ("CCA", "untr", "lin", "null", "Hz", "band"):
         table.add_column(name, justify="right", no_wrap=True)
+    for name in settings:
+        table.add_column(short_name(name), justify="right", no_wrap=True)
     for row in rows:
         all_nulls = row.null_shift_q95, row.null_clock_q95, row.null_session_q95, row.null_drift
         nulls = [null for null in all_nulls if null is not None]
         table.add_row(
             str(row.rank if first == "rank" else row.arm),
-            Text(row.tier, style=TIER_STYLE[row.tier]),
+            Text(outcome(row), style=TIER_STYLE[row.tier]),
             row.trial_id,
             number(row.cca_heldout.mean),
             number(row.untrained, 2),
@@ -200,6 +254,7 @@ def _table(title: str, rows: Sequence[RankedTrial], first: Literal["rank", "arm"
             number(max(nulls, default=None), 2),
             number(row.rate_hz.mean, 1),
             number(row.rate_hz.in_band, 2),
+            *(setting(row.params.get(name)) for name in settings),
         )
     return table
 

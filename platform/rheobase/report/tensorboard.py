@@ -19,6 +19,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from rheobase.core.artifacts import read_json
 from rheobase.report import figures, teacher
 from rheobase.report import tensorboard_messages as messages
+from rheobase.report.tables import outcome
 from rheobase.report.tensorboard_messages import FINAL, RUNNING, run_name
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import ranked, trial_row
@@ -110,8 +111,8 @@ class TensorBoardLog:
         self._write_ended(record)
         self._write_ranks(record.request.stage)
 
-    def _opening(self, request: TrialRequest, outcome: str, started_s: float) -> Iterable[Summary]:
-        yield messages.settings(self._spec, request, outcome, started_s)
+    def _opening(self, request: TrialRequest, ended: str, started_s: float) -> Iterable[Summary]:
+        yield messages.settings(self._spec, request, ended, started_s)
         yield messages.text("settings", messages.settings_text(self._spec, request))
 
     def _caught_up(self) -> dict[str, TrialRecord]:
@@ -144,12 +145,12 @@ class TensorBoardLog:
         shutil.rmtree(self._folder / run_name(request, RUNNING), ignore_errors=True)
 
     def _folder_of(self, row: RankedTrial) -> Path:
-        return self._folder / run_name(row, messages.outcome_of(row))
+        return self._folder / run_name(row, outcome(row))
 
     def _told(self, row: RankedTrial, record: TrialRecord) -> Iterable[tuple[int, Summary]]:
         """Yield all that is told of a trial that has ended, each with its step."""
-        request, outcome = record.request, messages.outcome_of(row)
-        for summary in self._opening(request, outcome, record.started_at or 0.0):
+        request, ended = record.request, outcome(row)
+        for summary in self._opening(request, ended, record.started_at or 0.0):
             yield 0, summary
         yield 0, messages.text("outcome", messages.outcome_text(row, record.error))
         for step, values in record.progress:

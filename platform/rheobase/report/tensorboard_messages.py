@@ -22,6 +22,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from rheobase.report.tables import outcome
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.search_settings import Choice, Scalar, is_integer
 from rheobase.study.file.spec import StudySpec
@@ -59,19 +60,14 @@ METRICS = {
 INTERIM = ("CCA in training", "The last report's, of pruned trials too; on part of a session")
 
 
-def outcome_of(row: RankedTrial) -> str:
-    """Return a trial's tier; of one that was stopped early ``pruned``."""
-    return "pruned" if row.status == "pruned" else row.tier
-
-
-def run_name(request: TrialRequest | RankedTrial, outcome: str) -> str:
+def run_name(request: TrialRequest | RankedTrial, ended: str) -> str:
     """Return the name of a trial's run, for people: ``search/007-passed``, ``report/no-dale``."""
     stage = STAGES[request.stage]
     number = f"{request.number:03d}"
     if request.stage != "report":
-        return f"{stage}/{number}-{outcome}"
+        return f"{stage}/{number}-{ended}"
     arm = re.sub(r"[^\w.+=-]+", "-", request.arm)
-    return f"{stage}/{arm}" + (f"-{RUNNING}" if outcome == RUNNING else "")
+    return f"{stage}/{arm}" + (f"-{RUNNING}" if ended == RUNNING else "")
 
 
 def declaration(spec: StudySpec) -> Summary:
@@ -139,10 +135,10 @@ def _choices(axis: Choice, others: Sequence[Scalar]) -> list[Scalar]:
     return values if len(types) == 1 else list(dict.fromkeys(map(str, values)))
 
 
-def settings(spec: StudySpec, request: TrialRequest, outcome: str, started_s: float) -> Summary:
+def settings(spec: StudySpec, request: TrialRequest, ended: str, started_s: float) -> Summary:
     """Return a trial's values in the columns; its group is named as its run is."""
     values: dict[str, Any] = {
-        "tier": outcome,
+        "tier": ended,
         "arm": request.arm if request.stage == "report" else BASELINE,
         "stage": STAGES[request.stage],
     }
@@ -152,7 +148,7 @@ def settings(spec: StudySpec, request: TrialRequest, outcome: str, started_s: fl
             is_text = isinstance(axis, Choice) and isinstance(_choices(axis, [value])[0], str)
             values[path] = str(value) if is_text else value
     made: Summary = summary_v2.hparams_pb(
-        values, trial_id=run_name(request, outcome), start_time_secs=started_s
+        values, trial_id=run_name(request, ended), start_time_secs=started_s
     )
     return made
 
@@ -253,7 +249,7 @@ def settings_text(spec: StudySpec, request: TrialRequest) -> str:
 
 def outcome_text(row: RankedTrial, error: str | None) -> str:
     """Return how a trial ended and why, in sentences."""
-    lines = [f"**{outcome_of(row)}**" + (f": {error}" if error else "")]
+    lines = [f"**{outcome(row)}**" + (f": {error}" if error else "")]
     if row.why:
         lines += ["", "What does not hold:", *(f"- {one}" for one in row.why)]
     if row.notes:

@@ -35,6 +35,11 @@ def record(trial_of, replicate_of, number, cca, weight, violation=-1.0, **change
     )
 
 
+def named(constraints):
+    """Return what is in Optuna 5's form; it reads the older one, too, under numbers."""
+    return {name: value for name, value in constraints.items() if not name.isdecimal()}
+
+
 def loaded(path, name):
     return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(path))))
 
@@ -68,12 +73,24 @@ def test_optuna_reads_back_what_the_ledger_holds_of_every_trial(
     ]  # fmt: skip
     assert trials[4].user_attrs["params"] == {WEIGHT: 7.0}
     assert trials[0].distributions[WEIGHT].log
-    assert trials[1].constraints == {"dale": 0.0, "active:silent": 0.3}
+    assert named(trials[1].constraints) == {"dale": 0.0, "active:silent": 0.3}
+    # As optuna-dashboard reads them.
+    assert trials[1].system_attrs["constraints"] == [0.3, 0.0]
+    assert [t.user_attrs.get("tier") for t in trials[:3]] == ["feasible", "infeasible", "failed"]
+    assert trials[1].user_attrs["why"][0] == "active:silent lies 0.3 beyond its limit"
+    assert trials[1].user_attrs["gain"] == pytest.approx(0.7)
+    assert trials[1].user_attrs["rate_hz"] == 10
     assert trials[2].intermediate_values == {10: 0.2, 20: 0.4}
     assert trials[3].user_attrs["error"] == "the loss must stay finite"
     assert trials[0].duration.total_seconds() == 5
     assert study.metric_names == ["cca_heldout"]
     assert study.best_trial.number == 0
+    (note,) = [
+        v
+        for k, v in study._storage.get_study_system_attrs(study._study_id).items()
+        if k.endswith("note_str:0")
+    ]
+    assert note.startswith("Best by rheobase's ranking: trial 0 (`t0`).")
     (confirmed,) = loaded(tmp_path / "j", "seen-report").trials
     assert confirmed.value == 0.8
 
@@ -95,4 +112,4 @@ def test_a_run_is_exported_whole_and_its_best_trial_is_the_rankings(small_run, t
     for trial in loaded(out, "small").trials:
         value, violations = ranked[trial.user_attrs["trial_id"]]
         assert trial.value == value
-        assert trial.constraints == violations
+        assert named(trial.constraints) == violations

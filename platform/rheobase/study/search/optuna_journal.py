@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -14,11 +15,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rheobase.core.artifacts import whole_file
 from rheobase.study.file.objectives import DIRECTIONS
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.rank import rank_study, trial_row
+from rheobase.study.ranking.ranking import EndedTrial, MeasuredTrial
 from rheobase.study.records.result import ENDED, TrialRecord
 from rheobase.study.search.observations import observation_of
 from rheobase.study.search.sampler import quiet
 from rheobase.study.search.space import Space
 
+OLDER_CONSTRAINTS = "constraints"
+"""Where Optuna kept constraints before version 5, and optuna-dashboard looks for them."""
+ASKED = frozenset(EndedTrial.model_fields)
 STATES = {
     "waiting": TrialState.WAITING,
     "running": TrialState.RUNNING,
@@ -44,9 +50,11 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
     -----
     A copy to look at: nothing is read back from it. Optuna's study holds the trials of the
     search: state, searched settings, values, constraints as the sampler is told them, and held-out
-    CCA at every report. What Optuna has no place for are user attributes: `trial_id`, `number`
+    CCA at every report. Constraints are there in Optuna 5's form and in the older one, which
+    optuna-dashboard reads. What Optuna has no place for are user attributes: `trial_id`, `number`
     in the ledger, `stage`, `arm`, `seeds`, every setting of the trial (`params`, also those
-    outside the space, which a distribution cannot hold) and `error`. Trials on report seeds and
+    outside the space, which a distribution cannot hold), `error`, and tier, reasons and measures
+    as the ranking has them. Trials on report seeds and
     audits are studies of their own, ``NAME-report`` and ``NAME-audit``, for no sampler has seen
     them and a best-of must not mix them in.
     """
@@ -61,13 +69,16 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
             study.set_metric_names(list(spec.search.objectives))
             study.set_user_attr("question", spec.question)
             study.add_trials([_frozen(spec, r) for r in records if r.request.stage == stage])
+            if stage == "select":
+                for key, value in _note(spec, records).items():
+                    storage.set_study_system_attr(study._study_id, key, value)
 
 
 def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
     request, space = record.request, Space(spec)
     searched = space.inside(request.params) or {}
     seen = observation_of(spec, searched, record) if record.status in ENDED else None
-    attributes = {
+    attributes: dict[str, Any] = {
         "trial_id": request.trial_id,
         "number": request.number,
         "stage": request.stage,
@@ -75,6 +86,7 @@ def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
         "seeds": list(request.seeds),
         "params": dict(request.params),
         "error": record.error,
+        **_measures(spec, record),
     }
     trial = create_trial(
         state=STATES[record.status],
@@ -82,6 +94,7 @@ def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
         distributions=space.active(searched),
         values=seen.values if seen else None,
         constraints=seen.constraints if seen else None,
+        system_attrs={OLDER_CONSTRAINTS: list(seen.constraints.values())} if seen else {},
         intermediate_values={
             step: values["cca_heldout"]
             for step, values in record.progress
@@ -92,6 +105,36 @@ def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
     trial.datetime_start = _moment(record.started_at)
     trial.datetime_complete = _moment(record.ended_at)
     return trial
+
+
+def _note(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, str | int]:
+    """Return optuna-dashboard's note of a study: its best-of looks at values alone."""
+    best = rank_study(spec, records).best
+    numbers = {record.request.trial_id: record.request.number for record in records}
+    told = f"trial {numbers[best]} (`{best}`)" if best else "none: no trial is feasible"
+    text = (
+        f"Best by rheobase's ranking: {told}. The dashboard's own Best Trial has the highest value "
+        "whether it is feasible or not; look at `tier` and `why` among the user attributes."
+    )
+    return {"dashboard:note_ver": 1, "dashboard:note_str:0": text}
+
+
+def _measures(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
+    """Return what the ranking says of a trial that has ended, the numbers by name."""
+    if record.status not in ENDED:
+        return {}
+    row = trial_row(spec, record)
+    names = [name for name in MeasuredTrial.model_fields if name not in ASKED]
+    numbers = {name: getattr(row, name, None) for name in names}
+    scalars = {name: x for name, x in numbers.items() if isinstance(x, int | float)}
+    return {
+        "tier": row.tier,
+        "why": list(row.why),
+        "cca_heldout": row.cca_heldout.mean,
+        "rate_hz": row.rate_hz.mean,
+        "in_band": row.rate_hz.in_band,
+        **scalars,
+    }
 
 
 def _moment(seconds: float | None) -> datetime | None:
