@@ -20,7 +20,7 @@ from scipy.special import stdtrit
 
 from rheobase.core.seeds import generator
 from rheobase.measures.blocks import block_values
-from rheobase.measures.cca import CCAFit
+from rheobase.measures.cca_moments import CCAFit
 from rheobase.study.ranking.intervals import Runs, estimate_difference, estimate_mean
 from rheobase.study.ranking.resampling import sign_flip_p
 

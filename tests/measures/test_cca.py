@@ -4,14 +4,8 @@ from scipy.linalg import qr
 from scipy.signal import lfilter
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import (
-    SHRINKAGES,
-    choose_shrinkage,
-    fit_cca,
-    heldout_cca,
-    heldout_of,
-    score_cca,
-)
+from rheobase.measures.cca import choose_shrinkage, fit_cca, heldout_cca, score_cca
+from rheobase.measures.cca_moments import SHRINKAGES, heldout_of
 from rheobase.measures.moments import moments_of
 from rheobase.measures.probes import NUM_FOLDS
 from rheobase.shards.timeline import Timeline

@@ -3,12 +3,8 @@ import pytest
 from scipy.linalg import orthogonal_procrustes
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import (
-    best_shrinkage,
-    choose_shrinkage,
-    heldout_cca,
-    heldout_of,
-)
+from rheobase.measures.cca import choose_shrinkage, heldout_cca
+from rheobase.measures.cca_moments import best_shrinkage, heldout_of
 from rheobase.measures.moments import Parts, moments_of
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.transfer import within_and_cross_state

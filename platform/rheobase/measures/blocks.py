@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.measures.cca import CCAFit, correlation_of_sums
+from rheobase.measures.cca_moments import CCAFit, correlation_of_sums
 
 Floats = npt.NDArray[np.float64]
 

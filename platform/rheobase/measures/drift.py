@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import best_shrinkage, heldout_of
+from rheobase.measures.cca_moments import best_shrinkage, fold_scores, heldout_of
 from rheobase.measures.moments import CrossMoments, moments_of, pooled_moments, refuse_constant
 from rheobase.measures.probes import folds
 from rheobase.measures.shifts import Rows, segments_of
@@ -94,27 +94,22 @@ def _drift(y: npt.NDArray[Any], timeline: Timeline, chosen: Bools) -> Drift:
     test = moments_of(outside, y[scored])
     least = min(sum(part.num for part in parts) - part.num for part in parts)
     always = inside.shape[1] - _most_curves(timeline)
-    best = (-np.inf, 0, 0.0)
+    best = (-np.inf, 0)
     for num in NUM_CURVES:
         columns = always + num
         if columns > inside.shape[1] or least < columns + y.shape[1] + 2:
             break
-        cut = [_first(part, columns) for part in parts]
-        shrinkage = best_shrinkage(cut)
-        score = sum(
-            heldout_of(pooled_moments(cut[:held] + cut[held + 1 :]), part, shrinkage).mean
-            for held, part in enumerate(cut)
-        )
+        score = float(fold_scores([_first(part, columns) for part in parts]).max())
         if score > best[0]:
-            best = (score, num, shrinkage)
-    score, num, shrinkage = best
+            best = (score, num)
+    score, num = best
     if not np.isfinite(score):
         raise DataError(
             f"more train bins must hold to fit functions of time, but got {least}; use a longer "
             "recording"
         )
-    whole = _first(pooled_moments(parts), always + num)
-    held = heldout_of(whole, _first(test, always + num), shrinkage)
+    cut = [_first(part, always + num) for part in parts]
+    held = heldout_of(pooled_moments(cut), _first(test, always + num), best_shrinkage(cut))
     return Drift(held.mean, num)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import heldout_means, heldout_of, whitening_y
+from rheobase.measures.cca_moments import heldout_means, heldout_of, whitening_y
 from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
 from rheobase.measures.shifts import (
     ENDS,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import CCAFit, heldout_of, score_moments
+from rheobase.measures.cca_moments import CCAFit, heldout_of, score_moments
 from rheobase.measures.moments import CrossMoments, Parts
 from rheobase.shards.timeline import Timeline
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.artifacts import whole_file
-from rheobase.measures.cca import HeldoutCCA
+from rheobase.measures.cca_moments import HeldoutCCA
 from rheobase.measures.firing import firing_rates
 from rheobase.shards.timeline import Timeline
 

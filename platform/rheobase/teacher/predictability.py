@@ -15,7 +15,7 @@ import torch
 
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
-from rheobase.measures.cca import heldout_of
+from rheobase.measures.cca_moments import heldout_of
 from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
 from rheobase.measures.nulls import shift_rows
 from rheobase.measures.shifts import Rows

@@ -4,7 +4,7 @@ from scipy.stats import t, ttest_ind
 
 from rheobase.core.errors import StudyError
 from rheobase.measures.blocks import block_values
-from rheobase.measures.cca import CCAFit
+from rheobase.measures.cca_moments import CCAFit
 from rheobase.study.ranking.intervals import (
     Runs,
     crossed_spread,

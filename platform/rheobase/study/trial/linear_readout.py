@@ -13,7 +13,7 @@ from scipy.linalg import eigh
 from scipy.signal import lfilter
 
 from rheobase.core.errors import DataError
-from rheobase.measures.cca import fold_scores
+from rheobase.measures.cca_moments import fold_scores
 from rheobase.measures.moments import CrossMoments, moments_of
 from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
@@ -168,7 +168,7 @@ def choose_linear_readout(
     Notes
     -----
     A set's score is the mean held-out CCA over folds of whole groups of train, at the shrinkage
-    that is best for it over the same folds (`measures.cca.fold_scores`). Features are standardised,
+    that is best for it over the same folds (`measures.cca_moments.fold_scores`). Features are standardised,
     so that shrinkage treats units and filters alike. Of a set of more than `MAX_COMPONENTS`, as
     many as a teacher's read-in keeps, the leading principal components are taken, which no latent
     has a part in. Sets are compared on at most `MOST_BINS` train bins, evenly spaced.

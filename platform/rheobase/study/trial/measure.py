@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.measures.blocks import block_values
-from rheobase.measures.cca import HeldoutCCA, best_shrinkage, heldout_of, score_moments
+from rheobase.measures.cca_moments import HeldoutCCA, best_shrinkage, heldout_of, score_moments
 from rheobase.measures.firing import (
     cv_isi,
     ei_current_balance,
