@@ -135,5 +135,8 @@ bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the tru
 	@cat benchmarks/statistics.md
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/null_validity.py
 
+soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random kills, half an hour
+	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/soak.py
+
 clean: ## remove environments and caches, keep runs/
 	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-cluster .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

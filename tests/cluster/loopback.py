@@ -7,7 +7,6 @@ and ``ray down`` end every Ray process they can see. Root is needed, for mounts 
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -204,9 +203,8 @@ def follow(cluster: Loopback, told: dict) -> dict:
         "--nuisance", "0",
     )  # fmt: skip
     say("simulated")
-    direct = Path(os.environ.get("LOOPBACK_DIRECT") or cluster.folder / "direct")
-    if not direct.exists():
-        call("rheobase", "run", "study.toml", "--underpowered", rheobase_home=str(direct))
+    direct = cluster.folder / "direct"
+    call("rheobase", "run", "study.toml", "--underpowered", rheobase_home=str(direct))
     say("run directly")
     for address in ADDRESSES:
         cluster.start_node(address)
@@ -278,5 +276,3 @@ def follow(cluster: Loopback, told: dict) -> dict:
 
 if __name__ == "__main__":
     print(json.dumps(main(Path(sys.argv[1])), indent=1))
-    shutil.rmtree(sys.argv[1], ignore_errors=True) if "--tidy" in sys.argv else None
-    os._exit(0)
