@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter study dev test test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev test test-cluster soak test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -62,6 +62,15 @@ setup: $(VENV)/.setup ## build .venv from exact pins
 exporter: $(ALLEN)/.setup ## build .venv-allen, in which the AllenSDK reads sessions
 
 cluster: $(VENV)/.cluster ## add what `ray up` and `rheobase submit` need to .venv; every node of a cluster runs it
+
+# Boto3 and moto want other packages than the lock; what runs studies stays in .venv.
+$(VENV)/.cluster-dev: $(VENV)/.cluster $(VENV)/.dev requirements-cluster-dev.lock
+	$(PIP) install -r requirements-cluster-dev.lock
+	touch $@
+
+test-cluster: ## a cluster over loopback, one of three nodes with faults, cluster.yaml in a simulated account (20 minutes; root, sshd, nc, rsync)
+	$(MAKE) VENV=.venv-cluster .venv-cluster/.cluster-dev
+	RHEOBASE_TEST_CLUSTER=1 RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1 .venv-cluster/bin/pytest -q -n 0 -s tests/cluster
 
 study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; goes on if interrupted
 	$(BIN)/rheobase run studies/quickstart.toml --resume
@@ -128,5 +137,8 @@ bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the tru
 	@cat benchmarks/statistics.md
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/null_validity.py
 
+soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random kills, half an hour
+	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/soak.py
+
 clean: ## remove environments and caches, keep runs/
-	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
+	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-cluster .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

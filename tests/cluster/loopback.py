@@ -7,7 +7,6 @@ and ``ray down`` end every Ray process they can see. Root is needed, for mounts 
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import yaml
 
 NAMESPACES = ["unshare", "--pid", "--net", "--mount", "--fork", "--mount-proc", "--kill-child"]
 HEAD, *WORKERS = ADDRESSES = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+OWN = "/run/rheobase-loopback"  # each node sees a folder of its own there
 DASHBOARD = "127.0.0.1:8265"
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -33,11 +33,12 @@ steps = 40
 workers = 2
 [student]
 num_neurons = 16
-steps = 60
+steps = 400
 batch_windows = 8
 [search]
-trials = 6
-generation = 3
+trials = 16
+generation = 4
+pack = 1
 [search.space]
 "student.rate_weight" = { low = 1e-3, high = 1.0, log = true }
 [seeds]
@@ -60,11 +61,13 @@ class Loopback:
         self.key = folder / "key"
         self.store = folder / "store"
         self.home = folder / "laptop"
-        for one in (self.store, self.home / ".ray"):
+        self.ray_files = folder / "ray"
+        for one in (self.store, self.ray_files, self.home / ".ray"):
             one.mkdir(parents=True)
         (self.home / ".ray" / "auth_token").write_text("loopback" * 8)
         subprocess.run(["ssh-keygen", "-qN", "", "-f", self.key], check=True)
-        Path("/run/sshd").mkdir(exist_ok=True)
+        for path in ("/run/sshd", OWN):
+            Path(path).mkdir(exist_ok=True)
 
     def variables(self, home: Path) -> dict[str, str]:
         return {
@@ -80,14 +83,20 @@ class Loopback:
             "OMP_NUM_THREADS": "1",
         }
 
-    def start_node(self, address: str) -> None:
+    def start_node(self, address: str, *, anew: bool = False) -> None:
         own = self.folder / "nodes" / address
+        if anew:  # another machine takes its place, with an empty disk; the provider is not told
+            shutil.rmtree(own)
+            for state in self.ray_files.rglob("cluster-loopback.*"):
+                state.unlink()
         for name in ("home", "tmp"):
             (own / name).mkdir(parents=True, exist_ok=True)
         given = {
             **self.variables(own / "home"),
             "NODE_IP": address,
-            "RHEOBASE_CACHE": "/tmp/rheobase",
+            "RHEOBASE_CACHE": f"{OWN}/rheobase",
+            "RAY_TMPDIR": OWN,
+            "TMPDIR": OWN,
         }
         lines = [f"export {name}='{value}'" for name, value in given.items()]
         for name in (".bashrc", ".bash_profile"):
@@ -98,7 +107,7 @@ class Loopback:
             "PermitRootLogin": "yes", "SetEnv": f"HOME={own / 'home'}",
         }  # fmt: skip
         sshd = " ".join(f"-o '{name}={value}'" for name, value in options.items())
-        inside = f"mount --bind {own}/tmp /tmp; exec /usr/sbin/sshd -D -e -f /dev/null {sshd}"
+        inside = f"mount --bind {own}/tmp {OWN}; exec /usr/sbin/sshd -D -e -f /dev/null {sshd}"
         words = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
         with (own / "sshd.log").open("w") as told:
             self.nodes[address] = subprocess.Popen([*words, "sh", "-c", inside], stderr=told)
@@ -129,7 +138,11 @@ class Loopback:
         return path
 
     def call(self, *words: object, rheobase_home: str = "", check: bool = True, **given: object):
-        environment = {**self.variables(self.home), "RHEOBASE_HOME": rheobase_home}
+        environment = {
+            **self.variables(self.home),
+            "RHEOBASE_HOME": rheobase_home,
+            "RAY_TMPDIR": str(self.ray_files),
+        }
         done = subprocess.run(
             [str(word) for word in words],
             cwd=self.home,
@@ -214,18 +227,33 @@ def follow(cluster: Loopback, told: dict) -> dict:
     again = rheobase("submit", "study.toml", "--address", DASHBOARD, check=False)
     told["again"] = [again.returncode, again.stdout.strip().splitlines()[-1]]
 
-    def ended():
-        (one,) = json.loads(rheobase("status", "--address", DASHBOARD, "--json").stdout)
+    def ended(at_least):
+        one = json.loads(rheobase("status", "loopback", "--address", DASHBOARD, "--json").stdout)[0]
         say(one["status"], one["trials"])
         if one["status"] == "FAILED":
             sys.exit(rheobase("logs", "loopback", "--address", DASHBOARD).stdout[-6000:])
-        return one["trials"].get("complete", 0) >= 2 and one
+        return one["trials"].get("complete", 0) >= at_least and one
 
-    told["status"] = awaited(ended, 400)
+    told["status"] = awaited(lambda: ended(2), 400)
     nodes = call("ray", "exec", config, "ray status", "--no-config-cache").stdout
     told["nodes_before"] = nodes.count("local.cluster.node") or nodes.count("node_")
     cluster.kill_node(WORKERS[1])
-    say("killed a node")
+    say("killed a worker")
+    began = time.monotonic()
+    told["after_worker"] = awaited(lambda: ended(told["status"]["trials"]["complete"] + 2), 400)
+    told["worker_recovery_s"] = time.monotonic() - began
+    cluster.kill_node(HEAD)
+    say("killed the head")
+    cluster.start_node(HEAD, anew=True)
+    began = time.monotonic()
+    awaited(lambda: call("nc", "-z", HEAD, "22", check=False).returncode == 0)
+    call("ray", "up", config, "-y", "--no-config-cache")
+    rheobase("submit", "study.toml", "--address", DASHBOARD, "--underpowered", "--detach")
+    say("up and submitted again")
+    told["after_head"] = ended(0)["trials"]
+    kept = told["after_worker"]["trials"]["complete"]
+    awaited(lambda: ended(kept + 1), 400)
+    told["head_recovery_s"] = time.monotonic() - began
     began = time.monotonic()
     log = rheobase("logs", "loopback", "--follow", "--address", DASHBOARD, check=False)
     told["rest_s"] = time.monotonic() - began
@@ -248,5 +276,3 @@ def follow(cluster: Loopback, told: dict) -> dict:
 
 if __name__ == "__main__":
     print(json.dumps(main(Path(sys.argv[1])), indent=1))
-    shutil.rmtree(sys.argv[1], ignore_errors=True) if "--tidy" in sys.argv else None
-    os._exit(0)

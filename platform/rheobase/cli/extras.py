@@ -11,7 +11,7 @@ from rheobase.core.errors import RheobaseError
 EXTRAS = {
     "train": {
         "cmaes", "numba", "optuna", "pandas", "ray", "sklearn", "tensorboard", "tensorboardX",
-        "threadpoolctl", "torch",
+        "threadpoolctl", "torch", "yaml",
     },
     "nwb": {"hdmf", "pynwb"},
 }  # fmt: skip

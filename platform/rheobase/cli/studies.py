@@ -21,20 +21,40 @@ from rheobase.study.records.listener import Listener
 ALPHA = 0.05
 
 
-def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
+def plan(
+    study: StudyFile,
+    sessions: Sessions = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option("--cluster", help="A file of 'ray up': hours and money there, too."),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option("--price", help="NAME=PRICE an hour of a kind of node; repeat it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Say what a study will run and need; reads no data.
 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
-    from rheobase.report.plan import plan_view
+    from rheobase.report.plan import cluster_view, plan_view
     from rheobase.study.planning.estimate import estimate, plan_of
 
     spec = given_study(study, sessions)
     found = estimate(spec)
+    there = None
+    if cluster:
+        from rheobase.study.planning.cluster import node_types, plan_on_cluster
+
+        there = plan_on_cluster(spec, found, node_types(cluster, price or []))
     if as_json:
-        print_json(plan_of(spec, found).model_dump(mode="json"))
-    else:
-        Console().print(plan_view(spec, found))
+        told = plan_of(spec, found).model_dump(mode="json")
+        print_json({**told, "cluster": there.model_dump(mode="json")} if there else told)
+        return
+    Console().print(plan_view(spec, found))
+    if there:
+        Console().print(cluster_view(there))
 
 
 def pretrain(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial as partial_of
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rheobase.core.artifacts import MANIFEST, read_json, sync, write_json
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, child, filesystem_of, is_url
-from rheobase.core.store import stored
+from rheobase.core.store import insisting, stored
 from rheobase.core.temporary import temporary_folder
 
 
@@ -52,7 +53,7 @@ def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path
             _upload(partial, folder)
         else:
             if url := stored(folder):
-                _upload(partial, url)
+                insisting(url, partial_of(_copy_files, partial, url))
             _publish(partial, folder)
 
 
@@ -91,22 +92,27 @@ def _publish(partial: Path, folder: Path) -> None:
 
 
 def _upload(folder: Path, url: str) -> None:
-    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
     try:
-        system, target = filesystem_of(url)
-        system.create_dir(target, recursive=True)
-        for name in [*names, MANIFEST]:
-            copy_files(
-                str(folder / name),
-                f"{target}/{name}",
-                source_filesystem=LocalFileSystem(),
-                destination_filesystem=system,
-            )
+        _copy_files(folder, url)
     except OSError as error:
         raise ArtifactError(
             f"{url}: an artifact must be written there, but: {str(error).splitlines()[0]}; check "
             "the address and your credentials"
         ) from None
+
+
+def _copy_files(folder: Path, url: str) -> None:
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    system, target = filesystem_of(url)
+    for name in sorted(names, key=lambda name: name == Path(MANIFEST)):
+        there = f"{target}/{name.as_posix()}"
+        system.create_dir(there.rpartition("/")[0], recursive=True)
+        copy_files(
+            str(folder / name),
+            there,
+            source_filesystem=LocalFileSystem(),
+            destination_filesystem=system,
+        )
 
 
 def is_published(folder: Location) -> bool:
@@ -123,8 +129,7 @@ def is_published(folder: Location) -> bool:
         here = Path(folder)
         return (here / MANIFEST).exists() or _copied_from_store(here)
     try:
-        system, path = filesystem_of(child(folder, MANIFEST))
-        return bool(system.get_file_info(path).type == FileType.File)
+        return _has_manifest(folder)
     except OSError as error:
         raise ArtifactError(
             f"{folder}: artifacts must be readable there, but: {str(error).splitlines()[0]}; check "
@@ -132,20 +137,29 @@ def is_published(folder: Location) -> bool:
         ) from None
 
 
+def _has_manifest(folder: Location) -> bool:
+    system, path = filesystem_of(child(folder, MANIFEST))
+    return bool(system.get_file_info(path).type == FileType.File)
+
+
 def _copied_from_store(folder: Path) -> bool:
     url = stored(folder)
-    if url is None or not is_published(url):
+    if url is None or not insisting(url, partial_of(_has_manifest, url)):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, f".{folder.name}.") as temporary:
         partial = temporary / "partial"
         partial.mkdir()
         system, path = filesystem_of(url)
-        copy_files(
-            path,
-            str(partial),
-            source_filesystem=system,
-            destination_filesystem=LocalFileSystem(),
+        insisting(
+            url,
+            partial_of(
+                copy_files,
+                path,
+                str(partial),
+                source_filesystem=system,
+                destination_filesystem=LocalFileSystem(),
+            ),
         )
         for name, told in read_json(partial / MANIFEST).get("files", {}).items():
             if not (partial / name).exists() or file_digest(partial / name) != told["digest"]:

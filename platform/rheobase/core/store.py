@@ -56,7 +56,7 @@ def push(path: Path, *, as_if: Path | None = None) -> None:
         The store refuses it, or has not answered for `PATIENCE_S`.
     """
     if url := stored(as_if or path):
-        _insisting(url, lambda: _put(path, url))
+        insisting(url, lambda: _put(path, url))
 
 
 def pull(path: Path, *, anew: bool = False, to: Path | None = None) -> bool:
@@ -71,7 +71,7 @@ def pull(path: Path, *, anew: bool = False, to: Path | None = None) -> bool:
     """
     url, target = stored(path), to or path
     if url and (anew or not target.exists()):
-        _insisting(url, lambda: _get(url, target))
+        insisting(url, lambda: _get(url, target))
     return target.exists()
 
 
@@ -83,7 +83,7 @@ def pull_folder(folder: Path, *, anew: bool = False, leave_out: tuple[str, ...] 
     url = stored(folder)
     if not url:
         return
-    for name in _insisting(url, lambda: _names(url)):
+    for name in insisting(url, lambda: _names(url)):
         if name.split("/")[0] not in leave_out:
             pull(folder / name, anew=anew)
 
@@ -130,7 +130,7 @@ class Mirror:
 def remove(path: Path) -> None:
     """Remove a file from the store; harmless where it is not there."""
     if url := stored(path):
-        _insisting(url, lambda: _delete(url))
+        insisting(url, lambda: _delete(url))
 
 
 def refuse_unwritable_store() -> None:
@@ -166,8 +166,14 @@ def refuse_unwritable_store() -> None:
         raise _told(url, error) from None
 
 
-def _insisting(url: str, call: Callable[[], Result]) -> Result:
-    """Call until it does not fail for a store that is down."""
+def insisting(url: str, call: Callable[[], Result]) -> Result:
+    """Call until it does not fail for a store that is down.
+
+    Raises
+    ------
+    ArtifactError
+        It refuses, or has not answered for `PATIENCE_S`.
+    """
     by = time.monotonic() + PATIENCE_S
     said = False
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 import time
@@ -9,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 import requests
@@ -26,6 +26,9 @@ from rheobase.sessions.records.true_latents import beside
 from rheobase.study.file.spec import StudySpec, dump_study
 
 ANSWER_S = 8.0
+# It tells of every package it sends.
+logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
 LOOK_S = 1.0  # between two looks for what a job has printed
 MOST_SENT = 100 * 2**20  # bytes of recordings that travel with a study: Ray's own limit
 STUDY, RECORDINGS = "study.json", "recordings"
@@ -198,27 +201,33 @@ def _study_job(details: JobDetails) -> StudyJob:
 
 
 def _pack(spec: StudySpec, folder: Path) -> None:
-    """Write a study and those of its recordings that are files here, under names of their own."""
-    table: dict[str, Any] = dump_study(spec)
-    addresses, num_bytes = [], 0
-    for number, address in enumerate(resolve_sessions(spec.data.sessions)):
-        path = Path(address)
-        if not path.exists():
-            addresses.append(address)
-            continue
-        num_bytes += path.stat().st_size
-        if num_bytes > MOST_SENT:
-            raise StudyError(
-                f"{spec.name}: recordings that are sent along may have {MOST_SENT / 2**20:.0f} MiB "
-                f"in all, but have more with {address}; bin them here first: with the same "
-                "RHEOBASE_HOME 'rheobase pretrain' puts shards and teacher where the cluster "
-                "finds them"
-            )
-        target = folder / RECORDINGS / str(number) / path.name
-        target.parent.mkdir(parents=True)
+    """Write a study and those of its recordings that are files here.
+
+    A study that names files below this folder stays as it is, and its trials have the ids that
+    they have here; others travel under names of their own.
+    """
+    resolved = resolve_sessions(spec.data.sessions)
+    files = {one: Path(one) for one in resolved if Path(one).exists()}
+    num_bytes = sum(path.stat().st_size for path in files.values())
+    if num_bytes > MOST_SENT:
+        raise StudyError(
+            f"{spec.name}: recordings that are sent along may have {MOST_SENT // 2**20} MiB in "
+            f"all, but have {num_bytes / 2**20:.0f}; bin them here first: with the same "
+            "RHEOBASE_HOME, 'rheobase pretrain' puts shards and teacher where the cluster finds "
+            "them"
+        )
+    targets = dict(files)
+    table = dump_study(spec)
+    if any(path.is_absolute() or ".." in path.parts for path in files.values()):
+        targets = {
+            address: Path(RECORDINGS) / str(number) / path.name
+            for number, (address, path) in enumerate(files.items())
+        }
+        table["data"]["sessions"] = [str(targets.get(address, address)) for address in resolved]
+    for address, path in files.items():
+        target = folder / targets[address]
+        target.parent.mkdir(parents=True, exist_ok=True)
         for one in (path, beside(path)):
             if one.exists():
                 shutil.copyfile(one, target.with_name(one.name))
-        addresses.append(target.relative_to(folder).as_posix())
-    table["data"]["sessions"] = addresses
     write_json(folder / STUDY, table)

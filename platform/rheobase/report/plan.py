@@ -10,7 +10,7 @@ from rich.text import Text
 from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.planning.estimate import num_replicates, num_winners
-from rheobase.study.planning.plan import Estimate
+from rheobase.study.planning.plan import ClusterPlan, Estimate
 from rheobase.study.ranking.resampling import least_p, num_paired_units
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -109,3 +109,18 @@ def duration(hours: float) -> str:
     length, unit = (1, "s") if seconds < 90 else (60, "min") if seconds < 5400 else (3600, "h")
     value = seconds / length
     return f"{value:.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"
+
+
+def cluster_view(plan: ClusterPlan) -> Table:
+    """Return hours and money of a study on a cluster, a row a phase."""
+    table = Table(
+        title=f"on {plan.node}: {sum(plan.hours.values()):.2g} h, {plan.money:.2f} in all",
+        box=box.SIMPLE,
+        title_justify="left",
+    )
+    for name in ("phase", "hours", "nodes", "processes at once"):
+        table.add_column(name, justify="left" if name == "phase" else "right")
+    for phase, hours in plan.hours.items():
+        at_once = str(plan.workers_at_once[phase])
+        table.add_row(phase, f"{hours:.2g}", str(plan.nodes[phase]), at_once)
+    return table

@@ -75,3 +75,18 @@ class Plan(Estimate, Work):
 
     resolved: Mapping[str, Any]
     """The study with every default filled in."""
+
+
+class ClusterPlan(Settings):
+    """What a study takes on a cluster, in hours of the clock and in money."""
+
+    node: str
+    """The kind of node that trials run on."""
+    workers_at_once: Mapping[str, int]
+    """Processes that a phase can keep busy at most: `ingest`, `teacher`, `student`."""
+    nodes: Mapping[str, int]
+    """Nodes of each phase."""
+    hours: Mapping[str, float]
+    """Of each phase, all nodes up and none lost."""
+    money: float
+    """Of the nodes of each phase for its hours, and of the head for all of them."""
