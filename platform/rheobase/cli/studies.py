@@ -20,15 +20,25 @@ from rheobase.study.file.spec import StudySpec
 ALPHA = 0.05
 
 
-def plan(study: StudyFile, sessions: Sessions = None, as_json: Json = False) -> None:
-    """Say what a study will run and need; reads no data.
+def plan(
+    study: StudyFile,
+    sessions: Sessions = None,
+    address: RayAddress = "local",
+    as_json: Json = False,
+) -> None:
+    """Say what a study will run and need, and refuse what a run would refuse; trains nothing.
 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
     from rheobase.report.plan import plan_view
     from rheobase.study.planning.estimate import estimate, plan_of
+    from rheobase.study.planning.limits import refuse_beyond_machine
+    from rheobase.study.run_folder import refuse_what_is_no_run
 
     spec = given_study(study, sessions)
+    refuse_what_is_no_run(spec, home() / "studies" / spec.name, None)
+    if address == "local":
+        refuse_beyond_machine(spec)
     found = estimate(spec)
     if as_json:
         print_json(plan_of(spec, found).model_dump(mode="json"))

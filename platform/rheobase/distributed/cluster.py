@@ -20,6 +20,7 @@ from ray._private import ray_constants
 
 from rheobase.core.artifacts import home
 from rheobase.core.errors import RheobaseError
+from rheobase.core.host import usable_cpus
 from rheobase.core.temporary import temporary_folder
 
 LOOPBACK = "127.0.0.1"
@@ -114,7 +115,7 @@ def _ray_below(folder: Path, num_cpus: int | None) -> Iterator[None]:
                 _uninterrupted(
                     ray.init,
                     address="local",
-                    num_cpus=num_cpus,
+                    num_cpus=num_cpus or usable_cpus(),
                     object_store_memory=OBJECT_STORE_BYTES,
                     include_dashboard=False,
                     log_to_driver=False,

@@ -12,11 +12,11 @@ from typing import Any
 
 import ray.data
 
-from rheobase.core.artifacts import home
+from rheobase.core.artifacts import MANIFEST, home, read_json
 from rheobase.core.errors import RheobaseError, SessionError
 from rheobase.core.storage import Location, located
-from rheobase.sessions.load import resolve_sessions
-from rheobase.shards.ingest import bin_session
+from rheobase.sessions.load import refuse_same_bytes, resolve_sessions
+from rheobase.shards.ingest import bin_session, cautions_of
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.splits import session_labels
 from rheobase.shards.store import read_shard
@@ -38,7 +38,11 @@ def ingest(spec: StudySpec) -> list[Path]:
     """
     addresses = resolve_sessions(spec.data.sessions)
     shards = bin_sessions(addresses, spec.data, home() / "shards")
-    return [Path(location) for location in shards.values()]
+    paths = [Path(location) for location in shards.values()]
+    for path in paths:
+        for caution in cautions_of(read_json(path.parent / MANIFEST)):
+            logging.getLogger("rheobase").warning(caution)
+    return paths
 
 
 def bin_sessions(
@@ -70,6 +74,7 @@ def bin_sessions(
     RheobaseError
         Sessions failed; all of them are told, once the others are done.
     """
+    refuse_same_bytes(addresses)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
