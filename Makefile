@@ -83,10 +83,10 @@ test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by sid
 mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
 	$(BIN)/python tests/mutants.py --sample $(SAMPLE)
 
-# Without torch and Ray, which are gigabytes: the extra nwb alone.
+# Without torch and Ray, which are gigabytes.
 .venv-%/.dev: requirements.lock requirements-dev.lock pyproject.toml
 	python$* -m venv .venv-$*
-	.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -c requirements.lock -c requirements-dev.lock -e ".[nwb]" pytest pytest-timeout hypothesis scikit-learn
+	.venv-$*/bin/python -m pip --disable-pip-version-check --quiet install -c requirements.lock -c requirements-dev.lock -e . pytest pytest-timeout hypothesis pynwb scikit-learn
 	touch $@
 
 test-pythons: $(PYTHONS:%=test-on-%) ## run the fast tests on other Pythons, those of PYTHONS

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from rheobase.sessions.readers.event_settings import EventSettings
+from rheobase.sessions.readers.path_settings import PathSettings
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.search_settings import Choice, Range, SearchSettings, StopSettings
@@ -28,6 +29,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[data]", DataSettings),
     ("data.split", SplitSettings),
     ("[data.events]", EventSettings),
+    ("[data.paths]", PathSettings),
     ("[teacher]", TeacherSettings),
     ("[student]", StudentSettings),
     ("[search]", SearchSettings),

@@ -56,7 +56,7 @@ def test_every_declared_dependency_is_pinned(root):
         if "==" in line
     }
     extras = project["optional-dependencies"]
-    for dependency in [*project["dependencies"], *extras["train"], *extras["nwb"]]:
+    for dependency in [*project["dependencies"], *extras["train"]]:
         assert distribution(dependency) in pins, dependency
 
 
@@ -72,7 +72,7 @@ def test_what_the_package_imports_is_declared_and_by_the_extra_that_is_told(root
         for extra in EXTRAS
     }
     declared[None] = {distribution(one) for one in project["dependencies"]}
-    brought = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "hdmf": "pynwb"}
+    brought = {"markupsafe": "jinja2", "pydantic_core": "pydantic"}
     brought |= {"sklearn": "scikit-learn"}
     extra_of = {module: extra for extra, modules in EXTRAS.items() for module in modules}
     for path in (root / "platform" / "rheobase").rglob("*.py"):

@@ -89,6 +89,6 @@ def test_a_missing_package_is_told_with_its_extra(command, small_run, root, miss
 
 
 def test_ranking_needs_no_extra(command, small_run):
-    for missing in ("torch", "ray", "optuna", "pynwb"):
+    for missing in ("torch", "ray", "optuna"):
         code, told, _ = command(missing, "rank", small_run)
         assert code == 0, told

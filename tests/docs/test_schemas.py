@@ -96,9 +96,11 @@ def test_what_commands_print_is_as_published(root, small_run, tmp_path, capsys):
         trial_start_s=np.arange(3.0),
         bin_s=0.01,
     )
-    plan = printed(capsys, studies.plan, root / "studies" / "least_network.toml", None)
-    one = printed(capsys, recordings.validate, [planted], None, None, None)
-    both = printed(capsys, recordings.validate, [planted, str(by_trial)], None, None, tmp_path)
+    plan = printed(capsys, studies.plan, root / "studies" / "least_network.toml", None, "local")
+    one = printed(capsys, recordings.validate, [planted], None, None, None, None)
+    both = printed(
+        capsys, recordings.validate, [planted, str(by_trial)], None, None, tmp_path, None
+    )
     assert {report["kind"] for report in both} == {"continuous", "trials"}
     for name, told in (
         ("ranking", printed(capsys, results.rank, small_run)),

@@ -296,7 +296,7 @@ def short_wheel(file):
 
 REFUSED = [
     index_too_far, no_index, short_column, text_for_times, table_of_another_kind,
-    column_of_another_kind, group_for_a_column, no_times_of_the_wheel, short_wheel,
+    column_of_another_kind, group_for_a_column,
 ]  # fmt: skip
 
 
@@ -307,3 +307,12 @@ def test_a_file_whose_tables_do_not_fit_is_refused_in_one_line(edited, corrupt):
         read_nwb(path)
     assert str(path) in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("corrupt", [no_times_of_the_wheel, short_wheel])
+def test_a_signal_that_cannot_be_used_is_left_out_and_told(edited, corrupt):
+    session = read_nwb(edited(corrupt))
+    assert set(session.signals) == {"pupil"}
+    (told,) = check_session(session)
+    assert (told.check, told.severity) == ("signal-unusable", "warning")
+    assert told.detail.startswith("running: 'processing/running/speed' cannot be used")

@@ -290,7 +290,18 @@ def dangling(file):
     del file["general/extracellular_ephys/electrodes"]
 
 
-@pytest.mark.parametrize("corrupt", [drop_index, drop_type, drop_namespace, short_index, dangling])
+@pytest.mark.parametrize("corrupt", [drop_type, drop_namespace, dangling])
+def test_units_are_read_whatever_else_of_the_file_is_broken(lab_file, corrupt):
+    path = lab_file()
+    with h5py.File(path, "r+") as file:
+        corrupt(file)
+    session = read_nwb(path)
+    assert list(session.units.unit_id) == [10, 11, 12]
+    for unit, train in enumerate(TRAINS):
+        np.testing.assert_array_equal(session.spikes_of(unit), train)
+
+
+@pytest.mark.parametrize("corrupt", [drop_index, short_index])
 def test_a_damaged_general_file_is_refused_in_one_line(lab_file, corrupt):
     path = lab_file()
     with h5py.File(path, "r+") as file:

@@ -83,7 +83,7 @@ def test_bad_arrays_are_refused_in_one_line_that_names_the_file(npz, form, chang
 def test_pickles_are_refused(tmp_path):
     path = tmp_path / "pickled.npz"
     np.savez(path, spike_times_s=np.array([{}], object), unit_index=np.array([0, 1]))
-    with pytest.raises(SessionError, match="plain arrays"):
+    with pytest.raises(SessionError, match="objects, which only pickle can read"):
         read_npz(path)
 
 

@@ -5,17 +5,21 @@ import pytest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session, outline_session
 from rheobase.sessions.planted.simulate import NAMES
+from rheobase.sessions.quality.selection import select_units
+from rheobase.sessions.readers.nwb import read_nwb
 from rheobase.sessions.records.session import Session, TrialSession
 
 SMALL = "synthetic:planted?seed=4&minutes=2&units=40"
 
 
 @pytest.fixture
-def _no_spike_is_read(monkeypatch):
-    """Refuse to read what is as long as a recording's spikes are many."""
+def _spikes_are_not_read_whole(monkeypatch):
+    """Refuse to read all spikes at once."""
+    read = h5py.Dataset.__getitem__
 
-    def refuse(self, *_):
-        raise AssertionError(f"{self.name} was read")
+    def refuse(self, key, **words):
+        assert self.name != "/units/spike_times" or len(key), "every spike was read"
+        return read(self, key, **words)
 
     monkeypatch.setattr(h5py.Dataset, "__getitem__", refuse)
 
@@ -36,38 +40,46 @@ def test_a_planted_address_says_what_its_session_will_be():
     assert outline_session(SMALL, "none", ["VISal"]).num_kept == 6  # 15 % of the units
 
 
-def test_an_nwb_file_is_outlined_by_its_shapes(planted_file):
+@pytest.mark.parametrize("quality", ["none", "allen"])
+@pytest.mark.parametrize("areas", [(), ("VIS",)])
+def test_an_nwb_file_is_outlined_as_it_will_be_read(planted_file, quality, areas):
     session = load_session(str(planted_file))
-    size = outline_session(str(planted_file))
-    assert (size.num_units, size.num_kept) == (40, 40)
+    size = outline_session(str(planted_file), quality, areas)
+    assert size.num_units == 40
+    assert size.num_kept == select_units(session, quality, areas).num_kept
     assert size.num_spikes == session.num_spikes
     assert size.silent.session_id == session.session_id
     assert len(size.silent.presentations) == len(session.presentations) == 160
-    assert size.duration_s == 160 * 0.75
+    assert size.duration_s == session.duration_s
+    for name in ("start_s", "stop_s", "state"):
+        np.testing.assert_array_equal(
+            getattr(size.silent.intervals, name), getattr(session.intervals, name)
+        )
     assert sorted(size.silent.signals) == ["pupil", "running"]
     assert tuple(size.silent.true_latents.names) == NAMES
     assert size.silent.num_spikes == 0
 
 
-@pytest.mark.usefixtures("_no_spike_is_read")
-def test_no_array_of_an_nwb_file_is_read_for_its_outline(edited):
-    path = edited(lambda file: file.pop("identifier"))
-    size = outline_session(str(path))
-    assert size.num_units == 40
-    assert size.silent.session_id == path.stem
-    assert size.silent.true_latents is None
+@pytest.mark.usefixtures("_spikes_are_not_read_whole")
+@pytest.mark.parametrize("dropped", ["identifier", "intervals"])
+def test_the_spikes_of_an_nwb_file_are_not_read_for_its_outline(edited, dropped):
+    path = edited(lambda file: file.pop(dropped))
+    session = read_nwb(path, spikes=False)
+    assert len(session.units) == 40
+    assert session.num_spikes > 10_000
+    assert len(session.spike_times_s) == 0
 
 
-def test_an_nwb_file_without_presentations_is_as_long_as_its_spikes_take(edited):
-    size = outline_session(str(edited(lambda file: file.pop("intervals"))))
+def test_an_nwb_file_without_presentations_is_as_long_as_its_spikes_say(edited):
+    path = str(edited(lambda file: file.pop("intervals")))
+    size, session = outline_session(path), load_session(path)
     assert len(size.silent.presentations) == 0
     assert list(size.silent.intervals.state) == [""]
-    # 125 million spikes of 2,085 units in 2.6 hours.
-    assert size.duration_s == pytest.approx(size.num_spikes / 40 / 6.405, rel=1e-3)
-    assert "6.4 Hz a unit" in size.basis
+    assert size.duration_s == session.duration_s
+    assert size.silent.intervals.stop_s[0] == session.intervals.stop_s[0]
 
 
-def test_archives_are_outlined_by_their_headers(npz):
+def test_archives_are_outlined(npz):
     size = outline_session(str(npz("continuous", presentation_start_s=np.array([1.0, 2.0]))))
     assert isinstance(size.silent, Session)
     assert (size.num_units, size.num_spikes, size.duration_s) == (2, 4, 10.0)
@@ -78,6 +90,7 @@ def test_archives_are_outlined_by_their_headers(npz):
     assert size.silent.counts.shape == (3, 1, 4)
     assert (size.num_units, size.silent.bin_ms) == (2, 10.0)
     assert size.duration_s == pytest.approx(0.12)
+    assert outline_session(str(npz("continuous", duration_s=None))).duration_s == np.nextafter(5, 6)
 
 
 def test_the_release_is_outlined_by_its_means():
@@ -93,8 +106,8 @@ def test_the_release_is_outlined_by_its_means():
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("nowhere.nwb", "reading them failed"),
-        ("nowhere.npz", "reading them failed"),
+        ("nowhere.nwb", "there is none"),
+        ("nowhere.npz", "there is none"),
         ("recording.mat", "must be .nwb or .npz"),
         ("synthetic:what", "a synthetic session must be"),
         ("synthetic:planted?minutes=-3", "minutes of a planted session must be from"),
@@ -109,7 +122,7 @@ def test_what_cannot_be_outlined_is_told_in_one_line(address, told):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("form", "key"), [("continuous", "duration_s"), ("trials", "bin_s")])
-def test_an_archive_that_does_not_say_how_long_it_is_cannot_be_outlined(npz, form, key):
-    with pytest.raises(SessionError, match=f"reading them failed: {key}"):
-        outline_session(str(npz(form, **{key: None})))
+def test_an_area_that_no_unit_lies_in_cannot_be_outlined(planted_file):
+    for address in (SMALL, str(planted_file)):
+        with pytest.raises(SessionError, match=r"'vis' matches none.*Did you mean 'VIS'"):
+            outline_session(address, "none", ["vis"])

@@ -13,7 +13,6 @@ EXTRAS = {
         "cmaes", "numba", "optuna", "pandas", "ray", "sklearn", "tensorboard", "tensorboardX",
         "threadpoolctl", "torch", "yaml",
     },
-    "nwb": {"hdmf", "pynwb"},
 }  # fmt: skip
 """Names of modules, by the extra of pyproject.toml that brings them."""
 

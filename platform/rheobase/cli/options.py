@@ -38,6 +38,10 @@ Events = Annotated[
     list[str] | None,
     typer.Option("--events", help="KEY=VALUE of the study file's \\[data.events]; repeat it."),
 ]
+Paths = Annotated[
+    list[str] | None,
+    typer.Option("--path", help="units=, running= or pupil=PATH inside an NWB file; repeat it."),
+]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).", callback=_a_file)]
 RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]
 GivenRun = Annotated[Path, typer.Argument(help="Folder of a run.", callback=_a_folder)]

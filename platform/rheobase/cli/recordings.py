@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from rheobase.cli.options import Events, Json, RayAddress
+from rheobase.cli.options import Events, Json, Paths, RayAddress
 from rheobase.cli.terminal import log, print_error, print_json
 from rheobase.core.errors import SessionError, StudyError
 from rheobase.sessions.readers.event_settings import parse_events
+from rheobase.sessions.readers.path_settings import parse_paths
 from rheobase.shards.settings import DataSettings
 
 
@@ -60,6 +61,7 @@ def validate(
         Path | None, typer.Option(help="Hashes to hold files against: b2sum's lines, or JSON.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Folder for a page each.")] = None,
+    paths: Paths = None,
     as_json: Json = False,
 ) -> None:
     """Check recordings; exit 1 on a fatal finding.
@@ -71,13 +73,13 @@ def validate(
     from rheobase.sessions.quality.file_hashes import check_file, read_hashes
     from rheobase.sessions.quality.profile import Profile, profile
 
-    meaning = parse_events(events or [])
+    meaning, places = parse_events(events or []), parse_paths(paths or [])
     hashes = read_hashes(manifest) if manifest else None
     reports: list[Profile] = []
     unreadable = False
     for address in resolve_sessions(sessions):
         try:
-            session = load_session(address, meaning)
+            session = load_session(address, meaning, places)
         except SessionError as error:  # the others are checked all the same
             print_error(error)
             unreadable = True
@@ -106,10 +108,24 @@ def validate(
                 f"{report.session}: {report.num_units} units, {report.num_spikes} spikes, "
                 f"{report.duration_s:.1f} s"
             )
+            if void := [name for name, of in report.presets.items() if of.is_void]:
+                typer.echo(f"  no metric of these presets is there: {', '.join(void)}")
             for one in report.findings:
                 typer.echo(f"  {one.severity}: {one.check} ({one.count}) {one.detail}")
     fatal = any(report.num_findings("fatal") for report in reports)
     raise typer.Exit(2 if unreadable else 1 if fatal else 0)
+
+
+def _labels(pairs: list[str]) -> dict[str, list[str]]:
+    labels: dict[str, list[str]] = {}
+    for pair in pairs:
+        column, equals, word = pair.partition("=")
+        if not (column and equals and word):
+            raise StudyError(
+                f"--label {pair}: COLUMN=WORD must be given, such as KSLabel=good; write it so"
+            )
+        labels.setdefault(column, []).append(word)
+    return labels
 
 
 def _data_settings(table: Mapping[str, Any]) -> DataSettings:
@@ -136,7 +152,12 @@ def bin_command(
     nan_metrics: Annotated[
         str, typer.Option(help="drop or keep units with a NaN metric of the preset.")
     ] = "drop",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="COLUMN=WORD that units must have; repeat it for more."),
+    ] = None,
     events: Events = None,
+    paths: Paths = None,
     split_by: Annotated[
         str, typer.Option(help="block, trial or session; auto takes what the recording allows.")
     ] = "auto",
@@ -147,8 +168,10 @@ def bin_command(
 
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
+    from rheobase.core.artifacts import MANIFEST, read_json
     from rheobase.core.storage import Location, located
     from rheobase.sessions.load import resolve_sessions
+    from rheobase.shards.ingest import cautions_of
     from rheobase.shards.store import read_shard
 
     table = {
@@ -158,7 +181,9 @@ def bin_command(
         "areas": areas or [],
         "window_ms": bin_ms,
         "nan_metrics": nan_metrics,
+        "labels": _labels(label or []),
         "events": parse_events(events or []),
+        "paths": parse_paths(paths or []),
         "split": {"by": split_by},
     }
     settings = _data_settings(table)
@@ -182,6 +207,9 @@ def bin_command(
             markup=False,
             soft_wrap=True,
         )
+        if isinstance(location, Path):
+            for caution in cautions_of(read_json(location.parent / MANIFEST)):
+                log.print(f"  {caution}", style="yellow", markup=False, soft_wrap=True)
 
     if len(addresses) == 1 and split_by != "session":
         from rheobase.shards.ingest import bin_session

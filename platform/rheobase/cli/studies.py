@@ -24,6 +24,7 @@ ALPHA = 0.05
 def plan(
     study: StudyFile,
     sessions: Sessions = None,
+    address: RayAddress = "local",
     cluster: Annotated[
         Path | None,
         typer.Option("--cluster", help="A file of 'ray up': hours and money there, too."),
@@ -34,14 +35,19 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a study will run and need; reads no data.
+    """Say what a study will run and need, and refuse what a run would refuse; trains nothing.
 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
     from rheobase.report.plan import cluster_view, plan_view
     from rheobase.study.planning.estimate import estimate, plan_of
+    from rheobase.study.planning.limits import refuse_beyond_machine
+    from rheobase.study.run_folder import refuse_what_is_no_run
 
     spec = given_study(study, sessions)
+    refuse_what_is_no_run(spec, home() / "studies" / spec.name, None)
+    if address == "local":
+        refuse_beyond_machine(spec)
     found = estimate(spec)
     there = None
     if cluster:

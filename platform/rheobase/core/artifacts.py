@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from rheobase.core.errors import ArtifactError
+from rheobase.core.paths import expanded
 
 MANIFEST = "manifest.json"
 PARTIALS = ".*.*"
 """Names of the files that `whole_file` has not finished, or never will: its process was killed."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP)
+"""What the system says of a path that can be no folder."""
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """What the system says of a folder in which this user may not write."""
 
@@ -60,8 +63,29 @@ def home() -> Path:
 
 def home_address() -> str:
     """Return where all artifacts lie: a URL, or the absolute path of a folder."""
-    address = os.environ.get("RHEOBASE_HOME", "runs")
-    return address.rstrip("/") if "://" in address else str(Path(address).absolute())
+    address = os.environ.get("RHEOBASE_HOME", "").strip() or "runs"
+    if "://" in address:
+        return address.rstrip("/")
+    return str(Path(expanded(address)).absolute())
+
+
+def made_folder(folder: Path) -> Path:
+    """Return a folder, made where it is not there.
+
+    Raises
+    ------
+    ArtifactError
+        A file is in its way, or no folder can have such a name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in NO_FOLDER:
+            raise
+        raise ArtifactError(
+            f"{folder}: a folder must be there or be made, but: {error.strerror}; name another"
+        ) from None
+    return folder
 
 
 def sync(path: Path) -> None:
@@ -76,7 +100,11 @@ def sync(path: Path) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
+    if path.is_dir():
+        raise ArtifactError(
+            f"{path}: a file must be written there, but it is a folder; name a file"
+        )
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     partial = Path(name)
@@ -99,8 +127,12 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON, or say which stored file is missing or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the study that writes it first") from None
-    except json.JSONDecodeError as error:
+    except NotADirectoryError:
+        raise ArtifactError(
+            f"{path}: it must lie in a folder, but a file is named as one; name the folder"
+        ) from None
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise ArtifactError(f"{path}: not valid JSON ({error}); delete it and run again") from None

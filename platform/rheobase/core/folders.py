@@ -11,7 +11,7 @@ from typing import Any
 
 from pyarrow.fs import FileType, LocalFileSystem, copy_files
 
-from rheobase.core.artifacts import MANIFEST, read_json, sync, write_json
+from rheobase.core.artifacts import MANIFEST, made_folder, read_json, sync, write_json
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, child, filesystem_of, is_url
@@ -40,7 +40,7 @@ def whole_folder(folder: Location, manifest: Mapping[str, Any]) -> Iterator[Path
     """
     beside = None if isinstance(folder, str) else folder.parent
     if beside:
-        beside.mkdir(parents=True, exist_ok=True)
+        made_folder(beside)
     prefix = f".{folder.name}." if isinstance(folder, Path) else "rheobase-"
     with temporary_folder(beside, prefix) as temporary:
         partial = temporary / "partial"

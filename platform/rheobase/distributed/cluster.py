@@ -21,6 +21,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, Worke
 
 from rheobase.core.artifacts import home, home_address
 from rheobase.core.errors import RheobaseError
+from rheobase.core.host import usable_cpus
 from rheobase.core.storage import is_url
 from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.joining import (
@@ -139,7 +140,7 @@ def _ray_below(folder: Path, num_cpus: int | None) -> Iterator[None]:
                 _uninterrupted(
                     ray.init,
                     address="local",
-                    num_cpus=num_cpus,
+                    num_cpus=num_cpus or usable_cpus(),
                     object_store_memory=OBJECT_STORE_BYTES,
                     include_dashboard=False,
                     log_to_driver=False,

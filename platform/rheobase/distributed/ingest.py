@@ -12,13 +12,13 @@ from typing import Any
 
 import ray.data
 
-from rheobase.core.artifacts import home
+from rheobase.core.artifacts import MANIFEST, home, read_json
 from rheobase.core.errors import RheobaseError, SessionError
 from rheobase.core.folders import is_published
 from rheobase.core.storage import Location, located
 from rheobase.distributed.nodes import room_for
-from rheobase.sessions.load import resolve_sessions
-from rheobase.shards.ingest import bin_session
+from rheobase.sessions.load import refuse_same_bytes, resolve_sessions
+from rheobase.shards.ingest import bin_session, cautions_of
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.splits import session_labels
 from rheobase.shards.store import read_shard
@@ -44,6 +44,8 @@ def ingest(spec: StudySpec) -> list[Path]:
     paths = [Path(location) for location in shards.values()]
     for path in paths:
         is_published(path.parent)  # brings it here, where another node made it
+        for caution in cautions_of(read_json(path.parent / MANIFEST)):
+            logging.getLogger("rheobase").warning(caution)
     return paths
 
 
@@ -76,6 +78,7 @@ def bin_sessions(
     RheobaseError
         Sessions failed; all of them are told, once the others are done.
     """
+    refuse_same_bytes(addresses)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -22,13 +22,13 @@ from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
 from rheobase.study.file.spec import StudySpec, dump_study
-from rheobase.study.planning.limits import refuse_too_few_bins
+from rheobase.study.planning.limits import refuse_beyond_machine, refuse_too_few_bins
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Listener
-from rheobase.study.run_folder import TEACHER_REPORT, RunFolder
+from rheobase.study.run_folder import TEACHER_REPORT, RunFolder, refuse_what_is_no_run
 from rheobase.study.run_inputs import RunInputs, digests_of, read_files
 from rheobase.study.search.schedule import Bookkeeper
-from rheobase.study.search.warm_start import Fork, refuse_what_is_no_run, warm_start
+from rheobase.study.search.warm_start import Fork, warm_start
 
 
 def run_study(
@@ -82,6 +82,8 @@ def run_study(
     refuse_unwritable_store()
     with sole_use(folder.lock), copied_to_store(folder):
         refuse_what_is_no_run(spec, run, fork)
+        if address == "local":
+            refuse_beyond_machine(spec)
         _claim(spec, folder, resume)
         for one in (folder, RunFolder(fork) if fork else None):
             if one and one.inputs.exists():

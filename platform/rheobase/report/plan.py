@@ -42,9 +42,8 @@ def plan_view(spec: StudySpec, needs: Estimate) -> Group:
         f"{needs.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
         f"{duration(needs.cpu_hours_per_session)} of CPU a session"
     )
-    unknown = [f"not counted, nothing is known before it is read: {one}" for one in needs.unknown]
     parts: list[Table | Text] = [_sessions(needs), Text(), _needs(needs)] if needs.sessions else []
-    return Group(*map(Text, lines), Text(), *parts, *(Text(one, style="dim") for one in unknown))
+    return Group(*map(Text, lines), Text(), *parts)
 
 
 def _table(*columns: str) -> Table:

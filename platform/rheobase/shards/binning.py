@@ -12,7 +12,8 @@ import numpy.typing as npt
 from scipy.sparse import csc_array
 
 from rheobase.core.errors import DataError
-from rheobase.sessions.records.session import Presentations, Session, TrialSession
+from rheobase.core.memory import refuse_beyond_memory
+from rheobase.sessions.records.session import Intervals, Presentations, Session, TrialSession
 from rheobase.shards.counts import MAX_UNITS, SparseCounts
 from rheobase.shards.covariates import covariates_at, names_of
 from rheobase.shards.settings import DataSettings
@@ -21,6 +22,9 @@ from rheobase.shards.splits import LEAST_GROUPS, draw_parts, with_gaps
 
 Floats = npt.NDArray[np.float64]
 MAX_COUNT = np.iinfo(np.uint8).max
+MAX_BINS = np.iinfo(np.int32).max
+BIN_BYTES = 120
+"""Peak bytes of a bin while it is labelled, beside its counts (`tests/shards/test_binning.py`)."""
 
 
 def bin_starts(start_s: float, num_bins: int, bin_ms: float) -> Floats:
@@ -184,7 +188,13 @@ def _shard_of_recording(session: Session, settings: DataSettings, label: int | N
             f"{session.source}: a continuous recording is split by block or session, but "
             "data.split.by is 'trial'; write split = { by = \"block\" }"
         )
-    intervals, bin_ms = session.intervals, settings.bin_ms
+    intervals, bin_ms = session.observed_by_all(), settings.bin_ms
+    if not len(intervals):
+        raise DataError(
+            f"{session.source}: some time must be left that all {len(session.units)} kept units "
+            "were recorded in, but none is; choose fewer by data.areas or data.labels"
+        )
+    _refuse_too_many_bins(session, intervals, bin_ms)
     pieces: list[tuple[str, Floats, npt.NDArray[np.int32]]] = []
     first_group = 0
     for start, stop, state in zip(
@@ -237,6 +247,16 @@ def _shard_of_recording(session: Session, settings: DataSettings, label: int | N
         period_s=shown.period_s,
         covariate_names=names_of(session),
     )
+
+
+def _refuse_too_many_bins(session: Session, intervals: Intervals, bin_ms: float) -> None:
+    """Refuse, before any array is made, what times of another unit would ask for."""
+    num_bins = float((intervals.stop_s - intervals.start_s).sum()) * 1000 / bin_ms
+    what = f"{session.source}: {session.duration_s:g} s of recording in {num_bins:.3g} bins"
+    do = "check that times are in seconds ('rheobase validate' says what is amiss)"
+    if num_bins > MAX_BINS:
+        raise DataError(f"{what} must be {MAX_BINS} at most, but are more; {do}")
+    refuse_beyond_memory(num_bins * BIN_BYTES, what, f"{do}, or use a greater data.bin_ms")
 
 
 def _blocks(num_bins: int, settings: DataSettings) -> npt.NDArray[np.int32]:

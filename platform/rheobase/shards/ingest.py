@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -46,7 +47,7 @@ def bin_session(
     ArtifactError
         `folder` cannot be read or written.
     """
-    session = load_session(address, settings.events)
+    session = load_session(address, settings.events, settings.paths)
     resolved = settings.model_dump(mode="json", exclude={"sessions"})
     made_of: dict[str, Any] = {
         "session": session.session_id,
@@ -69,8 +70,16 @@ def bin_session(
                 f"{address}: {finding.check} ({finding.count}): {finding.detail}; "
                 "'rheobase validate' lists every finding"
             )
-    selection = select_units(session, settings.quality, settings.areas, settings.nan_metrics)
+    selection = select_units(
+        session, settings.quality, settings.areas, settings.nan_metrics, settings.labels
+    )
     shard = make_shard(selection.session, settings, label)
+    if not any(len(chunk.unit) for one in shard.segments for chunk in one.counts.chunks):
+        raise SessionError(
+            f"{address}: at least one spike must be left to be binned, but the {shard.num_units} "
+            "units that are kept have none inside the recording's intervals; check the unit of "
+            "their times, data.events and data.areas"
+        )
     manifest = {
         **made_of,
         "digest": name,
@@ -79,8 +88,27 @@ def bin_session(
         "num_bins": shard.num_bins,
         "dropped_units": selection.dropped,
         "units_kept_with_nan_metric": selection.num_nan_kept,
+        "preset_metrics_missing": list(selection.not_applied),
+        "preset_is_void": selection.preset_is_void,
         "findings": [asdict(finding) for finding in findings],
     }
     with whole_folder(target, manifest) as partial:
         write_shard(partial / SHARD, shard)
     return child(target, SHARD)
+
+
+def cautions_of(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what a user should know of a shard before trusting it, a sentence each.
+
+    Parameters
+    ----------
+    manifest
+        Of its folder, as `bin_session` writes it.
+    """
+    if not manifest.get("preset_is_void"):
+        return []
+    return [
+        f"{manifest['session']}: data.quality = '{manifest['settings']['quality']}' could not be "
+        f"applied, for the file has none of {', '.join(manifest['preset_metrics_missing'])}: units "
+        "of every quality are kept; choose them by data.labels, or write quality = 'none'"
+    ]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from rheobase.core.settings import Settings
 from rheobase.sessions.readers.event_settings import EventSettings
+from rheobase.sessions.readers.path_settings import PathSettings
 
 
 class SplitSettings(Settings):
@@ -43,8 +44,9 @@ class DataSettings(Settings):
     """Which recordings, which units, which bins."""
 
     sessions: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Paths or globs to .nwb or .npz, `allen-vbn:all?area=VISp` or a session's id in place of all,
-    or `synthetic:planted?seed=0&minutes=20`."""
+    """Paths or globs to .nwb, .npz or a sorter's folder, from here or else from the study file;
+    `allen-vbn:all?area=VISp` or a session's id in place of all; or
+    `synthetic:planted?seed=0&minutes=20`."""
     areas: tuple[str, ...] = ()
     """Prefixes of structure acronyms; empty keeps every area."""
     bin_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
@@ -55,7 +57,12 @@ class DataSettings(Settings):
     """Preset of unit quality thresholds."""
     nan_metrics: Literal["drop", "keep"] = "drop"
     """Whether a unit is dropped where a metric of the preset is NaN; counted either way."""
+    labels: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Units kept by words of the units' table: `{ KSLabel = ["good", "mua"] }` keeps those that
+    have one of the words, in each column named."""
     events: EventSettings | None = None
     """What the interval tables of an NWB file mean; none: the Visual Behavior layout's own."""
+    paths: PathSettings | None = None
+    """Where an NWB file holds units, running and pupil; none: where the standard has them."""
     split: SplitSettings = SplitSettings()
     """How train, validation and test are divided."""

@@ -66,7 +66,7 @@ class StudentSettings(Settings):
     (CV) of inter-spike intervals."""
     cv_isi_band: tuple[NonNegative, Positive] = (0.5, 1.5)
     """CVs that this penalty leaves alone."""
-    tau_readout_ms: Positive = 80.0
+    tau_readout_ms: Annotated[float, Field(gt=0, le=60_000)] = 80.0
     """Time constant of the causal filter whose output is compared with the latents."""
     distill: Literal["cca", "readout", "procrustes", "cka", "rsa"] = "cca"
     """What a batch of features is trained to share with the latents: CCA (any invertible map of

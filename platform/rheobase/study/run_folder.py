@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
-from rheobase.core.errors import ArtifactError
+from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.core.folders import is_published
 from rheobase.shards.latents import Latents, read_latents
 from rheobase.shards.shard import Shard
@@ -232,3 +232,19 @@ class RunFolder:
             f"{self.path}: {digest} of its {kind} must lie in {where}, but {what}; copy it there, "
             "or pack the run with 'rheobase pack' where it was made"
         )
+
+
+def refuse_what_is_no_run(spec: StudySpec, run: Path, fork: Path | None) -> None:
+    """Raise, before anything is read or trained, where another run is named that is none."""
+    if fork is not None:
+        refuse_no_run(fork, run, "--fork")
+    if spec.search.warm_start is not None and not RunFolder(run).earlier.exists():
+        refuse_no_run(Path(spec.search.warm_start), run, "search.warm_start")
+
+
+def refuse_no_run(other: Path, run: Path, where: str) -> None:
+    """Raise where what must be the folder of another run is none, or is this one's."""
+    if other.resolve() == run.resolve():
+        raise StudyError(f"{where}: another run must be named, but {other} is this one's folder")
+    if not RunFolder(other).inputs.is_file():
+        raise ArtifactError(f"{where}: {other} must be the folder of a run, but has no inputs.json")

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rheobase.core.errors import DataError
+from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality.selection import select_units
 from rheobase.shards.binning import make_shard
@@ -79,7 +79,8 @@ def test_a_file_is_known_by_its_shapes():
     with h5py.File(source) as file:
         assert from_file.num_spikes == len(file["units/spike_times"])
     assert from_file.num_bins == simulated.num_bins
-    assert from_file.num_kept_units == 60
+    kept = select_units(load_session(source), "allen", ()).num_kept
+    assert from_file.num_kept_units == kept < simulated.num_kept_units == 60
 
 
 def test_arrays_of_trials_are_known_by_their_shapes(tmp_path):
@@ -114,18 +115,19 @@ def test_a_continuous_archive_is_known_by_its_shapes_and_length(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["nowhere.nwb", "no/*.npz", "synthetic:what", "a.mat"])
-def test_what_is_not_there_is_named_and_not_counted(address):
-    alone, beside = estimate(study(address)), estimate(study(PLANTED, address))
-    assert alone.unknown == beside.unknown == (address,)
-    assert (alone.num_sessions, beside.num_sessions) == (0, 1)
-    assert beside.bytes == estimate(study(PLANTED)).bytes
+def test_what_is_not_there_is_refused_as_a_run_would(address):
+    for sessions in ([address], [PLANTED, address]):
+        with pytest.raises(SessionError) as told:
+            estimate(study(*sessions))
+        assert address in str(told.value)
+        assert "\n" not in str(told.value)
 
 
-def test_a_damaged_file_is_named_and_not_counted(tmp_path):
-    bad = [tmp_path / "bad.nwb", tmp_path / "bad.npz"]
-    for path in bad:
-        path.write_bytes(b"no recording")
-    assert set(estimate(study(*map(str, bad))).unknown) == set(map(str, bad))
+@pytest.mark.parametrize("name", ["bad.nwb", "bad.npz"])
+def test_a_damaged_file_is_refused_as_a_run_would(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no recording")
+    with pytest.raises(SessionError, match=name):
+        estimate(study(str(tmp_path / name)))
 
 
 def test_the_whole_release_is_planned_in_a_second_without_opening_a_file(monkeypatch):
@@ -215,7 +217,7 @@ def test_an_arm_is_counted_at_its_own_size_and_price():
         found = estimate(study(PLANTED, student=own, ablation={"arms": arms}))
         return found.cpu_hours["student"], found
 
-    same, _ = hours(num_neurons=20)
+    same, _ = hours(dale=False)
     untrained, _ = hours(steps=0)
     assert hours(neuron="linear")[0] == pytest.approx(untrained)
     assert untrained < same

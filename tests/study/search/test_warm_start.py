@@ -7,10 +7,10 @@ from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import Rung, TrialResult
-from rheobase.study.run_folder import RunFolder
+from rheobase.study.run_folder import RunFolder, refuse_what_is_no_run
 from rheobase.study.run_inputs import Digests, RunInputs
 from rheobase.study.search.schedule import Bookkeeper, next_requests
-from rheobase.study.search.warm_start import Fork, refuse_what_is_no_run, warm_start
+from rheobase.study.search.warm_start import Fork, warm_start
 
 DIGESTS = Digests(shards={"s": "1"}, latents="2", study="3", code="4")
 WEIGHT = "student.rate_weight"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from rheobase.sessions.quality.clock_checks import check_clock
 from rheobase.sessions.quality.event_checks import check_events
-from rheobase.sessions.quality.finding import Finding
 from rheobase.sessions.quality.spike_checks import check_spikes
 from rheobase.sessions.quality.tally import Tally, tally_spikes
+from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import Session, TrialSession
 
 
@@ -22,9 +24,12 @@ def check_session(session: Session | TrialSession, tally: Tally | None = None) -
         What `tally_of` returns, where the caller has it already.
     """
     findings = list(_emptiness(session))
+    if isinstance(session, Session):
+        findings += session.remarks
     tally = tally or tally_of(session)
     if isinstance(session, Session) and tally is not None:
-        findings += check_spikes(session, tally)
+        findings += check_clock(session, tally)
+        findings += check_spikes(replace(session, intervals=session.observed_by_all()), tally)
         findings += check_events(session)
     return sorted(findings, key=lambda finding: finding.severity != "fatal")
 

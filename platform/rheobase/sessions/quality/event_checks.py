@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rheobase.sessions.quality.finding import Finding
+from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import ACTIVE, OMITTED, PASSIVE, Session, Signal
 
 MAX_GAP_S: Mapping[str, float] = {"running": 1.0, "pupil": 5.0}
@@ -109,8 +109,6 @@ def _changes(session: Session) -> Iterator[Finding]:
 
 def _intervals(session: Session) -> Iterator[Finding]:
     intervals = session.intervals
-    if len(intervals) < 2:
-        return
     overlap = intervals.start_s[1:] < intervals.stop_s[:-1]
     if overlap.any():
         first = int(np.argmax(overlap))
@@ -121,10 +119,19 @@ def _intervals(session: Session) -> Iterator[Finding]:
             f"one ends at {intervals.stop_s[first]:g} s, the next starts at "
             f"{intervals.start_s[first + 1]:g} s: spikes would be counted twice",
         )
+    flashes = session.presentations
+    without = flashes.block < 0
+    if flashes.stride_s is not None and without.any():
+        yield Finding(
+            "presentations-without-block",
+            "fatal",
+            int(without.sum()),
+            f"presentation {int(np.argmax(without))} names no block of the Visual Behavior layout",
+        )
     mixed = [
         int(block)
-        for block in np.unique(session.presentations.block)
-        if len(np.unique(session.presentations.active[session.presentations.block == block])) > 1
+        for block in np.unique(flashes.block[~without])
+        if len(np.unique(flashes.active[flashes.block == block])) > 1
     ]
     if mixed:
         yield Finding(

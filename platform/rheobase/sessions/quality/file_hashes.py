@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rheobase.core.errors import SessionError
-from rheobase.sessions.quality.finding import Finding
+from rheobase.sessions.records.finding import Finding
 
 LEAST_ALLEN_VERSION = (0, 5, 0)
 """Earlier Visual Behavior Neuropixels releases hold wrong spike amplitudes, and so wrong

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from rheobase.core.settings import Settings
-from rheobase.sessions.quality.finding import Finding
 from rheobase.sessions.quality.selection import PRESETS, Preset, judge_units
+from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import Floats, Ints, Session, Strings, TrialSession
 
 REFRACTORY_S = 0.0015
@@ -33,6 +33,8 @@ class PresetProfile(Settings):
     """Metrics of the preset that the file does not have."""
     num_kept_with_nan: int
     """Units with a NaN metric that `nan_metrics = "keep"` would keep."""
+    is_void: bool
+    """Whether the file has none of its metrics, and it keeps every unit."""
 
 
 class StretchProfile(Settings):
@@ -155,6 +157,7 @@ def _preset(session: Session | TrialSession, preset: Preset) -> PresetProfile:
         ),
         not_applied=tuple(dropping.not_applied),
         num_kept_with_nan=keeping.num_nan_kept,
+        is_void=dropping.preset_is_void,
     )
 
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from rheobase.core.errors import SessionError
+from rheobase.core.errors import SessionError, did_you_mean
 from rheobase.sessions.records.session import Bools, Floats, Session, TrialSession
 
 Preset = Literal["allen", "bombcell", "ibl", "none"]
 NanRule = Literal["drop", "keep"]
 
+NO_LABELS: Mapping[str, Sequence[str]] = MappingProxyType({})
 SENSES = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
@@ -70,6 +72,15 @@ PRESETS: Mapping[Preset, tuple[Threshold, ...]] = {
 }
 
 
+PRESET_LABELS: Mapping[Preset, Mapping[str, tuple[str, ...]]] = {
+    # AllenSDK, default of its filter of units: what its sorters call noise is no unit.
+    "allen": {"quality": ("good",)},
+}
+"""Words that a preset asks for besides, where the file has any of its metrics and the column."""
+LEAST_OBSERVED = 0.5
+"""Of the time of the unit recorded longest; shorter ones would cost all others theirs."""
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """The session with its good units, and how many each rule dropped."""
@@ -81,6 +92,8 @@ class Selection:
     """Metrics of the preset that the file does not have."""
     num_nan_kept: int = 0
     """Units kept although a metric of the preset is NaN."""
+    preset_is_void: bool = False
+    """Whether the file has no metric of the preset at all, which then drops nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +104,7 @@ class Verdict:
     dropped: Mapping[str, int]
     not_applied: tuple[str, ...]
     num_nan_kept: int
+    preset_is_void: bool
 
 
 def judge_units(
@@ -98,8 +112,9 @@ def judge_units(
     preset: Preset,
     areas: Sequence[str] = (),
     nan_metrics: NanRule = "drop",
+    labels: Mapping[str, Sequence[str]] = NO_LABELS,
 ) -> Verdict:
-    """Judge every unit by a preset and the named areas; none need be left.
+    """Judge every unit by a preset, labels and the named areas; none need be left.
 
     A unit is counted under the first rule that drops it; parameters as in `select_units`.
     """
@@ -117,6 +132,9 @@ def judge_units(
             dropped[rule] = dropped.get(rule, 0) + num
         np.logical_and(kept, passes, out=kept)
 
+    if isinstance(session, Session) and session.observed is not None:
+        seconds = session.observed.seconds
+        drop("recorded half as long as others", seconds >= LEAST_OBSERVED * seconds.max(initial=0))
     not_applied: list[str] = []
     for threshold in PRESETS[preset]:
         values = metrics.get(threshold.metric)
@@ -131,9 +149,56 @@ def judge_units(
             f"{threshold.metric} not {threshold.sense} {threshold.limit:g}",
             threshold.passes(values) | missing,
         )
+    own = {threshold.metric for threshold in PRESETS[preset]} - {"num_spikes"}
+    is_void = bool(own) and own <= set(not_applied)
+    wanted = dict(labels)
+    if not is_void:
+        asked = PRESET_LABELS.get(preset, {})
+        wanted = {k: v for k, v in asked.items() if k in units.labels} | wanted
+    for column, words in wanted.items():
+        of_units = units.labels[column]
+        if nan_metrics == "keep" and column not in labels:
+            of_units = np.where(of_units == "", words[0], of_units)
+        drop(f"{column} not {' or '.join(words)}", np.isin(of_units, list(words)))
     if areas:
         drop("area", np.array([str(a).startswith(tuple(areas)) for a in units.area], bool))
-    return Verdict(kept, dropped, tuple(dict.fromkeys(not_applied)), int((kept & with_nan).sum()))
+    return Verdict(
+        kept, dropped, tuple(dict.fromkeys(not_applied)), int((kept & with_nan).sum()), is_void
+    )
+
+
+def choose_units(
+    session: Session | TrialSession,
+    preset: Preset,
+    areas: Sequence[str],
+    nan_metrics: NanRule = "drop",
+    labels: Mapping[str, Sequence[str]] = NO_LABELS,
+) -> Verdict:
+    """Judge every unit as `judge_units` does, and refuse what leaves none; as `select_units`."""
+    units = session.units
+    refuse_unknown_areas(session.source, {str(name) for name in units.area if name}, areas)
+    for column, words in labels.items():
+        has = units.labels.get(column)
+        if has is None:
+            raise SessionError(
+                f"{session.source}: data.labels must name columns of words of the units' table, "
+                f"but got '{column}'.{did_you_mean(column, units.labels)} It has "
+                f"{', '.join(units.labels) or 'none'}"
+            )
+        there = {str(word) for word in has if word}
+        if there.isdisjoint(words):
+            raise SessionError(
+                f"{session.source}: data.labels must name words of '{column}', but it has none of "
+                f"{', '.join(words)}; it has {', '.join(sorted(there)[:9]) or 'none'}"
+            )
+    verdict = judge_units(session, preset, areas, nan_metrics, labels)
+    if not verdict.kept.any():
+        told = ", ".join(f"{rule} {num}" for rule, num in verdict.dropped.items()) or "it has none"
+        raise SessionError(
+            f"{session.source}: at least 1 unit must be left by data.quality = '{preset}', "
+            f"data.labels and data.areas, but 0 of {len(units)} are ({told}); loosen them"
+        )
+    return verdict
 
 
 def select_units(
@@ -141,6 +206,7 @@ def select_units(
     preset: Preset,
     areas: Sequence[str],
     nan_metrics: NanRule = "drop",
+    labels: Mapping[str, Sequence[str]] = NO_LABELS,
 ) -> Selection:
     """Keep the units that pass a preset and lie in the named areas.
 
@@ -158,31 +224,41 @@ def select_units(
     nan_metrics
         ``drop``: a unit with a NaN metric is dropped, counted as ``nan-metric``; ``keep``: that
         metric is not held against it, and the units so kept are counted.
+    labels
+        Words that a unit must have one of, by the column that holds them.
 
     Raises
     ------
     SessionError
-        An area matches no unit of the file, or no unit is left.
+        An area matches no unit of the file, the file has no such labels, or no unit is left.
     """
-    units = session.units
-    for area in areas:
-        if not any(str(name).startswith(area) for name in units.area):
-            known = ", ".join(sorted({str(name) for name in units.area if name})) or "no area"
-            raise SessionError(
-                f"{session.source}: data.areas must match the recording's areas, but '{area}' "
-                f"matches none; it names {known}"
-            )
-    verdict = judge_units(session, preset, areas, nan_metrics)
-    if not verdict.kept.any():
-        told = ", ".join(f"{rule} {num}" for rule, num in verdict.dropped.items()) or "it has none"
-        raise SessionError(
-            f"{session.source}: at least 1 unit must be left by data.quality = '{preset}' and "
-            f"data.areas, but 0 of {len(units)} are ({told}); loosen either"
-        )
+    verdict = choose_units(session, preset, areas, nan_metrics, labels)
     return Selection(
         session.take_units(verdict.kept),
         int(verdict.kept.sum()),
         verdict.dropped,
         verdict.not_applied,
         verdict.num_nan_kept,
+        verdict.preset_is_void,
     )
+
+
+def refuse_unknown_areas(source: str, known: set[str], areas: Sequence[str]) -> None:
+    """Refuse a prefix of an area that no unit lies in.
+
+    Raises
+    ------
+    SessionError
+        There is one; the nearest area is named.
+    """
+    for area in areas:
+        if any(name.startswith(area) for name in known):
+            continue
+        alike = next(
+            (n[: len(area)] for n in sorted(known) if n.lower().startswith(area.lower())), ""
+        )
+        hint = f" Did you mean '{alike}'?" if alike else did_you_mean(area, known)
+        raise SessionError(
+            f"{source}: data.areas must match the recording's areas, but '{area}' matches none; it "
+            f"names {', '.join(sorted(known)) or 'no area'}.{hint}"
+        )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from rheobase.sessions.quality.finding import Finding
 from rheobase.sessions.quality.tally import DUPLICATE_S, Tally
+from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import Bools, Floats, Ints, Session
 
 SILENT_S = 5.0
@@ -182,6 +182,8 @@ def _units_lost(session: Session, tally: Tally) -> Iterator[Finding]:
         within = tally.bins_within(start_s, stop_s)
         lengths.append((within.stop - within.start) * tally.width_s)
         rates.append(tally.counts[:, within].sum(axis=1, dtype=np.int64))
+    if not rates:  # no time that all units were recorded in
+        return
     num, length_s = np.array(rates), np.array(lengths)
     silent_s = np.where(num == 0, length_s[:, None], 0.0).max(axis=0)
     elsewhere_s = length_s.sum() - silent_s

@@ -24,7 +24,7 @@ from rheobase.core.digest import digest
 from rheobase.core.errors import SessionError, did_you_mean
 from rheobase.core.folders import is_published
 from rheobase.sessions.readers.columns import NO_NAME, NOT_METRICS
-from rheobase.sessions.readers.nwb import intervals_of
+from rheobase.sessions.readers.extent import blocks_of, whole_of, without_spurious_omissions
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,
@@ -249,7 +249,13 @@ def _read(folder: Path, address: str, manifest: dict[str, Any]) -> Session:
     table = pq.read_table(folder / "units.parquet")
     spikes_s = pq.read_table(folder / "spikes.parquet")["spike_times"].to_numpy()
     offsets = np.concatenate([[0], np.cumsum(table["num_spikes"].to_numpy())]).astype(np.int64)
-    presentations = _presentations(pq.read_table(folder / "presentations.parquet"))
+    shown = _presentations(pq.read_table(folder / "presentations.parquet"))
+    presentations, told = without_spurious_omissions(shown)
+    if np.isfinite(presentations.start_s).any():
+        intervals = blocks_of(presentations)
+    else:
+        intervals, late = whole_of(spikes_s, offsets)
+        told += late
     signals = {
         "running": _signal(folder / "running.parquet", "speed"),
         "pupil": _signal(folder / "eye.parquet", "pupil_area"),
@@ -261,9 +267,10 @@ def _read(folder: Path, address: str, manifest: dict[str, Any]) -> Session:
         units=_units(table),
         spike_times_s=spikes_s,
         spike_offsets=offsets,
-        intervals=intervals_of(presentations, spikes_s),
+        intervals=intervals,
         presentations=presentations,
         signals={name: signal for name, signal in signals.items() if len(signal)},
+        remarks=tuple(told),
     )
 
 
@@ -279,6 +286,11 @@ def _units(table: pa.Table) -> Units:
         _text(table["structure_acronym"]),
         _text(table["probe"]),
         metrics,
+        {
+            field.name: _text(table[field.name])
+            for field in table.schema
+            if pa.types.is_string(field.type) and field.name not in ("structure_acronym", "probe")
+        },
     )
 
 
@@ -293,15 +305,17 @@ def _presentations(table: pa.Table) -> Presentations:
         no = np.zeros(len(image), bool)
         return _flags(named[name]) if name in named.column_names else no
 
+    block = named[STIMULUS_BLOCK].to_numpy().astype(np.float64)
     return Presentations(
         start_s=named["start_time"].to_numpy(),
         stop_s=named["end_time"].to_numpy(),
         image=image,
         is_change=flags(IS_CHANGE),
         omitted=flags(IS_OMITTED) if IS_OMITTED in named.column_names else image == OMITTED,
-        block=named[STIMULUS_BLOCK].to_numpy().astype(np.int64),
+        block=np.where(np.isfinite(block), block, -1).astype(np.int64),
         active=flags(IS_ACTIVE),
         stride_s=STRIDE_S,
+        states_known=IS_ACTIVE in named.column_names,
     )
 
 

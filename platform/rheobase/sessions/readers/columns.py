@@ -21,11 +21,14 @@ NO_NAME = ("", "nan", "NaN", "N/A", "None")
 def text_of(value: Any) -> str:
     """Return a cell as text: ``true``, ``false``, ``3`` rather than ``3.0``, ``""`` for NaN."""
     if isinstance(value, bytes):
-        value = value.decode()
+        value = value.decode(errors="replace")
     elif isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
     elif isinstance(value, (float, np.floating)):
-        return "" if np.isnan(value) else f"{value:g}"
+        if np.isnan(value):
+            return ""
+        # Not '%g' of whole ones: it would round the ids of channels.
+        return str(int(value)) if float(value).is_integer() else f"{value:g}"
     return "" if str(value) in NO_NAME else str(value)
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import SessionError, did_you_mean
 from rheobase.sessions.readers.columns import flags, strings
 from rheobase.sessions.readers.event_settings import EventSettings
+from rheobase.sessions.readers.hdf5 import columns_of
+from rheobase.sessions.readers.images import image_changes
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,
@@ -24,28 +27,16 @@ from rheobase.sessions.records.session import (
     Strings,
 )
 
-Table = Mapping[str, npt.NDArray[Any]]
-
-
-def image_changes(image: Strings, omitted: Bools, block: Ints) -> Bools:
-    """Tell where a shown image (P,) differs from the one shown before it in the same block."""
-    changes = np.zeros(len(image), bool)
-    shown = np.flatnonzero(~omitted)
-    changes[shown[1:]] = (image[shown[1:]] != image[shown[:-1]]) & (
-        block[shown[1:]] == block[shown[:-1]]
-    )
-    return changes
-
 
 def read_events(
-    tables: Mapping[str, Table], settings: EventSettings, whole: Intervals, where: str
+    tables: Mapping[str, h5py.Group], settings: EventSettings, whole: Intervals, where: str
 ) -> tuple[Presentations, Intervals]:
     """Return the presentations and the stretches of one state that `settings` name.
 
     Parameters
     ----------
     tables
-        Interval tables of the file, by name.
+        Interval tables of the file, by their paths in it.
     settings
         Which of them mean what.
     whole
@@ -128,20 +119,31 @@ def _some(intervals: Intervals, where: str) -> Intervals:
 class _Rows:
     """The columns of one table, each asked for by the setting that names it."""
 
-    def __init__(self, tables: Mapping[str, Table], name: str, key: str, where: str) -> None:
-        name = name.rsplit("/", 1)[-1]
-        if name not in tables:
+    def __init__(self, tables: Mapping[str, h5py.Group], name: str, key: str, where: str) -> None:
+        short = [path.rsplit("/", 1)[-1] for path in tables]
+        named = [path for path in tables if path == name.strip("/")]
+        named = named or [path for path in tables if path.rsplit("/", 1)[-1] == name]
+        if not named:
+            last = name.rsplit("/", 1)[-1]
             raise SessionError(
                 f"{where}: data.events.{key} must name an interval table of the file, but got "
-                f"'{name}'.{did_you_mean(name, tables)} It has {', '.join(tables) or 'none'}"
+                f"'{name}'.{did_you_mean(last, short)} It has {', '.join(short) or 'none'}"
             )
-        self._name, self._table, self._where = name, tables[name], where
+        if len(named) > 1:
+            raise SessionError(
+                f"{where}: data.events.{key} must name one table, but '{name}' is each of "
+                f"{', '.join(named)}; write its whole path"
+            )
+        self._name, self._where = name, where
+        self._table, self._damaged = columns_of(tables[named[0]])
 
     def _column(self, key: str, column: str) -> npt.NDArray[Any]:
         if column not in self._table:
+            damaged = f"; {self._damaged[0]}" if self._damaged else ""
             raise SessionError(
                 f"{self._where}: data.events.{key} must name a column of '{self._name}', but got "
                 f"'{column}'.{did_you_mean(column, self._table)} It has {', '.join(self._table)}"
+                f"{damaged}"
             )
         return self._table[column]
 
@@ -149,7 +151,7 @@ class _Rows:
         values = self._column(key, column)
         try:
             return values.astype(np.float64)
-        except ValueError:
+        except (ValueError, TypeError):
             raise SessionError(
                 f"{self._where}: data.events.{key} must name a column of numbers, but "
                 f"'{self._name}/{column}' holds text such as '{values[0]}'; name another"
@@ -162,9 +164,13 @@ class _Rows:
         return flags(self._column(key, column))
 
     def states(self, settings: EventSettings) -> Strings:
-        """Return the states that the settings give the values of their column."""
+        """Return the states that the settings give the values of their column.
+
+        Of several words in a row, as ``tags`` have them, one may be translated.
+        """
         values = self.text("state", settings.state)
-        there = {str(value) for value in values}
+        parts = {value: value.split(", ") for value in map(str, values)}
+        there = set(parts) | {part for words in parts.values() for part in words}
         if settings.states and there.isdisjoint(settings.states):
             first = next(iter(settings.states))
             raise SessionError(
@@ -172,7 +178,17 @@ class _Rows:
                 f"'{self._name}/{settings.state}', but it has no '{first}'."
                 f"{did_you_mean(first, there)} It has {', '.join(sorted(there)[:9]) or 'none'}"
             )
-        return np.array([settings.states.get(str(v), str(v)) for v in values], dtype=np.str_)
+        states: dict[str, str] = {}
+        for value, words in parts.items():
+            given = {settings.states[word] for word in (value, *words) if word in settings.states}
+            if len(given) > 1:
+                raise SessionError(
+                    f"{self._where}: data.events.states must give a row one state, but "
+                    f"'{self._name}/{settings.state}' holds '{value}', which is each of "
+                    f"{', '.join(sorted(given))}; translate one of them"
+                )
+            states[value] = given.pop() if given else value
+        return np.array([states[str(value)] for value in values], dtype=np.str_)
 
 
 def _intervals_of(rows: _Rows, settings: EventSettings) -> Intervals:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import whole_file
-from rheobase.core.errors import SessionError
-from rheobase.sessions.readers.npz_arrays import Arrays, recording_of, require, trials_of
+from rheobase.core.errors import DataError, SessionError
+from rheobase.sessions.readers.foreign import session_of_other_tools
+from rheobase.sessions.readers.npz_arrays import recording_of, require, trials_of
 from rheobase.sessions.records.session import SIGNALS, Session, TrialSession
-from rheobase.sessions.records.session_size import SessionSize, silent_session, silent_unit
-from rheobase.sessions.visual_behavior import TYPICAL_RATE_HZ
 
 CONTINUOUS = ("spike_times_s", "unit_index")
 TRIALS = ("counts", "bin_s", "trial_start_s")
@@ -37,6 +36,8 @@ def read_npz(path: Path) -> Session | TrialSession:
     ``trial_start_s`` (P,); optional ``brain_area`` or ``location`` (N,); every other numeric
     array (P,) is a label of the trials.
 
+    A ``TsGroup`` that pynapple saved and a sorting that spikeinterface saved are read too.
+
     Parameters
     ----------
     path
@@ -51,18 +52,16 @@ def read_npz(path: Path) -> Session | TrialSession:
     if not path.is_file():
         raise SessionError(f"{path}: an NPZ file must be there, but there is none; check the path")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays: Arrays = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise SessionError(
-            f"{path}: an NPZ archive of plain arrays must be given, but reading it failed: "
-            f"{reason}; write it again with numpy.savez"
-        ) from None
+        arrays = read_archive(path)
+    except DataError as error:
+        raise SessionError(str(error)) from None
     if all(name in arrays for name in CONTINUOUS):
         return recording_of(path, arrays)
     if all(name in arrays for name in TRIALS):
         return trials_of(path, arrays)
+    other = session_of_other_tools(path, arrays)
+    if other is not None:
+        return other
     raise SessionError(
         f"{path}: the archive must hold {' and '.join(CONTINUOUS)} (continuous) or "
         f"{', '.join(TRIALS)} (by trial), but holds {', '.join(arrays) or 'nothing'}; rename or "
@@ -150,80 +149,3 @@ def write_npz(
             read_npz(partial)
         except SessionError as error:
             raise SessionError(str(error).replace(str(partial), str(path))) from None
-
-
-def outline_npz(path: Path) -> SessionSize:
-    """Return how large the recording in an archive is, from the headers of its arrays.
-
-    Of single numbers the values are read too. Every unit counts as kept; of a recording by trial
-    no count is read: a typical rate stands for them.
-
-    Parameters
-    ----------
-    path
-        The ``.npz`` file.
-
-    Raises
-    ------
-    OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile
-        The file is missing, is no archive, or lacks an array of its form; or it is continuous
-        and does not state its ``duration_s``.
-    """
-    shapes = _shapes_of(path)
-    basis = "shapes in the file; every unit counted as kept"
-    silent: Session | TrialSession
-    if "counts" in shapes:
-        num_trials, num_units, num_bins = shapes["counts"]
-        bin_s = _number_of(path, "bin_s")
-        silent = TrialSession(
-            session_id=path.stem,
-            source=str(path),
-            data_digest="",
-            units=silent_unit(),
-            counts=np.zeros((num_trials, 1, num_bins), np.uint8),
-            bin_ms=1000 * bin_s,
-            trial_start_s=np.zeros(num_trials),
-            labels={},
-        )
-        duration_s = num_trials * num_bins * bin_s
-        num_spikes = round(TYPICAL_RATE_HZ * duration_s * num_units)
-        basis += f", spikes from {TYPICAL_RATE_HZ:.1f} Hz a unit"
-    else:
-        num_units = shapes["unit_index"][0] - 1
-        num_spikes = shapes["spike_times_s"][0]
-        duration_s = _number_of(path, "duration_s")
-        silent = silent_session(
-            path.stem,
-            str(path),
-            [(0.0, duration_s, "")],
-            shapes.get("presentation_start_s", (0,))[0],
-            [signal for signal in SIGNALS if signal in shapes],
-        )
-    return SessionSize(
-        address=str(path),
-        silent=silent,
-        num_units=num_units,
-        num_kept=num_units,
-        num_spikes=num_spikes,
-        duration_s=duration_s,
-        basis=basis,
-    )
-
-
-def _number_of(path: Path, name: str) -> float:
-    with np.load(path, allow_pickle=False) as archive:
-        return float(archive[name])
-
-
-def _shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each array of an archive by its name, from the headers alone."""
-    shapes = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            with archive.open(member) as file:
-                is_first = np.lib.format.read_magic(file) == (1, 0)
-                read = np.lib.format.read_array_header_1_0
-                if not is_first:
-                    read = np.lib.format.read_array_header_2_0
-                shapes[member.removesuffix(".npy")] = read(file)[0]
-    return shapes

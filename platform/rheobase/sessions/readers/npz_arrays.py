@@ -7,18 +7,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from rheobase.core.archives import Arrays
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import SessionError
-from rheobase.sessions.readers.events import image_changes
-from rheobase.sessions.readers.nwb import intervals_of
+from rheobase.sessions.readers.extent import whole_of
+from rheobase.sessions.readers.images import image_changes
+from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,
     SIGNALS,
     Floats,
     Intervals,
+    Ints,
     Presentations,
     Session,
     Signal,
@@ -27,7 +29,10 @@ from rheobase.sessions.records.session import (
     Units,
 )
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+END_S = 1.0
+"""An epoch may end so much after the recording: ends are often rounded up."""
+MOST_BIN_S = 1.0
+"""Bins of counts by trial are no wider: a greater number is milliseconds."""
 
 
 def require(holds: bool, path: Path, must: str, but: str, do: str) -> None:
@@ -137,7 +142,7 @@ def recording_of(path: Path, arrays: Arrays) -> Session:
     )
     offsets = index.astype(np.int64)
     num_units = len(offsets) - 1
-    intervals = _epochs(path, arrays, spikes_s)
+    intervals, told = _epochs(path, arrays, spikes_s, offsets)
     return Session(
         session_id=path.stem,
         source=str(path),
@@ -148,6 +153,7 @@ def recording_of(path: Path, arrays: Arrays) -> Session:
         intervals=intervals,
         presentations=_presentations(path, arrays, intervals),
         signals=_signals(path, arrays),
+        remarks=tuple(told),
     )
 
 
@@ -168,12 +174,38 @@ def _signals(path: Path, arrays: Arrays) -> dict[str, Signal]:
     return signals
 
 
-def _epochs(path: Path, arrays: Arrays, spikes_s: Floats) -> Intervals:
+def _number(path: Path, arrays: Arrays, name: str, what: str) -> float:
+    """Return a single number, however many axes of length 1 it has."""
+    array = arrays[name]
+    require(
+        array.size == 1 and array.dtype.kind in "fiu",
+        path,
+        f"{name} must be one number, {what}",
+        f"it is {array.dtype} of shape {array.shape}",
+        "write numpy.array(number)",
+    )
+    return float(array.reshape(-1)[0])
+
+
+def _words(path: Path, arrays: Arrays, name: str) -> Strings:
+    array = arrays[name]
+    require(
+        array.ndim == 1,
+        path,
+        f"{name} must have one entry each, on one axis",
+        f"its shape is {array.shape}",
+        "write a list of names",
+    )
+    return array.astype(np.str_)
+
+
+def _epochs(
+    path: Path, arrays: Arrays, spikes_s: Floats, offsets: Ints
+) -> tuple[Intervals, list[Finding]]:
     names = ("epoch_start_s", "epoch_stop_s", "epoch_tag")
-    if not any(name in arrays for name in names):
-        if "duration_s" not in arrays:
-            return intervals_of(Presentations.none(), spikes_s)
-        duration_s = float(arrays["duration_s"].astype(np.float64))
+    duration_s = None
+    if "duration_s" in arrays:
+        duration_s = _number(path, arrays, "duration_s", "the recording's length in seconds")
         last_s = float(spikes_s.max(initial=0))
         require(
             np.isfinite(duration_s) and duration_s >= last_s,
@@ -182,11 +214,18 @@ def _epochs(path: Path, arrays: Arrays, spikes_s: Floats) -> Intervals:
             f"it is {duration_s:g}",
             "write the recording's length in seconds",
         )
-        return Intervals(np.zeros(1), np.array([duration_s]), np.array([""]))
+    if not any(name in arrays for name in names):
+        if duration_s is None:
+            return whole_of(spikes_s, offsets)
+        require(
+            duration_s > 0, path, "duration_s must be above 0 s", f"it is {duration_s:g}",
+            "write the recording's length in seconds",
+        )  # fmt: skip
+        return Intervals(np.zeros(1), np.array([duration_s]), np.array([""])), []
     missing = [name for name in names if name not in arrays]
     require(not missing, path, f"epochs need {', '.join(names)}", f"{missing} is missing", "add it")
     start_s, stop_s = _times(path, arrays, names[0]), _times(path, arrays, names[1])
-    tag = arrays["epoch_tag"].astype(np.str_)
+    tag = _words(path, arrays, "epoch_tag")
     fits = len(start_s) == len(stop_s) == len(tag) > 0 and bool((stop_s > start_s).all())
     require(
         fits and bool((start_s[1:] >= stop_s[:-1]).all()),
@@ -195,7 +234,14 @@ def _epochs(path: Path, arrays: Arrays, spikes_s: Floats) -> Intervals:
         f"{len(start_s)} starts, {len(stop_s)} stops and {len(tag)} tags do not",
         "sort and trim them",
     )
-    return Intervals(start_s, stop_s, tag)
+    require(
+        duration_s is None or stop_s[-1] <= duration_s + END_S,
+        path,
+        f"epochs must end within duration_s = {duration_s}",
+        f"the last one ends at {stop_s[-1]:g} s",
+        "write the recording's length in seconds",
+    )
+    return Intervals(start_s, stop_s, tag), []
 
 
 def _presentations(path: Path, arrays: Arrays, intervals: Intervals) -> Presentations:
@@ -206,7 +252,9 @@ def _presentations(path: Path, arrays: Arrays, intervals: Intervals) -> Presenta
     stop_s = start_s
     if "presentation_stop_s" in arrays:
         stop_s = _times(path, arrays, "presentation_stop_s")
-    image = arrays.get("presentation_image", np.full(num, "")).astype(np.str_)
+    image = np.full(num, "")
+    if "presentation_image" in arrays:
+        image = _words(path, arrays, "presentation_image")
     require(
         len(image) == num and len(stop_s) == num,
         path,
@@ -224,6 +272,26 @@ def _presentations(path: Path, arrays: Arrays, intervals: Intervals) -> Presenta
         omitted=omitted,
         block=block,
         active=(block >= 0) & (intervals.state[block] == ACTIVE),
+    )
+
+
+def _refuse_swapped_axes(path: Path, arrays: Arrays, start_s: Floats, bin_s: float) -> None:
+    """Refuse counts whose axes are not (trials, units, bins), as far as other arrays tell."""
+    _num_trials, num_units, num_bins = arrays["counts"].shape
+    for name in ("brain_area", "location", "probe"):
+        if name in arrays and arrays[name].shape == (num_bins,) != (num_units,):
+            raise SessionError(
+                f"{path}: counts must be of shape (trials, units, bins), but {name} names "
+                f"{num_bins} units, the length of the last axis; swap the last two axes"
+            )
+    steps_s = np.diff(np.sort(start_s))
+    length_s = num_bins * bin_s
+    require(
+        not len(steps_s) or float(np.median(steps_s)) >= length_s * (1 - 1e-6),
+        path,
+        f"trials of {num_bins} bins of {bin_s:g} s must not overlap",
+        f"one begins every {float(np.median(steps_s)) if len(steps_s) else 0:g} s",
+        "check that counts are (trials, units, bins) and bin_s is in seconds",
     )
 
 
@@ -267,7 +335,7 @@ def trials_of(path: Path, arrays: Arrays) -> TrialSession:
         f"it has {len(start_s)}",
         "write one entry a trial",
     )
-    bin_s = float(arrays["bin_s"].astype(np.float64).ravel()[0]) if arrays["bin_s"].size else 0.0
+    bin_s = _number(path, arrays, "bin_s", "the width of a bin in seconds")
     require(
         np.isfinite(bin_s) and bin_s > 0,
         path,
@@ -275,6 +343,14 @@ def trials_of(path: Path, arrays: Arrays) -> TrialSession:
         f"it is {bin_s:g}",
         "write the width of a bin",
     )
+    require(
+        bin_s <= MOST_BIN_S,
+        path,
+        f"bin_s must be the width of a bin in seconds, {MOST_BIN_S:g} at most",
+        f"it is {bin_s:g}, which looks like milliseconds",
+        f"write {bin_s / 1000:g}",
+    )
+    _refuse_swapped_axes(path, arrays, start_s, bin_s)
     labels = {
         name: array.astype(np.float64)
         for name, array in arrays.items()

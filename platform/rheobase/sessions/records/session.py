@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.sessions.records.finding import Finding
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -33,13 +35,15 @@ class Units:
 
     `unit_id` (N,); `area` (N,) structure acronym and `probe` (N,) name of the probe, ``""``
     where the file names none; `metrics` maps a quality metric's name to (N,) values, NaN where
-    the file has none.
+    the file has none; `labels` maps the name of a column of words to (N,) of them, ``""`` where a
+    unit has none.
     """
 
     unit_id: Ints
     area: Strings
     probe: Strings
     metrics: Mapping[str, Floats] = field(default_factory=dict)
+    labels: Mapping[str, Strings] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.unit_id)
@@ -51,6 +55,7 @@ class Units:
             self.area[kept],
             self.probe[kept],
             {k: v[kept] for k, v in self.metrics.items()},
+            {k: v[kept] for k, v in self.labels.items()},
         )
 
 
@@ -70,12 +75,14 @@ class Presentations:
     omitted
         (P,) whether nothing was shown where an image was due.
     block
-        (P,) number of the stretch of presentations in one state.
+        (P,) number of the stretch of presentations in one state; -1 where a row has none.
     active
         (P,) whether the mouse did the task.
     stride_s
         Seconds from onset to onset that the layout promises, the passive block replaying the
         active one; None where none is promised. What the onsets say is `period_s`.
+    states_known
+        Whether the file says of presentations whether they are active.
     """
 
     start_s: Floats
@@ -86,9 +93,15 @@ class Presentations:
     block: Ints
     active: Bools
     stride_s: float | None = None
+    states_known: bool = True
 
     def __len__(self) -> int:
         return len(self.start_s)
+
+    def take(self, kept: Bools) -> Presentations:
+        """Return the presentations where `kept` (P,) is true."""
+        columns = ("start_s", "stop_s", "image", "is_change", "omitted", "block", "active")
+        return replace(self, **{name: getattr(self, name)[kept] for name in columns})
 
     @classmethod
     def none(cls) -> Presentations:
@@ -143,6 +156,57 @@ class Intervals:
         inside = (index >= 0) & (time_s < np.append(self.stop_s, -np.inf)[index])
         return np.where(inside, index, -1)
 
+    def within(self, start_s: Floats, stop_s: Floats) -> Intervals:
+        """Return what of them lies in the stretches (I,), which are in order and apart.
+
+        Examples
+        --------
+        >>> whole = Intervals(np.array([0.0]), np.array([9.0]), np.array(["a"]))
+        >>> whole.within(np.array([1.0, 5.0]), np.array([3.0, 99.0])).stop_s.tolist()
+        [3.0, 9.0]
+        """
+        rows = [
+            (max(begin, first), min(end, last), state)
+            for begin, end, state in zip(self.start_s, self.stop_s, self.state, strict=True)
+            for first, last in zip(start_s, stop_s, strict=True)
+            if max(begin, first) < min(end, last)
+        ]
+        starts, stops, states = ([row[n] for row in rows] for n in range(3))
+        return Intervals(
+            np.array(starts, np.float64), np.array(stops, np.float64), np.array(states, np.str_)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """When each unit was recorded, where units differ in it.
+
+    The stretches of unit n are `start_s` and `stop_s` from ``offsets[n]`` to ``offsets[n + 1]``,
+    in order and apart; `offsets` (N + 1,).
+    """
+
+    start_s: Floats
+    stop_s: Floats
+    offsets: Ints
+
+    def of(self, unit: int) -> tuple[Floats, Floats]:
+        """Return the starts and the stops of the unit at index `unit`, in seconds."""
+        rows = slice(self.offsets[unit], self.offsets[unit + 1])
+        return self.start_s[rows], self.stop_s[rows]
+
+    @property
+    def seconds(self) -> Floats:
+        """How long each unit (N,) was recorded."""
+        ends = np.concatenate([[0.0], np.cumsum(self.stop_s - self.start_s)])
+        return np.diff(ends[self.offsets])
+
+    def take(self, kept: Bools) -> Observed:
+        """Return that of the units where `kept` (N,) is true."""
+        lengths = np.diff(self.offsets)
+        rows = np.repeat(kept, lengths)
+        offsets = np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64)
+        return Observed(self.start_s[rows], self.stop_s[rows], offsets)
+
 
 @dataclass(frozen=True, eq=False)
 class Signal:
@@ -196,6 +260,10 @@ class Session:
         Behaviour by name: ``running`` in cm/s, ``pupil`` area in the file's unit.
     true_latents
         Of a simulated recording; None where nobody knows them.
+    observed
+        When each unit was recorded; None where `intervals` say it for all.
+    remarks
+        What reading it found amiss.
     """
 
     session_id: str
@@ -208,6 +276,8 @@ class Session:
     presentations: Presentations
     signals: Mapping[str, Signal] = field(default_factory=dict)
     true_latents: TrueLatents | None = None
+    observed: Observed | None = None
+    remarks: tuple[Finding, ...] = ()
 
     @property
     def num_spikes(self) -> int:
@@ -231,7 +301,19 @@ class Session:
             units=self.units.take(kept),
             spike_times_s=self.spike_times_s[np.repeat(kept, lengths)],
             spike_offsets=np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
+            observed=None if self.observed is None else self.observed.take(kept),
         )
+
+    def observed_by_all(self) -> Intervals:
+        """Return what of the intervals every unit was recorded in."""
+        intervals = self.intervals
+        if self.observed is not None:
+            for stretches in {
+                tuple(map(tuple, self.observed.of(unit)))
+                for unit in range(len(self.observed.offsets) - 1)
+            }:
+                intervals = intervals.within(*(np.array(ends) for ends in stretches))
+        return intervals
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

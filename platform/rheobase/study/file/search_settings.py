@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from rheobase.core.settings import Settings
 from rheobase.student.settings import StudentSettings
@@ -35,6 +43,11 @@ class Range(Settings):
             raise ValueError(f"low < high must hold, but got (low={self.low}, high={self.high}).")
         if self.log and self.low <= 0:
             raise ValueError(f"low > 0 must hold on a log scale, but got low={self.low}.")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(
+                f"step <= high - low must hold, or there is one value alone, but got "
+                f"(low={self.low}, high={self.high}, step={self.step})."
+            )
         if self.log and self.step is not None:
             raise ValueError("step and log cannot be combined; leave one out.")
         return self
@@ -51,9 +64,13 @@ class Choice(Settings):
     @field_validator("choices")
     @classmethod
     def _are_distinct(cls, value: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-        if len({(type(one), one) for one in value}) < len(value):
+        # 1 and 1.0 are one setting; true is another, though Python calls them equal.
+        if len({(isinstance(one, bool), one) for one in value}) < len(value):
             raise ValueError(f"choices must differ, but got {list(value)}.")
         return value
+
+
+FORMS = "{ low = 0.001, high = 1.0, log = true } or { choices = [10, 20] }"
 
 
 def _axis_kind(value: Any) -> str:
@@ -61,8 +78,37 @@ def _axis_kind(value: Any) -> str:
     return "choice" if "choices" in table else "range"
 
 
+def _is_table(value: Any) -> Any:
+    """Refuse, showing the right form, what is no range and no choice."""
+    if isinstance(value, BaseModel):
+        return value
+    if isinstance(value, Mapping):
+        other = set(value) - set(Range.model_fields) - set(Choice.model_fields)
+        if other & {"type", "name", "distribution", "dist", "q", "base", "min", "max", "values"}:
+            raise ValueError(
+                f"a range or choices must be written as {FORMS}, but got the keys "
+                f"{', '.join(map(str, value))}; leave out {', '.join(sorted(map(str, other)))}"
+            )
+        return value
+    found = f"got {value!r}"
+    if isinstance(value, list | tuple) and len(value) == 2 and not any(map(_is_word, value)):
+        found += f"; write {{ low = {value[0]}, high = {value[1]} }}"
+    elif isinstance(value, list | tuple):
+        found += f"; write {{ choices = {list(value)!r} }}"
+    elif not isinstance(value, Mapping):
+        found += "; to set one value, write it under [student]"
+    raise ValueError(f"a range or choices must be written as {FORMS}, but {found}")
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str | bool)
+
+
 Axis = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_axis_kind)
+    Annotated[
+        Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_axis_kind)
+    ],
+    BeforeValidator(_is_table),
 ]
 
 
@@ -112,6 +158,19 @@ class SearchSettings(Settings):
     """What to search, by dotted path below `student.`."""
     stop: StopSettings | None = None
     """Early stopping; without the table [search.stop] every trial runs to its end."""
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _paths_are_quoted(cls, value: Any) -> Any:
+        """Refuse a path without quotes, of which TOML makes a table in a table."""
+        for name, axis in value.items() if isinstance(value, Mapping) else ():
+            inner = [key for key, one in axis.items()] if isinstance(axis, Mapping) else []
+            if "." not in str(name) and inner and isinstance(axis[inner[0]], Mapping):
+                raise ValueError(
+                    f"a path must be in quotes, for dots make tables in TOML: write "
+                    f'"{name}.{inner[0]}" = {{ low = …, high = … }}'
+                )
+        return value
 
     @model_validator(mode="after")
     def _sampler_can(self) -> SearchSettings:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rheobase.core.errors import StudyError, did_you_mean
+from rheobase.core.paths import expanded, matching
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import StudentSettings
@@ -142,7 +143,7 @@ class ResourceSettings(Settings):
 class StudySpec(Settings):
     """A study, resolved: every default filled in."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Folder name of its results."""
     question: str = ""
     """What it is to answer, in a sentence."""
@@ -188,7 +189,14 @@ class StudySpec(Settings):
                 problems.append(
                     f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
                 )
-            problems += self._problem(f"ablation.arms.{arm}", overrides)
+            refused = self._problem(f"ablation.arms.{arm}", overrides)
+            problems += refused
+            same = not refused and override_student(self.student, overrides) == self.student
+            if same and not overrides.keys() & self.search.space.keys():
+                problems.append(
+                    f"[ablation.arms.{arm}]: an arm must change the student, but all it sets is "
+                    f"the study's own: {', '.join(overrides) or 'nothing'}; leave it out."
+                )
         for word in self.ablation.baselines if self.ablation else ():
             (path,) = BASELINES[word]
             same = override_student(self.student, BASELINES[word]) == self.student
@@ -331,6 +339,11 @@ def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> Stu
     table = base.model_dump()
     for path, value in overrides.items():
         room, _, key = path.partition(".")
+        if room != "student" and room in StudySpec.model_fields:
+            raise StudyError(
+                f"a setting below 'student.' must be named, but '{path}' is one of [{room}], which "
+                "is the same for all trials; set it there, or make studies of their own."
+            )
         if room != "student" or key not in table:
             known = [f"student.{name}" for name in table]
             raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
@@ -347,16 +360,37 @@ def load_study(path: Path) -> StudySpec:
         The file is missing, is not TOML or JSON, has an unknown key or a value out of range.
     """
     try:
-        if path.suffix == ".json":
-            return parse_study(json.loads(path.read_text()), str(path))
-        table = tomllib.loads(path.read_text())
+        text = path.read_text(encoding="utf-8-sig")
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise StudyError(
+            f"{path}: a study must be a .toml file, but this is a folder; name the file in it"
+        ) from None
+    except OSError as error:
+        raise StudyError(f"{path}: a study file must be readable, but: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not valid TOML: {error}") from None
     except json.JSONDecodeError as error:
         raise StudyError(f"{path}: not valid JSON: {error}") from None
-    return parse_study(table, str(path))
+    return parse_study(_beside(table, path.parent), str(path))
+
+
+def _beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a study whose paths that lead nowhere from here lead from its file's folder."""
+    data, search = table.get("data"), table.get("search")
+    if isinstance(data, dict) and isinstance(data.get("sessions"), list):
+        data["sessions"] = [_found(one, folder) for one in data["sessions"]]
+    if isinstance(search, dict) and isinstance(search.get("warm_start"), str):
+        search["warm_start"] = expanded(_found(search["warm_start"], folder))
+    return table
+
+
+def _found(name: Any, folder: Path) -> Any:
+    if not isinstance(name, str) or Path(expanded(name)).is_absolute() or matching(name):
+        return name
+    return str(folder / expanded(name)) if matching(name, beside=folder) else name
 
 
 def parse_study(table: Mapping[str, Any], source: str = "study") -> StudySpec:
@@ -373,6 +407,27 @@ def dump_study(spec: StudySpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_none=True)
 
 
+LONGEST_SHOWN = 60
+"""Letters of a value that an error repeats."""
+WANTED = {
+    "tuple_type": "a list, such as [1, 2]",
+    "list_type": "a list, such as [1, 2]",
+    "dict_type": "a table, such as { key = 1 }",
+    "mapping_type": "a table, such as { key = 1 }",
+    "model_type": "a table, such as { key = 1 }",
+    "model_attributes_type": "a table, such as { key = 1 }",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+}
+"""What pydantic's kinds of errors ask for, in words of TOML."""
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     location = [str(part) for part in error["loc"] if part not in ("range", "choice")]
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -385,9 +440,20 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if not location:
         return message
     given = error.get("input")
+    if error["type"] in WANTED:
+        wanted = WANTED[error["type"]]
+        found = repr(given) if len(repr(given)) <= LONGEST_SHOWN else f"a {type(given).__name__}"
+        as_list = f'; write ["{given}"]' if wanted.startswith("a list") and _is_str(given) else ""
+        return f"[{'.'.join(location)}]: it must be {wanted}, but is {found}{as_list}."
     is_told = error["type"] == "value_error"
     shown = f" (found {given!r})" if isinstance(given, Scalar) and not is_told else ""
+    if len(shown) > LONGEST_SHOWN:
+        shown = f" (found {len(str(given))} letters)"
     return f"[{'.'.join(location)}]: {message}{shown}"
+
+
+def _is_str(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _keys_at(tables: list[str]) -> list[str]:

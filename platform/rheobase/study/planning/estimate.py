@@ -73,15 +73,17 @@ CHECKPOINT_BYTES = 20_000
 
 
 def estimate(spec: StudySpec) -> Estimate:
-    """Return what a study needs; no spike is read.
+    """Return what a study needs; nothing is binned.
 
     Raises
     ------
+    SessionError
+        A recording is missing or cannot be used.
     DataError
         A recording whose shapes are known cannot be binned as the study says, or has too few
         train bins for its students.
     """
-    sizes, unknown = sizes_of(spec.data)
+    sizes = sizes_of(spec.data)
     rows = [_session(size, spec) for size in sizes]
     pairs = list(zip(sizes, rows, strict=True))
 
@@ -93,7 +95,6 @@ def estimate(spec: StudySpec) -> Estimate:
     per_session = student_h / num_sessions if rows else _training_hours(0, spec)
     return Estimate(
         sessions=tuple(rows),
-        unknown=tuple(unknown),
         num_sessions=num_sessions,
         num_bins=total("num_bins"),
         train_windows=total("train_windows"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rheobase.core.errors import DataError
+from rheobase.core.errors import DataError, StudyError
+from rheobase.core.host import usable_cpus, visible_gpus
 from rheobase.shards.timeline import Timeline
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.search_settings import Choice
@@ -83,3 +84,23 @@ def refuse_too_few_bins(
             f"student.batch_windows = {windows} windows of {spec.data.window_ms:g} ms have "
             f"{windows * scored} after their warm-up; use more or longer windows"
         )
+
+
+def refuse_beyond_machine(spec: StudySpec) -> None:
+    """Refuse a study whose trials ask for more than this machine has, before anything is read.
+
+    Raises
+    ------
+    StudyError
+        A trial asks for more CPUs or GPUs than there are.
+    """
+    asked = spec.resources
+    for name, wanted, there, what in (
+        ("cpus_per_trial", asked.cpus_per_trial, usable_cpus(), "CPUs"),
+        ("gpus_per_trial", asked.gpus_per_trial, visible_gpus(), "GPUs"),
+    ):
+        if wanted > there:
+            raise StudyError(
+                f"{spec.name} [resources]: {name} must fit on this machine, where {there} {what} "
+                f"may be used, but is {wanted:g}; use a smaller one, or --address of a cluster"
+            )

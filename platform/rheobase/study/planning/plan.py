@@ -51,8 +51,8 @@ class Estimate(Settings):
 
     sessions: tuple[SessionEstimate, ...]
     """One an address."""
-    unknown: tuple[str, ...]
-    """Addresses of which nothing is known before they are read; they are counted nowhere."""
+    unknown: tuple[str, ...] = ()
+    """Always empty: a recording that cannot be read is refused."""
     num_sessions: int
     num_bins: int
     train_windows: int

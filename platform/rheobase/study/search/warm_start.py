@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rheobase.core.artifacts import read_json, write_json
 from rheobase.core.changes import changes
-from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRecord, TrialRequest
-from rheobase.study.run_folder import RunFolder
+from rheobase.study.run_folder import RunFolder, refuse_no_run
 from rheobase.study.run_inputs import Digests
 from rheobase.study.search.observations import usable
 
@@ -105,23 +105,8 @@ class Fork:
         return record
 
 
-def refuse_what_is_no_run(spec: StudySpec, run: Path, fork: Path | None) -> None:
-    """Raise, before anything is read or trained, where another run is named that is none."""
-    if fork is not None:
-        _refuse(fork, run, "--fork")
-    if spec.search.warm_start is not None and not RunFolder(run).earlier.exists():
-        _refuse(Path(spec.search.warm_start), run, "search.warm_start")
-
-
-def _refuse(other: Path, run: Path, where: str) -> None:
-    if other.resolve() == run.resolve():
-        raise StudyError(f"{where}: another run must be named, but {other} is this one's folder")
-    if not RunFolder(other).inputs.is_file():
-        raise ArtifactError(f"{where}: {other} must be the folder of a run, but has no inputs.json")
-
-
 def _trials_of(other: Path, run: Path, digests: Digests, where: str) -> Sequence[TrialRecord]:
-    _refuse(other, run, where)
+    refuse_no_run(other, run, where)
     folder = RunFolder(other)
     began_with = folder.read_inputs().digests
     if found := changes(began_with.model_dump(), digests.model_dump()):
