@@ -169,9 +169,10 @@ def choose_linear_readout(
     -----
     A set's score is the mean held-out CCA over folds of whole groups of train, at the shrinkage
     that is best for it over the same folds (`measures.cca_moments.fold_scores`). Features are
-    standardised, so that shrinkage treats units and filters alike. Of a set of more than `MAX_COMPONENTS`, as
-    many as a teacher's read-in keeps, the leading principal components are taken, which no latent
-    has a part in. Sets are compared on at most `MOST_BINS` train bins, evenly spaced.
+    standardised, so that shrinkage treats units and filters alike. Of a set of more than
+    `MAX_COMPONENTS`, as many as a teacher's read-in keeps, the leading principal components are
+    taken, which no latent has a part in. Sets are compared on at most `MOST_BINS` train bins,
+    evenly spaced.
 
     References
     ----------
