@@ -14,7 +14,7 @@ from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, g
 from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import Terminal, log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
-from rheobase.core.errors import StudyError
+from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
 
@@ -204,8 +204,9 @@ def run(
     Example: rheobase run studies/quickstart.toml
     """
     from rheobase.distributed.run import run_study
-    from rheobase.report.html import write_report
+    from rheobase.report.html import TEACHER_PAGE, write_report
     from rheobase.report.tables import ranking_table, write_tables
+    from rheobase.report.teacher import write_teacher_page
     from rheobase.study.run_folder import RunFolder
 
     spec = given_study(study, sessions)
@@ -223,12 +224,18 @@ def run(
                     listener=listener,
                     fork=fork,
                     allow_other_versions=other_versions,
+                    study_file=study.read_text(),
                 )
         except KeyboardInterrupt:
             log.print("interrupted; the same command with --resume goes on", style="yellow")
             raise typer.Exit(130) from None
         ranking = ranking_of(folder)
         write_tables(ranking, folder)
+        kept = RunFolder(folder)
+        try:
+            write_teacher_page(kept.latents(), kept.report / TEACHER_PAGE)
+        except ArtifactError as error:  # stored latents may be of an earlier version
+            log.print(f"no page of the teacher: {error}", markup=False, soft_wrap=True)
         page = write_report(folder)
     if as_json:
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})

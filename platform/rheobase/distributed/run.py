@@ -38,6 +38,7 @@ def run_study(
     listener: Listener,
     fork: Path | None = None,
     allow_other_versions: bool = False,
+    study_file: str | None = None,
 ) -> None:
     """Run a study, or what is left of it.
 
@@ -58,6 +59,8 @@ def run_study(
     allow_other_versions
         Go on, or take trials over, though they were made under other versions of what decides
         numbers; each trial's result tells its own.
+    study_file
+        Text of the file that the study was read from, kept beside it as it was.
 
     Raises
     ------
@@ -80,6 +83,8 @@ def run_study(
     with sole_use(folder.lock):
         refuse_what_is_no_run(spec, run, fork)
         _claim(spec, folder, resume)
+        if study_file is not None and not folder.study_file.exists():
+            folder.study_file.write_text(study_file)
         for one in (folder, RunFolder(fork) if fork else None):
             if one and one.inputs.exists():
                 _tell_of_other_versions(one, allow_other_versions)
