@@ -21,7 +21,7 @@ SHOTS = {
     "hparams": "Trial ID",
     "custom_scalars": "Mean and seeds while training",
     "images": "pictures",
-    "text": "settings",
+    "text": "outcome",
 }
 STARTS_S = 60
 SETTLES_S = 2.5
@@ -34,11 +34,19 @@ def main(run: Path) -> None:
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--logdir", str(run / "tensorboard")]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command += ["--port", str(port), "--logdir", f"{run.name}/tensorboard"]
+    server = subprocess.Popen(
+        command,
+        cwd=run.resolve().parent,  # TensorBoard shows the path that it was given
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _await(address)
-        with tempfile.TemporaryDirectory() as folder, browser(folder) as page:
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            browser(folder) as page,
+        ):
             page.size(1280, 1600)
             page.open((run / "report" / "index.html").resolve().as_uri())
             page.picture(DOCS / "report.png")

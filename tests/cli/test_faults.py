@@ -7,7 +7,7 @@ import typer
 
 from rheobase import __version__
 from rheobase.cli import app, results
-from rheobase.cli.terminal import Terminal
+from rheobase.cli.progress import Terminal
 from rheobase.core.errors import StudyError
 
 COMMANDS = typer.main.get_command(app).commands

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from listeners import Silent
-from rheobase.cli import live, terminal
-from rheobase.cli.terminal import Terminal
+from rheobase.cli import live, progress
+from rheobase.cli.progress import Terminal
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def shown(monkeypatch):
 
     def choose(is_terminal):
         console = Console(file=text, force_terminal=is_terminal, width=60, color_system=None)
-        monkeypatch.setattr(terminal, "log", console)
+        monkeypatch.setattr(progress, "log", console)
         return text
 
     return choose
@@ -38,7 +38,7 @@ def test_a_terminal_shows_the_teacher_in_one_line_that_is_replaced(shown, spec_o
 
 def test_what_is_no_terminal_gets_a_line_now_and_then_and_the_last(shown, monkeypatch, spec_of):
     text, now = shown(False), [0.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     speaker = Terminal([], spec_of)
     for step in range(1, 22):
         now[0] = 0.5 * step
@@ -85,7 +85,7 @@ def test_a_trials_line_tells_tier_rate_id_and_why(shown, spec_of, trial_of, repl
 def drawn(shown, spec_of, monkeypatch):
     """Return a live terminal, and a function that gives the lines of its table now."""
     shown(True)
-    monkeypatch.setattr(live, "log", terminal.log)
+    monkeypatch.setattr(live, "log", progress.log)
     speaker = live.LiveTerminal([], spec_of)
 
     def lines():
@@ -143,5 +143,5 @@ def test_the_live_table_shows_the_teacher_and_leaves_no_trace(drawn):
         assert "pretrain 100 of 400" in lines()[0]
         assert lines()[1].strip() == "teacher 100/400  loss 0.5"
         speaker.teacher_ended()
-    told = terminal.log.file.getvalue()
+    told = progress.log.file.getvalue()
     assert "  teacher 100/400  loss 0.5\n" in told

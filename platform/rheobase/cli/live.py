@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rheobase.cli.terminal import Terminal, log
+from rheobase.cli.progress import Terminal
+from rheobase.cli.terminal import log
 from rheobase.report.tables import TIER_STYLE
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec

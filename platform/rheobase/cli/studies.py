@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, given_study
+from rheobase.cli.progress import Terminal
 from rheobase.cli.results import ranking_of
-from rheobase.cli.terminal import Terminal, log, print_json
+from rheobase.cli.terminal import log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import StudySpec
