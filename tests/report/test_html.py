@@ -1,17 +1,21 @@
 import json
 import re
+import sqlite3
+from contextlib import closing
 from html.parser import HTMLParser
 
 import pytest
 
 from rheobase.cli.results import ranking_of
 from rheobase.core.errors import ArtifactError
-from rheobase.report import figures
-from rheobase.report.html import verdict, write_report
+from rheobase.report import arm_figures, figures
+from rheobase.report.html import write_report
+from rheobase.report.words import reasons, verdict
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.statistics import compare_arms
 from rheobase.study.records.ledger import Ledger
+from rheobase.study.records.result import RateSummary
 
 ARMS = {"no-dale": {"student.dale": False}}
 SPEC = parse_study({"name": "x", "data": {"sessions": ["s"]}, "ablation": {"arms": ARMS}})
@@ -26,7 +30,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        self.scripts += tag == "script"
+        self.scripts += tag == "script" and ("type", "application/json") not in attributes
         for name, value in attributes:
             if name == "id":
                 self.ids.append(value)
@@ -62,6 +66,8 @@ def test_the_figures_do_not_share_names(text):
     ids = Page(text).ids
     assert len(ids) == len(set(ids))
     assert {"leaderboard", "rate", "parameters", "forest", "raster", "latents", "flash"} <= set(ids)
+    more = {"history", "curves", "parallel", "nulls", "balance", "rasters", "weights", "pairs"}
+    assert more <= set(ids)
 
 
 def test_no_number_of_the_page_is_nan(text):
@@ -93,13 +99,77 @@ def test_the_same_ledger_gives_the_same_page(small_run, text):
     assert write_report(small_run).read_text() == text
 
 
-def test_a_run_without_an_ended_trial_is_refused(small_run, tmp_path):
-    for name in ("study.json", "inputs.json", "teacher.json"):
-        (tmp_path / name).write_text((small_run / name).read_text())
+def test_data_never_end_their_script(text):
+    data = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert len(data) >= 5
+    for one in data:
+        assert "<" not in one
+        assert "," in json.loads(one)
+
+
+def test_a_run_without_an_ended_trial_has_a_page_that_says_so(small_run, tmp_path):
+    (tmp_path / "study.json").write_text((small_run / "study.json").read_text())
+    told = write_report(tmp_path).read_text()
+    assert "No trial of this run has ended yet" in told
+    assert "Its sessions are read or its teacher is trained now" in told
+    (tmp_path / "inputs.json").write_text((small_run / "inputs.json").read_text())
     with Ledger(tmp_path / "ledger.sqlite"):
         pass
-    with pytest.raises(ArtifactError, match="at least one trial must have ended"):
+    assert "The teacher is trained" in write_report(tmp_path).read_text()
+
+
+def test_a_run_under_way_says_so_above_all_else(page_of, trial_of, replicate_of):
+    records = [trial_of(0, [replicate_of(seed, 0.8 + seed / 100) for seed in range(3)])]
+    assert 'class="banner"' not in page_of(records)
+    text = page_of(records, waiting=trial_of(1).request)
+    assert "This run is not done: 1 trials have not ended." in text.split("<main>")[0]
+
+
+def test_a_ledger_of_another_schema_is_told(small_run, tmp_path):
+    for name in ("study.json", "inputs.json", "teacher.json", "ledger.sqlite"):
+        (tmp_path / name).write_bytes((small_run / name).read_bytes())
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+        db.commit()
+    with pytest.raises(ArtifactError, match=r"ledger\.sqlite"):
         write_report(tmp_path)
+
+
+def test_each_arm_is_one_line_of_the_first_section(page_of, trial_of, replicate_of):
+    good = [replicate_of(10 + seed, 0.9 + seed / 1000) for seed in range(6)]
+    worse = [replicate_of(10 + seed, 0.8 + seed / 900) for seed in range(6)]
+    records = [
+        trial_of(0, good),
+        trial_of(1, good, stage="report"),
+        trial_of(2, worse, stage="report", arm="no-dale"),
+    ]
+    first = page_of(records).split('id="h-search"')[0]
+    line = re.search(r"<li><b>no-dale</b>.*", first)[0]
+    assert "-0.100 [" in line
+    assert "held-out CCA is lower with it" in line
+    assert ">passed</span>" in line
+
+
+def test_why_a_trial_is_infeasible_is_told_in_words(trial_of, replicate_of, spec_of):
+    rates = RateSummary(mean=12.0, in_band=0.72, silent=0.0, saturated=0.0)
+    broken = {"passive:in_band": 0.08, "dale": 0.0}
+    found = [
+        replicate_of(seed, 0.9, violations=broken, rates={"active": rates, "passive": rates})
+        for seed in range(3)
+    ]
+    (row,) = rank_study(spec_of, [trial_of(0, found)]).trials
+    assert reasons(row) == "passive: 72% in band (the worst network 0.08 beyond the limit)"
+
+
+def test_a_pruned_trial_is_pruned_with_the_value_it_had(page_of, trial_of, replicate_of):
+    stopped = trial_of(1, status="pruned")
+    stopped = stopped.model_copy(update={"progress": ((20, {"cca_heldout": 0.4567}),)})
+    text = page_of([trial_of(0, [replicate_of(0, 0.8), replicate_of(1, 0.81)]), stopped])
+    row = re.search(r'<tr data-trial="t1".*?</tr>', text, re.DOTALL)[0]
+    assert '<span class="tier pruned">pruned</span>' in row
+    assert ">0.457*<" in row
+    assert "the loss must stay finite" in row  # its reason
+    assert "failed" not in row
 
 
 def test_an_arm_that_failed_stays_on_the_page_with_its_reason(page_of, trial_of, replicate_of):
@@ -112,7 +182,7 @@ def test_an_arm_that_failed_stays_on_the_page_with_its_reason(page_of, trial_of,
     words = " ".join(Page(page_of(records)).words)
     assert "no-dale: no result on the report seeds: failed: the loss must stay finite" in words
     assert "it counts as p = 1 in Holm's family" in words
-    drawn = figures.svg_of(figures.ablation_forest(compare_arms(SPEC, records)))
+    drawn = figures.svg_of(arm_figures.ablation_forest(compare_arms(SPEC, records)))
     assert "no result" in drawn
 
 
@@ -161,13 +231,16 @@ def test_a_feasible_winner_below_the_gate_says_why(trial_of, replicate_of, spec_
 def page_of(small_run, tmp_path):
     """Write the report of made-up trials in a study whose [search] is changed."""
 
-    def build(records, **search):
+    def build(records, waiting=None, **search):
         study = json.loads((small_run / "study.json").read_text())
         study["search"] |= search
         (tmp_path / "study.json").write_text(json.dumps(study))
         for name in ("inputs.json", "teacher.json"):
             (tmp_path / name).write_text((small_run / name).read_text())
+        (tmp_path / "ledger.sqlite").unlink(missing_ok=True)
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            if waiting:
+                ledger.add(waiting)
             for record in records:
                 ledger.add(record.request)
                 ledger.adopt(record.request.trial_id, record)

@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 
 from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, given_study
+from rheobase.cli.progress import Terminal
 from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
-from rheobase.core.errors import StudyError
+from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
 
@@ -119,7 +120,6 @@ def _session_that_goes_on() -> Iterator[None]:
 
 
 def _pretrained(spec: StudySpec, shards: list[Path]) -> Path:
-    from rheobase.cli.progress import Terminal
     from rheobase.distributed.pretrain import pretrain as train
     from rheobase.distributed.pretrain import training_folder
     from rheobase.report.tensorboard import TensorBoardLog
@@ -242,8 +242,9 @@ def run(
     """
     from rheobase.distributed.copies import copy_to_store
     from rheobase.distributed.run import run_study
-    from rheobase.report.html import write_report
+    from rheobase.report.html import TEACHER_PAGE, write_report
     from rheobase.report.tables import ranking_table, write_tables
+    from rheobase.report.teacher import write_teacher_page
     from rheobase.report.teacher_standing import first_sentence, standing
     from rheobase.study.run_folder import RunFolder
 
@@ -262,12 +263,18 @@ def run(
                     listener=listener,
                     fork=fork,
                     allow_other_versions=other_versions,
+                    study_file=study.read_text(),
                 )
         except KeyboardInterrupt:
             log.print("interrupted; the same command with --resume goes on", style="yellow")
             raise typer.Exit(130) from None
         ranking = ranking_of(folder)
         write_tables(ranking, folder)
+        kept = RunFolder(folder)
+        try:
+            write_teacher_page(kept.latents(), kept.report / TEACHER_PAGE)
+        except ArtifactError as error:  # stored latents may be of an earlier version
+            log.print(f"no page of the teacher: {error}", markup=False, soft_wrap=True)
         page = write_report(folder)
         copy_to_store(RunFolder(folder))
     if as_json:
@@ -286,7 +293,6 @@ def run(
 def _shown(folder: Path, spec: StudySpec) -> Iterator[Listener]:
     """Yield what tells of a study: a table in a terminal, lines elsewhere; and TensorBoard."""
     from rheobase.cli.live import LiveTerminal
-    from rheobase.cli.progress import Terminal
     from rheobase.report.tensorboard import TensorBoardLog
     from rheobase.study.run_folder import RunFolder
 

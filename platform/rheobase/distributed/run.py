@@ -40,6 +40,7 @@ def run_study(
     listener: Listener,
     fork: Path | None = None,
     allow_other_versions: bool = False,
+    study_file: str | None = None,
 ) -> None:
     """Run a study, or what is left of it.
 
@@ -60,6 +61,8 @@ def run_study(
     allow_other_versions
         Go on, or take trials over, though they were made under other versions of what decides
         numbers; each trial's result tells its own.
+    study_file
+        Text of the file that the study was read from, kept beside it as it was.
 
     Raises
     ------
@@ -85,6 +88,8 @@ def run_study(
         if address == "local":
             refuse_beyond_machine(spec)
         _claim(spec, folder, resume)
+        if study_file is not None and not folder.study_file.exists():
+            folder.study_file.write_text(study_file)
         for one in (folder, RunFolder(fork) if fork else None):
             if one and one.inputs.exists():
                 _tell_of_other_versions(one, allow_other_versions)

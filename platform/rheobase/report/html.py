@@ -13,18 +13,29 @@ from matplotlib.figure import Figure
 
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.report import figures
-from rheobase.report.page import inline, template
-from rheobase.report.tables import least_told
+from rheobase.report import arm_figures, figures, search_figures, words
+from rheobase.report.page import inline, template, with_names
+from rheobase.report.tables import flat_row, least_told, outcome, setting, short_name
+from rheobase.report.trial_table import csv_of, trial_table
 from rheobase.study.file.search_settings import Range
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import rank_study
-from rheobase.study.ranking.ranking import MeasuredTrial, ProbeScores, RankedTrial, Ranking
+from rheobase.study.ranking.ranking import MeasuredTrial, RankedTrial, Ranking
 from rheobase.study.ranking.statistics import Comparison, compare_arms
-from rheobase.study.records.result import BASELINE, TOP
+from rheobase.study.records.result import BASELINE, ENDED, TrialRecord
 from rheobase.study.run_folder import RunFolder
 
 PAGE = "index.html"
+TEACHER_PAGE = "teacher.html"
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Shown(NamedTuple):
+    """A figure's title, its drawing, and which data lie behind it as CSV."""
+
+    title: str
+    figure: Figure | None
+    data: str
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -33,48 +44,25 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     Parameters
     ----------
     run
-        Folder of a run; its study, inputs, ledger, teacher's report and the winner's sample are
-        read, nothing is trained or measured again, and nothing outside the run is needed.
+        Folder of a run; its study, inputs, ledger, teacher's report and the samples of its
+        networks are read, nothing is trained or measured again, and nothing outside the run is
+        needed. Of a run of which no trial has ended the page says so.
     out
         Folder for ``index.html`` in place of ``RUN/report``.
 
     Raises
     ------
     ArtifactError
-        The folder is not of a run, none of its trials has ended, or the page cannot be written.
+        The folder is not of a run, something in it is damaged or of another schema, or the page
+        cannot be written.
     """
     folder = RunFolder(run)
-    spec, inputs, records = folder.read_study(), folder.read_inputs(), folder.read_records()
-    ranking = rank_study(spec, records)
-    rows = [*ranking.trials, *ranking.confirmed]
-    if not rows:
-        raise ArtifactError(
-            f"{run}: at least one trial must have ended to be reported, but none has; go on with "
-            "'rheobase run --resume'"
-        )
-    winner = _winner(ranking)
-    comparisons = compare_arms(spec, records)
-    page = template("report.html.j2").render(
-        spec=spec,
-        ranking=ranking,
-        winner=winner,
-        verdict=verdict(spec, winner, ranking),
-        least=least_told(ranking.least),
-        decoded=decoded(ranking.confirmed),
-        labels=figures.LABELS,
-        comparisons=comparisons,
-        figures=_figures(spec, run, ranking, winner, comparisons),
-        teacher=folder.read_teacher_report(),
-        inputs=inputs.model_dump(),
-        run=run.name,
-        notes=_notes(rows),
-        num_ended=len(rows),
-        num_asked=spec.search.trials,
-    )
+    spec = folder.read_study()
+    records = folder.read_records() if folder.ledger.exists() else ()
     path = (out or folder.report) / PAGE
     try:
         with whole_file(path) as partial:
-            partial.write_text(page)
+            partial.write_text(_page(folder, spec, records))
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
@@ -83,6 +71,53 @@ def write_report(run: Path, out: Path | None = None) -> Path:
             "with --out"
         ) from None
     return path
+
+
+def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -> str:
+    ranking = rank_study(spec, records)
+    rows = [*ranking.trials, *ranking.confirmed]
+    if not rows:
+        return template("status.html.j2").render(
+            spec=spec, num_begun=len(records), has_teacher=folder.inputs.exists(),
+            run=folder.path.name,
+        )  # fmt: skip
+    inputs = folder.read_inputs()
+    winner = _winner(ranking)
+    comparisons = compare_arms(spec, records)
+    shown = _figures(spec, folder, ranking, records, winner, comparisons)
+    return template("report.html.j2").render(
+        spec=spec,
+        ranking=ranking,
+        winner=winner,
+        verdict=words.verdict(spec, winner, ranking),
+        costs=words.costs(comparisons, ranking),
+        winner_settings=words.settings_in_words(spec, winner) if winner else "",
+        least=least_told(ranking.least),
+        decoded=words.decoded(ranking.confirmed),
+        labels=search_figures.LABELS,
+        comparisons=comparisons,
+        tables={
+            "trials": trial_table(ranking.trials, records, with_arms=False),
+            "arms": trial_table(ranking.confirmed, records, with_arms=True),
+        },
+        data={
+            "trials": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.trials),
+            "arms": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.confirmed),
+            "comparisons": csv_of(flat_row(one.model_dump(mode="json")) for one in comparisons),
+            "curves": csv_of(_curves(records)),
+            **_sample_data(_sample(folder, winner)),
+        },
+        figures=_inlined(shown, rows),
+        shown=shown,
+        teacher=folder.read_teacher_report(),
+        has_teacher_page=(folder.report / TEACHER_PAGE).exists(),
+        study_file=folder.study_file.read_text() if folder.study_file.exists() else None,
+        inputs=inputs.model_dump(),
+        run=folder.path.name,
+        notes=_notes(rows),
+        num_unfinished=sum(record.status not in ENDED for record in records),
+        num_asked=spec.search.trials,
+    )
 
 
 def _winner(ranking: Ranking) -> MeasuredTrial | None:
@@ -95,112 +130,6 @@ def _winner(ranking: Ranking) -> MeasuredTrial | None:
     return next(iter([*best, *complete]), None)
 
 
-def verdict(
-    spec: StudySpec, row: MeasuredTrial | None, ranking: Ranking | None = None
-) -> list[str]:
-    """Return what the study found, in sentences, the answer first.
-
-    Parameters
-    ----------
-    spec
-        The study.
-    row
-        A row of the ranking, or None where no trial gave numbers.
-    ranking
-        The whole, to tell a winner that fails on the report seeds from a search without one.
-    """
-    if row is None:
-        return ["No trial gave numbers; the notes below say why."]
-    cca = row.cca_heldout.mean
-    where = (
-        f"on {len(row.seeds)} seeds and test bins that the search never saw"
-        if row.stage == "report"
-        else "on the search's own seeds and validation bins, which flatters it"
-    )
-    interval = row.cca_heldout.ci95
-    told = f"{cca:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-    if row.dims is not None:
-        told += f" over the {row.dims} dimensions that predict"
-    required = spec.require.cca_heldout
-    answers = {
-        "passed": f"The gate is passed: held-out CCA {told} {where}, above {required:g} and every "
-        "null, with every feasibility line met.",
-        "feasible": f"The gate is not passed: held-out CCA {told} {where}; every feasibility line "
-        "is met.",
-        "infeasible": f"No trial was feasible: the one nearest to it reaches held-out CCA {told} "
-        f"{where}, and breaks {_broken(row)}.",
-    }
-    if row.tier == "infeasible" and ranking and ranking.best is not None:
-        answers["infeasible"] = (
-            f"The search's winner does not hold: it was feasible on the search's seeds, reaches "
-            f"held-out CCA {told} {where}, and there breaks {_broken(row)}."
-        )
-    sentences = [answers[row.tier]]
-    others = [
-        one.arm
-        for one in (ranking.confirmed if ranking else ())
-        if one.arm.startswith(TOP) and one.tier == "passed"
-    ]
-    if others:
-        sentences.append(
-            f"Also run again, and through the gate on the same seeds: {', '.join(others)}."
-        )
-    if row.tier == "feasible":
-        sentences.append("Why: " + "; ".join(row.why) + ".")
-    closed = f"; training closes {row.closed:.0%} of what was left" if row.closed else ""
-    sentences.append(
-        f"The same network untrained reaches {row.untrained:.3f}: the gain is "
-        f"{row.gain:+.3f}{closed}."
-    )
-    sentences.append(_beside_linear(row))
-    sentences += [
-        f"Beware of chance: {note.removeprefix('memory: ')}."
-        for note in row.notes
-        if note.startswith("memory: ")
-    ][:1]
-    return sentences
-
-
-def _beside_linear(row: MeasuredTrial) -> str:
-    over = row.over_linear
-    sees = f" ({row.linear_features})" if row.linear_features else ""
-    told = (
-        f"The best linear readout of past counts{sees} reaches {row.linear_readout:.3f}: the "
-        f"network is {over.mean:+.3f} beside it"
-        + (f" [{over.ci95[0]:+.3f}, {over.ci95[1]:+.3f}]" if over.ci95 else "")
-    )
-    if over.ci95 is not None and over.ci95[0] > 0:
-        return f"{told}, and computes what no linear map of counts does."
-    return (
-        f"{told}. So this says that the network passes these latents on under its constraints, not "
-        "that it computes them."
-    )
-
-
-class DecodedProbe(NamedTuple):
-    """What the teacher decodes of one thing, and by arm what its student does."""
-
-    probe: str
-    teacher: float
-    arms: list[ProbeScores | None]
-
-
-def decoded(rows: Sequence[RankedTrial]) -> list[DecodedProbe]:
-    """Return a row for each probe that any arm has."""
-    probes = dict.fromkeys(probe for row in rows for probe in row.decoding)
-    found = []
-    for probe in probes:
-        of_arms = [row.decoding.get(probe) for row in rows]
-        teacher = next(one.teacher for one in of_arms if one is not None)
-        found.append(DecodedProbe(probe, teacher, of_arms))
-    return found
-
-
-def _broken(row: MeasuredTrial) -> str:
-    lines = [name.replace(":", ": ") for name, value in row.violations.items() if value > 0]
-    return ", ".join(lines)
-
-
 def _notes(rows: Sequence[RankedTrial]) -> list[str]:
     """Return every reason for a missing number once, with how many trials it concerns."""
     notes = [note for row in rows for note in row.notes]
@@ -209,39 +138,128 @@ def _notes(rows: Sequence[RankedTrial]) -> list[str]:
 
 def _figures(
     spec: StudySpec,
-    run: Path,
+    folder: RunFolder,
     ranking: Ranking,
+    records: Sequence[TrialRecord],
     winner: MeasuredTrial | None,
     comparisons: Sequence[Comparison],
-) -> dict[str, Markup | None]:
+) -> dict[str, Shown]:
     searched = [row for row in ranking.trials if isinstance(row, MeasuredTrial)]
+    confirmed = [row for row in ranking.confirmed if isinstance(row, MeasuredTrial)]
+    reported = [record for record in records if record.request.stage == "report"]
     required, band_hz = spec.require.cca_heldout, spec.require.rate_hz
     logged = {
         name for name, axis in spec.search.space.items() if isinstance(axis, Range) and axis.log
     }
-    drawn: dict[str, Figure | None] = {
-        "forest": figures.ablation_forest(comparisons),
-        "leaderboard": figures.leaderboard(searched, required) if searched else None,
-        "rate": figures.cca_against_rate(searched, band_hz, required) if searched else None,
-        "pareto": figures.pareto_front(ranking.pareto, searched),
-        "parameters": figures.parameter_effects(searched, logged) if searched else None,
+    sample = _sample(folder, winner)
+    samples = {row.arm: found for row in confirmed if (found := _sample(folder, row))}
+    students = _arrays(folder.trial(winner.trial_id).students) if winner else {}
+    drawn: dict[str, tuple[str, str, Figure | None]] = {
+        "forest": ("What each arm costs", "comparisons", arm_figures.ablation_forest(comparisons)),
+        "leaderboard": ("The search's best trials", "trials",
+                        search_figures.leaderboard(searched, required) if searched else None),
+        "history": ("The search in its order", "trials",
+                    search_figures.history(ranking.trials, required)),
+        "curves": ("Held-out CCA in training", "curves",
+                   search_figures.learning_curves(records, ranking.trials)),
+        "rate": ("Held-out CCA against rate", "trials",
+                 search_figures.cca_against_rate(searched, band_hz, required)),
+        "pareto": ("The front", "trials", search_figures.pareto_front(ranking.pareto, searched)),
+        "parameters": ("What the search tried", "trials",
+                       search_figures.parameter_effects(searched, logged) if searched else None),
+        "parallel": ("All settings of each trial", "trials",
+                     search_figures.parallel_coordinates(searched, logged) if searched else None),
+        "importance": ("Which setting matters", "trials", search_figures.importance(searched)),
+        "nulls": ("Networks and their nulls", "arms", arm_figures.nulls(reported)),
+        "decoding-plot": ("What each arm decodes", "arms",
+                          arm_figures.decoding(confirmed) if confirmed else None),
+        "balance": ("Rates and balance by arm", "arms",
+                    arm_figures.rates_and_balance(confirmed, band_hz)),
+        "rasters": ("Spikes by arm", "arms", arm_figures.rasters(samples)),
+        "weights": ("Weights by sign", "arms", arm_figures.weights_by_sign(students)),
+        "raster": ("The winner's spikes and rates", "rates",
+                   figures.raster(sample, band_hz) if sample else None),
+        "latents": ("Teacher and student over time", "latents",
+                    figures.latents_over_time(sample) if sample else None),
+        "flash": ("Canonical variates over a flash", "flash",
+                  figures.latents_over_a_flash(sample) if sample else None),
+        "pairs": ("Canonical pairs", "pairs", figures.canonical_pairs(sample) if sample else None),
+    }  # fmt: skip
+    return {name: Shown(title, figure, data) for name, (title, data, figure) in drawn.items()}
+
+
+def _inlined(shown: dict[str, Shown], rows: Sequence[RankedTrial]) -> dict[str, Markup | None]:
+    names = {row.trial_id: _name(row) for row in rows}
+    drawn = {
+        name: None
+        if one.figure is None
+        else with_names(figures.svg_of(one.figure), search_figures.MARK, names)
+        for name, one in shown.items()
     }
-    sample = _sample(run, winner)
-    for name, draw in (
-        ("raster", lambda arrays: figures.raster(arrays, band_hz)),
-        ("latents", figures.latents_over_time),
-        ("flash", figures.latents_over_a_flash),
-        ("pairs", figures.canonical_pairs),
-    ):
-        drawn[name] = draw(sample) if sample else None
-    return inline(
-        {name: None if one is None else figures.svg_of(one) for name, one in drawn.items()}
-    )
+    return inline(drawn, {name: one.title for name, one in shown.items()})
 
 
-def _sample(run: Path, winner: MeasuredTrial | None) -> dict[str, npt.NDArray[Any]] | None:
-    path = RunFolder(run).trial(winner.trial_id).sample if winner else None
-    if path is None or not path.exists():
-        return None
+def _name(row: RankedTrial) -> str:
+    """Return what is shown of a trial where the mouse is on it."""
+    numbers = f"{row.rank}. {row.trial_id[:8]} {outcome(row)}"
+    if isinstance(row, MeasuredTrial):
+        numbers += f", CCA {row.cca_heldout.mean:.3f}"
+        numbers += "" if row.rate_hz.mean is None else f", {row.rate_hz.mean:.1f} Hz"
+    settings = [f"{short_name(name)} {setting(value)}" for name, value in row.params.items()]
+    return "; ".join([numbers, *settings])
+
+
+def _curves(records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": record.request.trial_id, "step": step, **values}
+        for record in records
+        if record.request.stage == "select"
+        for step, values in record.progress
+    ]
+
+
+def _sample_data(sample: Arrays | None) -> dict[str, str]:
+    """Return the data behind the figures of one network, as CSV."""
+    if sample is None:
+        return {}
+    latents = [
+        {"time_s": time_s}
+        | {f"teacher_z{n + 1}": value for n, value in enumerate(teacher)}
+        | {f"student_z{n + 1}": value for n, value in enumerate(student)}
+        for time_s, teacher, student in zip(
+            sample["time_s"].round(3), sample["latents"].round(4), sample["readout"].round(4),
+            strict=True,
+        )
+    ]  # fmt: skip
+    found = {
+        "latents": csv_of(latents),
+        "pairs": csv_of(
+            {"pair": n + 1, "correlation": value} for n, value in enumerate(sample["pairs"])
+        ),
+    }
+    if "rate_hz" in sample:
+        rates = zip(sample["dale_sign"], sample["rate_hz"].round(4), strict=True)
+        found["rates"] = csv_of({"sign": sign, "rate_hz": rate} for sign, rate in rates)
+    if "flash_phase_ms" in sample:
+        found["flash"] = csv_of(
+            {"state": state, "phase_ms": phase}
+            | {
+                f"{side}_{pair + 1}": round(float(value), 5)
+                for side in ("teacher", "student")
+                for pair, value in enumerate(sample[f"flash_{side}"][row, column])
+            }
+            for row, state in enumerate(sample["flash_state"])
+            for column, phase in enumerate(sample["flash_phase_ms"])
+        )
+    return found
+
+
+def _sample(folder: RunFolder, row: MeasuredTrial | None) -> Arrays | None:
+    return (_arrays(folder.trial(row.trial_id).sample) or None) if row else None
+
+
+def _arrays(path: Path) -> Arrays:
+    if not path.exists():
+        return {}
     with np.load(path) as archive:
         return {name: archive[name] for name in archive.files}

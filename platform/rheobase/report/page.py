@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rheobase.report.tables import number
 
@@ -23,13 +24,33 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def inline(drawn: Mapping[str, str | None]) -> dict[str, Markup | None]:
-    """Return figures as parts of one page.
+def inline(
+    drawn: Mapping[str, str | None], titles: Mapping[str, str] | None = None
+) -> dict[str, Markup | None]:
+    """Return figures as parts of one page; each is an image with a title to who cannot see it.
 
     Each SVG names its parts from 1: two on a page need their own names.
     """
-    return {
-        name: None if svg is None else Markup(svg.replace('id="', f'id="{name}-')
-            .replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-"))
-        for name, svg in drawn.items()
-    }  # fmt: skip
+    found: dict[str, Markup | None] = {}
+    for name, svg in drawn.items():
+        if svg is None:
+            found[name] = None
+            continue
+        for before, after in (('id="', f'id="{name}-'), ('href="#', f'href="#{name}-'),
+                              ("url(#", f"url(#{name}-")):  # fmt: skip
+            svg = svg.replace(before, after)
+        title = (titles or {}).get(name)
+        told = f'role="img" aria-label="{escape(title)}" ' if title else ""
+        found[name] = Markup(svg.replace("<svg ", f"<svg {told}", 1))
+    return found
+
+
+def with_names(svg: str, mark: str, names: Mapping[str, str]) -> str:
+    """Return an SVG in which every part that is marked by an id bears its name as a title."""
+
+    def group(found: re.Match[str]) -> str:
+        key = found[1]
+        title = f"<title>{escape(names[key])}</title>" if key in names else ""
+        return f'<g class="named" data-trial="{key}">{title}'
+
+    return re.sub(rf'<g id="{mark}([^"]+)">', group, svg)

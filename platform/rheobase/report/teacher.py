@@ -24,8 +24,15 @@ MOST_SESSIONS = 4
 Row = Mapping[str, Any]
 
 
-def write_teacher_page(folder: Path) -> Path:
-    """Write ``report.html`` into a folder of stored latents, and return its path.
+def write_teacher_page(folder: Path, page: Path | None = None) -> Path:
+    """Write the page of a folder of stored latents and return its path.
+
+    Parameters
+    ----------
+    folder
+        Of the latents.
+    page
+        Where to, in place of ``report.html`` in the folder.
 
     Raises
     ------
@@ -71,7 +78,7 @@ def write_teacher_page(folder: Path) -> Path:
         drawn[f"spectra-{number}"] = figures.spectra(report["sessions"][session]["spectra"])
         arrays = flash.get(session)
         drawn[f"flash-{number}"] = figures.over_a_flash(arrays) if arrays else None
-    page = template("teacher.html.j2").render(
+    text = template("teacher.html.j2").render(
         report=report,
         manifest=manifest,
         codes=codes,
@@ -82,9 +89,10 @@ def write_teacher_page(folder: Path) -> Path:
         words=figures.words,
         window_ms=report["window_ms"],
     )
-    with whole_file(folder / PAGE) as partial:
-        partial.write_text(page)
-    return folder / PAGE
+    path = page or folder / PAGE
+    with whole_file(path) as partial:
+        partial.write_text(text)
+    return path
 
 
 def across(rows: Sequence[Row], key: str = "target") -> list[Row]:

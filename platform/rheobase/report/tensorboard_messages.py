@@ -251,9 +251,9 @@ def outcome_text(row: RankedTrial, error: str | None) -> str:
     """Return how a trial ended and why, in sentences."""
     lines = [f"**{outcome(row)}**" + (f": {error}" if error else "")]
     if row.why:
-        lines += ["", "What does not hold:", *(f"- {one}" for one in row.why)]
+        lines += ["", "What does not hold:", "", *(f"- {one}" for one in row.why)]
     if row.notes:
-        lines += ["", "What is missing or to be minded:", *(f"- {note}" for note in row.notes)]
+        lines += ["", "What is missing or to be minded:", "", *(f"- {note}" for note in row.notes)]
     return "\n".join(lines)
 
 

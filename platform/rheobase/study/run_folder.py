@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "study.json"
 
     @property
+    def study_file(self) -> Path:
+        """The study file as it was given."""
+        return self.path / "study.toml"
+
+    @property
     def inputs(self) -> Path:
         """`RunInputs`."""
         return self.path / "inputs.json"
@@ -120,7 +125,14 @@ class RunFolder:
         Of the ledger there may be a journal beside it, too, which is none of them.
         """
         for path in (
-            *(self.study, self.inputs, self.teacher_report, self.ledger, self.earlier),
+            *(
+                self.study,
+                self.study_file,
+                self.inputs,
+                self.teacher_report,
+                self.ledger,
+                self.earlier,
+            ),
             *(self.ranking(kind) for kind in ("json", "csv", "parquet")),
         ):
             if path.is_file():

@@ -4,8 +4,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rheobase.core.artifacts import read_json
 from rheobase.measures.firing import violations
-from rheobase.report.figures import cca_against_rate
 from rheobase.report.html import write_report
+from rheobase.report.search_figures import cca_against_rate
 from rheobase.report.tables import flat_rows, write_tables
 from rheobase.report.tensorboard import TensorBoardLog
 from rheobase.student.network import simulate_session

@@ -1,0 +1,205 @@
+"""Figures of the report stage: what each arm costs, what it must beat, what it decodes."""
+
+# Shape legend: T bins, M neurons.
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from rheobase.report.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    SKY,
+    STYLE,
+    Arrays,
+    new_figure,
+)  # fmt: skip
+from rheobase.study.ranking.ranking import MeasuredTrial
+from rheobase.study.ranking.statistics import Comparison
+from rheobase.study.records.result import NULLS, ReplicateResult, TrialRecord
+
+NULL_NAMES = {"null_shift": "shift", "null_clock": "clock", "null_session": "session"}
+NULL_COLOURS = dict(zip(NULLS, (GREY, SKY, ORANGE), strict=True))
+MOST_ARMS = 6  # whose spikes are drawn
+ARM_COLOURS = (BLUE, RED, GREEN, ORANGE, SKY, "#CC79A7")
+
+
+def ablation_forest(comparisons: Sequence[Comparison]) -> Figure | None:
+    """Draw what each arm costs or gains with its 95 % interval; None without arms."""
+    if not comparisons:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(7.4, 0.9 + 0.42 * len(comparisons))
+        for place, one in enumerate(comparisons):
+            told = "no result"
+            if one.mean_difference is not None:
+                low, high = one.ci95 or (one.mean_difference, one.mean_difference)
+                # Without an interval nothing tells that the difference is not 0.
+                colour = GREY if low <= 0 <= high or one.ci95 is None else BLUE
+                axes.plot([low, high], [place, place], color=colour, lw=2)
+                axes.plot(one.mean_difference, place, "o", ms=7, color=colour)
+                p = one.p_holm if one.p_holm is not None else one.p_sign_flip
+                told = f"{one.mean_difference:+.3f}   p {p:.3g}   {one.num_units} {one.unit}s"
+            axes.annotate(told, (1.01, place), xycoords=("axes fraction", "data"), va="center",
+                          fontsize=8)  # fmt: skip
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_yticks(range(len(comparisons)), [one.arm for one in comparisons])
+        axes.set_ylim(len(comparisons) - 0.4, -0.6)
+        axes.set_xlabel(f"held-out CCA, arm minus baseline, other settings {comparisons[0].mode}")
+        axes.grid(axis="x", color=FAINT, lw=0.6)
+        axes.set_axisbelow(True)
+        return figure
+
+
+def nulls(reported: Sequence[TrialRecord]) -> Figure | None:
+    """Draw each arm's networks beside their nulls, from the mean to the 95 % quantile of each."""
+    shown = [record for record in reported if record.result is not None]
+    if not shown:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(8.2, 0.9 + 0.55 * len(shown))
+        for place, record in enumerate(shown):
+            found: Sequence[ReplicateResult] = record.result.replicates if record.result else ()
+            for offset, (name, colour) in zip((-0.2, 0.0, 0.2), NULL_COLOURS.items(), strict=True):
+                for one in found:
+                    null = getattr(one, name)
+                    if null is not None:
+                        axes.plot([null.mean, null.q95], [place + offset] * 2, color=colour, lw=3,
+                                  alpha=0.35, solid_capstyle="butt")  # fmt: skip
+                        axes.plot(null.q95, place + offset, "|", color=colour, ms=7, mew=1.5)
+            axes.plot([one.untrained for one in found], [place] * len(found), "|", color=INK, ms=9)
+            axes.plot([one.cca_heldout for one in found], [place] * len(found), "o", color=BLUE,
+                      ms=5, mfc="none")  # fmt: skip
+        axes.plot([], [], "o", color=BLUE, mfc="none", label="trained")
+        axes.plot([], [], "|", color=INK, label="untrained")
+        for name, colour in NULL_COLOURS.items():
+            axes.plot([], [], color=colour, lw=3, alpha=0.6, label=f"{NULL_NAMES[name]} null")
+        axes.set_yticks(range(len(shown)), [record.request.arm for record in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.set_xlabel("held-out CCA")
+        axes.grid(axis="x", color=FAINT, lw=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        return figure
+
+
+def decoding(rows: Sequence[MeasuredTrial]) -> Figure | None:
+    """Draw what each arm decodes beside the teacher; None where there is no probe."""
+    probes = list(dict.fromkeys(probe for row in rows for probe in row.decoding))
+    if not probes:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(8.2, 0.9 + 0.4 * len(probes))
+        apart = np.linspace(-0.25, 0.25, len(rows)) if len(rows) > 1 else np.zeros(1)
+        for index, row in enumerate(rows):
+            has = [place for place, probe in enumerate(probes) if probe in row.decoding]
+            scores = [row.decoding[probes[place]].student for place in has]
+            axes.plot(scores, [place + apart[index] for place in has], "o", ms=5,
+                      color=ARM_COLOURS[index % len(ARM_COLOURS)], label=row.arm)  # fmt: skip
+        for place, probe in enumerate(probes):
+            teacher = next(row.decoding[probe].teacher for row in rows if probe in row.decoding)
+            axes.plot(teacher, place, "|", color=INK, ms=18, mew=2,
+                      label="teacher" if place == 0 else None)  # fmt: skip
+        axes.axvline(0, color=INK, lw=0.8, ls=":")
+        axes.set_yticks(range(len(probes)), probes)
+        axes.set_ylim(len(probes) - 0.5, -0.5)
+        axes.set_xlabel("decoded from 250 ms of filtered spikes: 0 guessing, 1 perfect")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        return figure
+
+
+def rates_and_balance(rows: Sequence[MeasuredTrial], band_hz: tuple[float, float]) -> Figure | None:
+    """Draw each arm's rate by state, and inhibition over excitation; None where nothing spikes."""
+    rows = [row for row in rows if row.rate_hz.mean is not None]
+    if not rows:
+        return None
+    states = [
+        state
+        for state in dict.fromkeys(state for row in rows for state in row.rate_hz.per_state)
+        if any(row.rate_hz.per_state.get(state) for row in rows)
+    ]
+    places = np.arange(len(rows))
+    with mpl.rc_context(STYLE):
+        figure, (left, right) = new_figure(8.6, 1.1 + 0.45 * len(rows), 2)
+        left.axvspan(*band_hz, color=GREEN, alpha=0.12, lw=0)
+        apart = 0.7 / max(1, len(states))
+        for index, state in enumerate(states):
+            found = [row.rate_hz.per_state.get(state) for row in rows]
+            means = [np.nan if one is None else one.mean for one in found]
+            left.barh(places + (index - (len(states) - 1) / 2) * apart, means, apart * 0.9,
+                      color=(BLUE, ORANGE, GREEN, GREY)[index % 4], label=state)  # fmt: skip
+        for name, colour, label in (
+            ("ei_weight_balance", BLUE, "weights"),
+            ("ei_current_balance", RED, "currents"),
+        ):
+            values = [getattr(row, name) for row in rows]
+            right.plot([np.nan if x is None else x for x in values], places, "o", color=colour,
+                       label=label)  # fmt: skip
+        right.axvline(1, color=INK, lw=0.8, ls=":")
+        left.set_yticks(places, [row.arm for row in rows])
+        right.set_yticks(places, [""] * len(rows))
+        for axes in (left, right):
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+            axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower left",
+                        bbox_to_anchor=(0, 1))  # fmt: skip
+        left.set_xlabel("mean rate by state (Hz)")
+        right.set_xlabel("inhibition over excitation")
+        return figure
+
+
+def rasters(samples: Mapping[str, Arrays]) -> Figure | None:
+    """Draw held-out spikes (T, M) of each arm's first network; None where none spikes."""
+    shown = {arm: one for arm, one in samples.items() if "spikes" in one}
+    if not shown:
+        return None
+    arms = list(shown)[:MOST_ARMS]
+    with mpl.rc_context(STYLE):
+        figure, panels = new_figure(min(1 + 3.6 * len(arms), 11.5), 2.9, len(arms))
+        for axes, arm in zip(panels, arms, strict=True):
+            sample = shown[arm]
+            order = np.argsort(-sample["dale_sign"], kind="stable")
+            signs, spikes = sample["dale_sign"][order], sample["spikes"][:, order]
+            bins, neurons = np.nonzero(spikes)
+            for sign, colour in ((1, BLUE), (-1, RED)):
+                chosen = signs[neurons] == sign
+                axes.plot(sample["time_s"][bins[chosen]], neurons[chosen], "|", ms=2, mew=0.6,
+                          color=colour, rasterized=True)  # fmt: skip
+            axes.set_title(arm, fontsize=9, loc="left")
+            axes.set_xlabel("time (s)")
+        panels[0].set_ylabel("neuron, inhibitory above")
+        return figure
+
+
+def weights_by_sign(students: Arrays) -> Figure | None:
+    """Draw the recurrent weights of all networks by their presynaptic neuron's sign."""
+    found: dict[int, list[np.ndarray]] = {1: [], -1: []}
+    for name, weights in students.items():
+        if name.endswith("/recurrent"):
+            signs = students[name.removesuffix("recurrent") + "signs"]
+            for sign in found:
+                sent = weights[:, signs == sign]
+                found[sign].append(sent[sent != 0])
+    drawn = {sign: np.concatenate(parts) for sign, parts in found.items() if parts}
+    if not any(len(values) for values in drawn.values()):
+        return None
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(6.0, 2.5)
+        everything = np.concatenate(list(drawn.values()))
+        low, high = np.quantile(everything, (0.001, 0.999)).tolist()
+        edges = np.linspace(low, high, 61)
+        for sign, colour, word in ((1, BLUE, "excitatory"), (-1, RED, "inhibitory")):
+            axes.hist(drawn[sign], edges.tolist(), color=colour, alpha=0.7, label=word)
+        axes.set_xlabel("recurrent weight that is not 0, all networks")
+        axes.set_ylabel("weights")
+        axes.set_yscale("log")
+        axes.legend(frameon=False)
+        return figure
