@@ -73,7 +73,7 @@ def test_what_the_package_imports_is_declared_and_by_the_extra_that_is_told(root
     }
     declared[None] = {distribution(one) for one in project["dependencies"]}
     brought = {"markupsafe": "jinja2", "pydantic_core": "pydantic"}
-    brought |= {"sklearn": "scikit-learn"}
+    brought |= {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     extra_of = {module: extra for extra, modules in EXTRAS.items() for module in modules}
     for path in (root / "platform" / "rheobase").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

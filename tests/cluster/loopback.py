@@ -227,6 +227,21 @@ def follow(cluster: Loopback, told: dict) -> dict:
     again = rheobase("submit", "study.toml", "--address", DASHBOARD, check=False)
     told["again"] = [again.returncode, again.stdout.strip().splitlines()[-1]]
 
+    token = cluster.home / ".ray" / "auth_token"
+    right = token.read_text()
+    token.write_text("another!" * 8)
+    told["wrong_token"] = []
+    for words in (
+        ("status", "--address", DASHBOARD),
+        ("run", "study.toml", "--address", f"{HEAD}:6379", "--underpowered"),
+    ):
+        began = time.monotonic()
+        refused = rheobase(*words, check=False)
+        spent = time.monotonic() - began
+        told["wrong_token"].append([refused.returncode, refused.stdout.strip(), spent])
+    token.write_text(right)
+    say("wrong token", told["wrong_token"])
+
     def ended(at_least):
         one = json.loads(rheobase("status", "loopback", "--address", DASHBOARD, "--json").stdout)[0]
         say(one["status"], one["trials"])

@@ -51,6 +51,13 @@ def test_a_study_runs_once_at_a_time(told):
     assert "runs once at a time" in line
 
 
+def test_a_wrong_token_is_told_in_one_line(told):
+    for code, said, seconds in told["wrong_token"]:
+        assert code == 2
+        assert "it wants another token" in said.splitlines()[-1]
+        assert seconds < 20  # of which the command's own start takes some
+
+
 def test_trials_that_had_ended_outlive_the_head(told):
     kept = told["after_worker"]["trials"]["complete"]
     assert kept >= 4

@@ -10,8 +10,8 @@ from rheobase.core.errors import RheobaseError
 
 EXTRAS = {
     "train": {
-        "cmaes", "numba", "optuna", "pandas", "ray", "sklearn", "tensorboard", "tensorboardX",
-        "threadpoolctl", "torch", "yaml",
+        "cmaes", "numba", "optuna", "pandas", "ray", "requests", "sklearn", "tensorboard",
+        "tensorboardX", "threadpoolctl", "torch", "yaml",
     },
 }  # fmt: skip
 """Names of modules, by the extra of pyproject.toml that brings them."""

@@ -15,6 +15,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from rheobase.core.errors import ArtifactError
 from rheobase.core.store import Mirror, pull_folder
 from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.nodes import room_for
@@ -173,7 +174,7 @@ def _run_pack(
         )
         for mirror in mirrors:
             mirror.update()
-    except OSError as error:
+    except (OSError, ArtifactError) as error:
         # Trying again, as Tune would, makes no room.
         tell("halted", str(error))
         return
