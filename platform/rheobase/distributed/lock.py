@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rheobase.core.artifacts import made_folder
 from rheobase.core.errors import ArtifactError
 
 
@@ -27,7 +28,7 @@ def sole_use(path: Path, *, wait: bool = False) -> Iterator[None]:
     ArtifactError
         Another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import figures
@@ -240,5 +240,4 @@ def _sample(run: Path, winner: MeasuredTrial | None) -> dict[str, npt.NDArray[An
     path = RunFolder(run).trial(winner.trial_id).sample if winner else None
     if path is None or not path.exists():
         return None
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    return read_archive(path)

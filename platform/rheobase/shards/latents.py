@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.core.artifacts import MANIFEST, read_json
+from rheobase.core.artifacts import read_manifest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.integrity import check_published
 
@@ -47,11 +47,16 @@ def read_latents(folder: Path) -> Latents:
     ArtifactError
         A file is missing, damaged, or not the one that was published.
     """
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_manifest(folder)
+    if not {"sessions", "digest"} <= manifest.keys():
+        raise ArtifactError(
+            f"{folder}: a manifest of latents must name its sessions and its digest, but does not; "
+            "delete the folder and make it again"
+        )
     for session in manifest["sessions"]:
         check_published(folder, f"{session}.npy")
     try:
         arrays = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in manifest["sessions"]}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ArtifactError(f"{folder}: damaged latents ({error}); delete the folder") from None
     return Latents(manifest["digest"], arrays, manifest.get("dims"))
