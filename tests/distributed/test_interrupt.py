@@ -9,18 +9,20 @@ pytestmark = pytest.mark.cluster
 LAST = "interrupted; the same command with --resume goes on"
 
 
-def test_ctrl_c_says_how_to_go_on_and_leaves_no_process(
-    started, write_study, trained, awaited, session_processes, tmp_path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_end_asked_for_says_how_to_go_on_and_leaves_no_process(
+    started, write_study, trained, awaited, session_processes, tmp_path, number
 ):
     write_study(student={"num_neurons": 8, "steps": 100_000})
     process = started("run", "study.toml", "--out", "run", home=trained.home)
     run = tmp_path / "run"
     awaited(lambda: list(run.glob("tensorboard/*")), process)  # a trial runs
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert out == ""
     assert told.strip().splitlines()[-1] == LAST
+    assert "SIGTERM" not in told  # no stack of C++
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
         status = {record.status for record in ledger.records()}
     assert "running" in status

@@ -136,3 +136,23 @@ def read_json(path: Path) -> Any:
         ) from None
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise ArtifactError(f"{path}: not valid JSON ({error}); delete it and run again") from None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest in an artifact's folder.
+
+    Raises
+    ------
+    ArtifactError
+        It is missing or damaged.
+    """
+    found: dict[str, Any] = read_json(folder / MANIFEST)
+    files = found.get("files", {}) if isinstance(found, dict) else None
+    if not isinstance(files, dict) or not all(
+        isinstance(one, dict) and {"bytes", "digest"} <= one.keys() for one in files.values()
+    ):
+        raise ArtifactError(
+            f"{folder / MANIFEST}: a manifest must be a table with the size and the digest of "
+            "each file, but is not; delete the folder and make it again, or copy it again"
+        )
+    return found

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rheobase.core.artifacts import MANIFEST, read_json
+from rheobase.core.artifacts import MANIFEST, read_manifest
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import Location, filesystem_of, is_url
@@ -54,13 +54,13 @@ def check_published(folder: Location, name: str) -> None:
 
 def _listed(folder: Location) -> Mapping[str, Any]:
     if not isinstance(folder, str):
-        path = folder / MANIFEST
-        return dict(read_json(path).get("files", {})) if path.exists() else {}
+        there = (folder / MANIFEST).exists()
+        return dict(read_manifest(folder).get("files", {})) if there else {}
     try:
         system, path_there = filesystem_of(f"{folder}/{MANIFEST}")
         with system.open_input_stream(path_there) as stream:
             return dict(json.loads(stream.read()).get("files", {}))
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}  # whoever reads the artifact says what is wrong with the place
 
 

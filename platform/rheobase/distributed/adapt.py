@@ -10,6 +10,7 @@ import torch
 from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
 from rheobase.core.digest import code_digest, digest
 from rheobase.core.folders import is_published, whole_folder
+from rheobase.core.integrity import check_published
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import TEACHER
 from rheobase.shards.latents import write_latents
@@ -19,6 +20,7 @@ from rheobase.study.file.spec import StudySpec
 from rheobase.study.run_folder import TEACHER_REPORT
 from rheobase.teacher.adapt import adapt, train_minutes
 from rheobase.teacher.encoder import Teacher
+from rheobase.teacher.stored import read_state
 
 DEFAULT_MINUTES = (1.0, 2.0, 5.0, 10.0, 20.0)
 
@@ -73,7 +75,9 @@ def adapt_session(
         if is_published(folder):
             return folder
         torch.set_num_threads(1)
-        teacher = Teacher.from_state(torch.load(latents / TEACHER, weights_only=True))
+        check_published(latents, TEACHER)
+        state = read_state(latents / TEACHER, f"delete {latents}, and the same command makes it")
+        teacher = Teacher.from_state(state)
         adapted, own, report = adapt(teacher, shard, minutes, spec.data.window_ms, on_code)
         manifest = {
             **made_of,

@@ -150,7 +150,8 @@ def _ray_below(folder: Path, num_cpus: int | None) -> Iterator[None]:
                 )
             except (RuntimeError, OSError, ValueError) as error:
                 raise ClusterError(f"Ray must start, but: {_first_line(error)}") from error
-            yield
+            with _terminated_as_interrupted():
+                yield
     finally:
         try:
             _uninterrupted(_shut_down, folder=folder)
@@ -219,7 +220,8 @@ def _joined(address: str) -> Iterator[None]:
                 f"a Ray cluster must answer at '{address}', but: {_first_line(error)}; "
                 "use --address local, or start one with 'ray start --head'"
             ) from error
-        yield
+        with _terminated_as_interrupted():
+            yield
     finally:
         _uninterrupted(ray.shutdown)
 
@@ -245,6 +247,19 @@ def _uninterrupted(call: Callable[..., object], **arguments: object) -> None:
         signal.signal(signal.SIGINT, before)
     if pressed:
         signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, as schedulers send it, for a Ctrl-C; Ray's own handler prints a C++ stack."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 @contextmanager

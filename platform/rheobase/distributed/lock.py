@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rheobase.core.artifacts import made_folder
 from rheobase.core.errors import ArtifactError
 from rheobase.core.lease import beating, take
 
@@ -29,7 +30,7 @@ def sole_use(path: Path, *, wait: bool = False) -> Iterator[None]:
     ArtifactError
         Another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     while not isinstance(taken := take(path), tuple):
         if not wait:
             raise ArtifactError(

@@ -30,11 +30,13 @@ from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import sources_of
+from rheobase.teacher.stored import read_state
 from rheobase.teacher.training import Training, TrainingFailed, advance, begun, restored
 
 MAX_DEATHS = 2  # of a worker, after which training goes on from the last checkpoint
 HEAR_S = 0.5  # between two looks for what the workers have reported
 CHECKPOINT, REPORTS = "checkpoint.pt", "reports.json"
+AGAIN = "delete it, and the same command begins the training again"
 
 
 def train_teacher(
@@ -133,7 +135,7 @@ def _trained(
             last = str(error)  # of its controller, which may be killed for memory as well
             continue
         pull(folder / CHECKPOINT, anew=True)
-        return restored(torch.load(folder / CHECKPOINT, weights_only=True)).finished()
+        return restored(read_state(folder / CHECKPOINT, AGAIN)).finished()
     raise ClusterError(
         f"the teacher's workers must live, but died {MAX_DEATHS + 1} times: "
         f"{' '.join(last.split())[-300:]}; is there enough memory? Its last checkpoint is kept, "
@@ -172,7 +174,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         for name in (REPORTS, CHECKPOINT):
             pull(folder / name, anew=True)
         if (folder / CHECKPOINT).exists():
-            training = restored(torch.load(folder / CHECKPOINT, weights_only=True))
+            training = restored(read_state(folder / CHECKPOINT, AGAIN))
         else:
             training = begun(shards, settings)
         reports = [(step, values) for step, values in _reports(folder) if step <= training.step]
@@ -239,5 +241,5 @@ def _last_checkpoint(folder: Path) -> str:
     path = folder / CHECKPOINT
     if not path.exists():
         return "there was no checkpoint yet"
-    step = torch.load(path, weights_only=True, mmap=True)["step"]
+    step = read_state(path, AGAIN)["step"]
     return f"the last checkpoint, of step {step}, is kept: {path}"

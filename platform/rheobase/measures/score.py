@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.core.archives import read_array
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.measures.cca import heldout_cca
@@ -22,6 +23,7 @@ from rheobase.shards.timeline import Timeline
 
 NUM_NULL_DRAWS = 100
 LEAST_SHIFT = 0.05  # of all samples; at least the longest group
+MOST = 1e100
 
 
 def score_arrays(
@@ -138,18 +140,19 @@ def _shifts(num: int, least: int, most: int, random: np.random.Generator) -> Nul
 
 
 def _read(path: Path, num_axes: int) -> npt.NDArray[Any]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path}: must be a .npy of numbers ({error})") from None
-    if not isinstance(array, np.ndarray) or array.ndim != num_axes:
-        shape = f"shape {array.shape}" if isinstance(array, np.ndarray) else "an .npz"
+    array = read_array(path)
+    if array.ndim != num_axes:
         wanted = "(samples, dimensions)" if num_axes == 2 else "(samples,)"
-        raise DataError(f"{path}: the shape {wanted} must hold, but got {shape}")
+        raise DataError(f"{path}: the shape {wanted} must hold, but got shape {array.shape}")
     if num_axes == 2 and array.dtype.kind not in "fiub":
         raise DataError(f"{path}: real numbers must hold, but got {array.dtype}")
+    if num_axes == 2 and array.size:
+        most = float(np.abs(array.astype(np.float64)).max())
+        if np.isfinite(most) and most > MOST:
+            raise DataError(
+                f"{path}: values must lie within {MOST:g}, or their squares are no numbers, but "
+                f"one is {most:g}; scale the columns"
+            )
     return array
 
 

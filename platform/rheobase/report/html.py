@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import arm_figures, figures, search_figures, words
@@ -259,7 +259,4 @@ def _sample(folder: RunFolder, row: MeasuredTrial | None) -> Arrays | None:
 
 
 def _arrays(path: Path) -> Arrays:
-    if not path.exists():
-        return {}
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    return read_archive(path) if path.exists() else {}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import MANIFEST, read_json, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import teacher_figures as figures
@@ -188,8 +189,7 @@ def _flash(folder: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:
     path = folder / "flash.npz"
     by_session: dict[str, dict[str, npt.NDArray[Any]]] = {}
     if path.exists():
-        with np.load(path, allow_pickle=False) as archive:
-            for key in archive.files:
-                session, _, name = key.partition("/")
-                by_session.setdefault(session, {})[name] = archive[key]
+        for key, array in read_archive(path).items():
+            session, _, name = key.partition("/")
+            by_session.setdefault(session, {})[name] = array
     return by_session

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.core.artifacts import MANIFEST, read_json
+from rheobase.core.artifacts import read_manifest
 from rheobase.core.errors import ArtifactError
 from rheobase.core.folders import is_published
 from rheobase.core.integrity import check_published
@@ -62,12 +62,17 @@ def read_latents(folder: Path, *further: Path) -> Latents:
         A file is missing, damaged, or not the one that was published.
     """
     is_published(folder)  # brings it here, where another node made it
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_manifest(folder)
+    if not {"sessions", "digest"} <= manifest.keys():
+        raise ArtifactError(
+            f"{folder}: a manifest of latents must name its sessions and its digest, but does not; "
+            "delete the folder and make it again"
+        )
     for session in manifest["sessions"]:
         check_published(folder, f"{session}.npy")
     try:
         arrays = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in manifest["sessions"]}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ArtifactError(f"{folder}: damaged latents ({error}); delete the folder") from None
     others = tuple(read_latents(one) for one in further)
     return Latents(manifest["digest"], arrays, manifest.get("dims"), others)

@@ -130,7 +130,7 @@ def read_shard(location: Location) -> Shard:
         batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
     except FileNotFoundError:
         raise ArtifactError(f"{location}: no such shard; bin its session again") from None
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(
             f"{location}: not a whole shard ({reason}); delete it, bin again"

@@ -15,16 +15,24 @@ is made anew when its own file changes, not when that of a function it calls doe
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba.misc.appdirs import AppDirs
+
+from rheobase.core.caches import cache_folder
 
 Array = npt.NDArray[Any]
 Loops = Callable[..., None]
+compiler: Any = numba.config
+if not compiler.CACHE_DIR:
+    beside, of_user = Path(__file__).parent / "__pycache__", AppDirs("numba", False).user_cache_dir
+    compiler.CACHE_DIR = str(cache_folder(beside, Path(of_user)) or "")
 # No rule of floating point is given up but one: a product and a sum may round once.
-compiled: Callable[[Loops], Loops] = njit(
+compiled: Callable[[Loops], Loops] = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
 )
 PEAK_MV, REST_MV, LEAST_MV, CHARGE = 30.0, -65.0, -90.0, 140.0  # of Izhikevich neurons

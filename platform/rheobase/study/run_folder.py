@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rheobase.core.artifacts import MANIFEST, home, read_json, write_json
+from rheobase.core.artifacts import home, read_json, read_manifest, write_json
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.core.folders import is_published
 from rheobase.shards.latents import Latents, read_latents
@@ -185,8 +185,8 @@ class RunFolder:
         inputs = self.read_inputs()
         if inputs.latents_manifest:
             return inputs.latents_manifest, inputs.shard_manifests
-        shards = {session: read_json(path / MANIFEST) for session, path in self.shards().items()}
-        return read_json(self.latents() / MANIFEST), shards
+        shards = {session: read_manifest(path) for session, path in self.shards().items()}
+        return read_manifest(self.latents()), shards
 
     def read_data(self) -> tuple[list[Shard], Latents]:
         """Return what every trial reads.
@@ -234,7 +234,7 @@ class RunFolder:
         homes = dict.fromkeys([home(), here, here.parent, here.parent.parent])
         there = [one / kind / digest for one in homes if is_published(one / kind / digest)]
         for folder in there:
-            found = read_json(folder / MANIFEST)
+            found = read_manifest(folder)
             is_same = not manifest or read_files(manifest) == read_files(found)
             if found.get("digest") == digest and is_same:
                 return folder

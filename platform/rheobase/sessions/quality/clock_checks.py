@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rheobase.sessions.quality.tally import Tally
+from rheobase.sessions.quality.tally import DUPLICATE_S, Tally
 from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import Floats, Session
 
@@ -105,7 +105,7 @@ def _unit_of_time(session: Session) -> Iterator[Finding]:
         likely = _likely(rate_hz, last_s, events_s)
         if likely is None:
             return
-        sure = events_s is not None or _is_too_regular(session, rate_hz)
+        sure = events_s is not None or _is_too_regular(session, SCALES[likely])
         why = f"the median unit would fire {rate_hz:.2g} times a second up to {last_s:.3g} s"
         if events_s is not None:
             why += f", and events end at {events_s:g} s"
@@ -189,12 +189,12 @@ def _last_event_s(session: Session) -> float | None:
     return max(ends) if ends and max(ends) > 0 else None
 
 
-def _is_too_regular(session: Session, rate_hz: float) -> bool:
+def _is_too_regular(session: Session, scale: float) -> bool:
     """Tell whether no two spikes of a unit come within a time in which many must by chance.
 
     In a slower unit of time, the refractory period is seconds long.
     """
-    refractory_s = 0.3  # of milliseconds, the shortest there is
+    refractory_s = DUPLICATE_S * scale
     due, least = 0.0, np.inf
     for unit in range(len(session.units)):
         times = session.spikes_of(unit)

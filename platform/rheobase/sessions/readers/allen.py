@@ -134,7 +134,7 @@ def read_allen(address: str) -> Session:
     if not is_published(folder):
         _ask(address, "export", str(session_id), str(folder))
     manifest = read_json(folder / MANIFEST)
-    if manifest["blake2b"] != listed["blake2b"]:
+    if not isinstance(manifest, dict) or manifest.get("blake2b") != listed["blake2b"]:
         raise SessionError(
             f"{folder}: the export must be of the file that {listed['release']} names, but the "
             "release changed meanwhile; delete this folder and run again"

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+
+import numpy as np
 
 from rheobase.core.errors import RheobaseError, SessionError
 from rheobase.sessions.readers.event_settings import EventSettings
@@ -22,6 +24,8 @@ from rheobase.sessions.records.session import Session
 LEAST_CPU_S, BYTES_PER_CPU_S = 4.0, 10e6
 """CPU seconds that reading a file may take: a damaged one ends in a loop. A sound one of 2,000
 units and 145 MB takes half a second."""
+PIPE_BYTES = 2**20
+"""What a pipe holds, where the system lets it: fewer turns from one process to the other."""
 CHILD = """
 import sys
 sys.path[:] = {path!r}
@@ -100,8 +104,7 @@ class _Reader:
                 assert process.stdout is not None
                 pickle.dump(question, process.stdin, protocol=5)
                 process.stdin.flush()
-                answer: tuple[str, Any] = pickle.load(process.stdout)
-                return answer
+                return _received(process.stdout)
             except (EOFError, BrokenPipeError, pickle.UnpicklingError):
                 process.wait()
                 raise _Ended(self.end()) from None
@@ -118,6 +121,7 @@ class _Reader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                pipesize=PIPE_BYTES,
             )
             self._owner = os.getpid()
         return self._process
@@ -168,5 +172,31 @@ def _answer(questions: BinaryIO, answers: BinaryIO, read: Callable[..., Session]
         )
         answer = ("refused", SessionError(message))
     signal.setitimer(signal.ITIMER_PROF, 0)
-    pickle.dump(answer, answers, protocol=5)
-    answers.flush()
+    _send(answer, answers)
+
+
+def _send(answer: tuple[str, Any], stream: BinaryIO) -> None:
+    """Write an answer, its arrays after it as they lie in memory."""
+    arrays: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(answer, protocol=5, buffer_callback=arrays.append)
+    views = [array.raw() for array in arrays]
+    pickle.dump((len(head), [view.nbytes for view in views]), stream, protocol=5)
+    stream.write(head)
+    for view in views:
+        stream.write(view)
+    stream.flush()
+
+
+def _received(stream: IO[bytes]) -> tuple[str, Any]:
+    head_bytes, sizes = pickle.load(stream)
+    head = stream.read(head_bytes)
+    arrays = [np.empty(size, np.uint8) for size in sizes]  # not zeroed before it is filled
+    for array in arrays:
+        left = array.data
+        while left:
+            num = stream.readinto(left)  # type: ignore[attr-defined]
+            if not num:
+                raise EOFError
+            left = left[num:]
+    answer: tuple[str, Any] = pickle.loads(head, buffers=arrays)
+    return answer

@@ -80,7 +80,7 @@ def read_units(file: h5py.File, path: Path, where: str, *, spikes: bool = True) 
     offsets = offsets_of(ends, len(unit_id), num_spikes, path)
     if spikes:
         what = "the seconds at which units fire"
-        times = numbers_of(table, SPIKES, what, path).astype(np.float64)
+        times = numbers_of(table, SPIKES, what, path).astype(np.float64, copy=False)
         some_offsets = offsets
     else:
         times, some_offsets = _some_spikes(table[SPIKES], offsets)

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from rheobase.core.archives import Arrays, read_archive
 from rheobase.core.digest import file_digest
-from rheobase.core.errors import SessionError
+from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.records.session import Session, TrueLatents
 
 KEYS = ("latents", "names", "time_s")
@@ -27,14 +27,27 @@ def names_beside(recording: Path) -> tuple[str, ...]:
 
     Raises
     ------
-    OSError, KeyError, ValueError, zipfile.BadZipFile
+    SessionError
         There is such an archive, but it is damaged.
     """
     path = beside(recording)
     if not path.is_file():
         return ()
-    with np.load(path, allow_pickle=False) as archive:
-        return tuple(archive["names"].tolist())
+    return tuple(_arrays(path)["names"].astype(np.str_).ravel().tolist())
+
+
+def _arrays(path: Path) -> Arrays:
+    try:
+        arrays = read_archive(path, (*KEYS, "about"))
+        missing = [key for key in KEYS if key not in arrays]
+        if missing:
+            raise DataError(f"{path}: it has no {', '.join(missing)}")
+        return arrays
+    except DataError as error:
+        raise SessionError(
+            f"{path}: true latents must be an archive of {', '.join(KEYS)}, but: "
+            f"{str(error).removeprefix(f'{path}: ')}; simulate the recording again, or delete it"
+        ) from None
 
 
 def with_true_latents(session: Session) -> Session:
@@ -52,17 +65,14 @@ def with_true_latents(session: Session) -> Session:
     path = beside(Path(session.source))
     if not path.is_file():
         return session
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            latents, names, time_s = (archive[key] for key in KEYS)
-            about = str(archive["about"]) if "about" in archive else ""
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise SessionError(
-            f"{path}: true latents must be an archive of {', '.join(KEYS)}, but reading it failed: "
-            f"{str(error).splitlines()[0]}; simulate the recording again, or delete the archive"
-        ) from None
+    arrays = _arrays(path)
+    latents, names, time_s = (arrays[key] for key in KEYS)
+    about = str(arrays["about"]) if "about" in arrays else ""
     fits = (
-        latents.ndim == 2 and names.shape == latents.shape[1:] and time_s.shape == (len(latents),)
+        {latents.dtype.kind, time_s.dtype.kind} <= set("fiu")
+        and latents.ndim == 2
+        and names.shape == latents.shape[1:]
+        and time_s.shape == (len(latents),)
     )
     if not (fits and np.isfinite(latents).all() and (np.diff(time_s) > 0).all()):
         raise SessionError(

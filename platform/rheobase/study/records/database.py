@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rheobase.core.artifacts import made_folder
 from rheobase.core.errors import ArtifactError
 from rheobase.core.temporary import temporary_folder
 
@@ -83,7 +84,7 @@ def written(path: Path) -> Iterator[sqlite3.Connection]:
     It has a rollback journal, not a log written ahead: then readers need to write nothing beside
     the file, and ask for no more than locks, which network file systems have.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     with _connected(path) as database:
         with _refused(path):
             database.execute("PRAGMA journal_mode = DELETE")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,8 @@ from typing import Any
 from rheobase.core.errors import ArtifactError
 from rheobase.study.records.database import read, written
 from rheobase.study.records.result import ENDED, Status, TrialRecord, TrialRequest, TrialResult
+
+COPY = "take the file from a copy of the run, or run the study again in a new folder"
 
 
 class Ledger:
@@ -188,28 +191,39 @@ class Ledger:
         return sorted([*self._ended.values(), *going_on], key=lambda r: r.request.number)
 
     def _read(self, where: str, *values: str) -> list[TrialRecord]:
-        self._db.execute("BEGIN")  # both tables as of one moment
-        trials = self._db.execute(
-            "SELECT trial_id, request, status, result, error, started_at, ended_at "
-            f"FROM trial {where} ORDER BY number",
-            values,
-        ).fetchall()
-        reports = self._db.execute(
-            f"SELECT trial_id, step, scalars FROM progress {where} ORDER BY step", values
-        ).fetchall()
-        self._db.execute("COMMIT")
-        progress: dict[str, list[tuple[int, Mapping[str, float]]]] = defaultdict(list)
+        try:
+            self._db.execute("BEGIN")  # both tables as of one moment
+            trials = self._db.execute(
+                "SELECT trial_id, request, status, result, error, started_at, ended_at "
+                f"FROM trial {where} ORDER BY number",
+                values,
+            ).fetchall()
+            reports = self._db.execute(
+                f"SELECT trial_id, step, scalars FROM progress {where} ORDER BY step", values
+            ).fetchall()
+            self._db.execute("COMMIT")
+        except (sqlite3.DatabaseError, UnicodeDecodeError, OverflowError) as error:
+            raise ArtifactError(f"{self._path}: the ledger is damaged ({error}); {COPY}") from None
+        progress: dict[str, list[tuple[int, Any]]] = defaultdict(list)
         for trial_id, step, scalars in reports:
-            progress[trial_id].append((step, json.loads(scalars)))
-        return [
-            TrialRecord(
+            progress[trial_id].append((step, scalars))
+        return [self._record(row, progress[row[0]]) for row in trials]
+
+    def _record(self, row: Sequence[Any], progress: Sequence[tuple[int, str]]) -> TrialRecord:
+        trial_id, request, status, result, error, started_at, ended_at = row
+        try:
+            return TrialRecord(
                 request=TrialRequest.model_validate_json(request),
                 status=status,
                 result=TrialResult.model_validate_json(result) if result else None,
-                progress=tuple(progress[trial_id]),
+                progress=tuple((step, json.loads(scalars)) for step, scalars in progress),
                 error=error,
                 started_at=started_at,
                 ended_at=ended_at,
             )
-            for trial_id, request, status, result, error, started_at, ended_at in trials
-        ]
+        except (ValueError, TypeError, RecursionError) as damage:  # a ValidationError is one
+            reason = " ".join(str(damage).split())[:200]
+            raise ArtifactError(
+                f"{self._path}: trial {trial_id!r} must be as it was written, but is damaged "
+                f"({reason}); {COPY}"
+            ) from None

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
+from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import whole_file
-from rheobase.core.errors import ArtifactError
+from rheobase.core.errors import ArtifactError, DataError
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
@@ -110,20 +110,21 @@ def export_trial(
 
 
 def _stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            names = [field.name for field in fields(Students)]
-            stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
-            # The seeds of a trial share their signs, which are stored once.
-            stored["signs"] = stored["signs"].expand(len(stored["bias"]), -1)
-            return Students(**stored), arrays[f"{session}/seeds"].tolist()
-    except FileNotFoundError:
+    if not path.is_file():
         raise ArtifactError(
             f"{study}: only a complete trial can be exported, but there is no {path}; "
             "'rheobase rank' lists which are complete"
-        ) from None
-    except (BadZipFile, KeyError, ValueError, OSError) as error:
+        )
+    try:
+        arrays = read_archive(path)
+        names = [field.name for field in fields(Students)]
+        stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
+        # The seeds of a trial share their signs, which are stored once.
+        stored["signs"] = stored["signs"].expand(len(stored["bias"]), -1)
+        return Students(**stored), arrays[f"{session}/seeds"].tolist()
+    except (DataError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        reason = next(iter(str(error).splitlines()), "")
         raise ArtifactError(
-            f"{study}: {path} is damaged, or of other sessions ({error}); run the study again in "
+            f"{study}: {path} is damaged, or of other sessions ({reason}); run the study again in "
             "a new folder"
         ) from None

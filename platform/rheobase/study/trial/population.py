@@ -42,6 +42,7 @@ from rheobase.study.records.result import (
 )
 from rheobase.study.run_folder import TrialFolder
 from rheobase.study.trial.interim import InterimMeasure
+from rheobase.teacher.stored import read_state
 
 CHECKPOINT_SHARE = 0.05  # of a training's time, at most, that writing its checkpoints may take
 OnPopulationProgress = Callable[[str, int, Mapping[str, float]], None]
@@ -185,7 +186,8 @@ class SessionTraining:
         """
         session = self._data.session
         path = trial.folder.checkpoint(session)
-        state = torch.load(path, weights_only=True) if path.exists() else {}
+        again = "delete it, and --resume begins this trial again"
+        state = read_state(path, again) if path.exists() else {}
         if state.get("versions") != deciding_versions():
             trial.trained[session] = begun(trial.replicates(session), self._data)
             return None
