@@ -33,7 +33,7 @@ from rheobase.teacher.encode import encode
 from rheobase.teacher.features import filtered_counts
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import TeacherSettings
-from rheobase.teacher.state_evidence import CEILING_MS
+from rheobase.teacher.state_evidence import CEILING, CEILING_MS
 
 Floats = npt.NDArray[np.float64]
 STIMULUS, SHARED = slice(0, 4), slice(0, len(NAMES) - 1)
@@ -83,13 +83,13 @@ def main() -> None:
     asking.add_argument(
         "--codes", nargs="+", default=["same", "gain", "rotated", "flipped", "remapped"]
     )
+    asking.add_argument("--methods", nargs="*", default=[*CLOSED, CEILING])
     asking.add_argument("--trained", action="store_true", help="LeJEPA with the settings beside it")
-    asking.add_argument("--no-closed", action="store_true", help="leave closed forms out")
     asking.add_argument("settings", nargs="*", help="name=value of the [teacher] table")
     asked = asking.parse_args()
     table = {word.split("=")[0]: json.loads(word.split("=")[1]) for word in asked.settings}
     torch.set_num_threads(1)
-    methods = {} if asked.no_closed else dict(CLOSED)
+    methods = {name: CLOSED[name] for name in asked.methods if name in CLOSED}
     if asked.trained:
         methods["LeJEPA " + " ".join(asked.settings)] = table
     for kind in asked.codes:
@@ -105,9 +105,9 @@ def main() -> None:
                 spent = time.process_time() - began
                 row = [*scores(encode(teacher, shard), shard), spent]
                 found.setdefault(name, []).append(row)
-            if not asked.no_closed:
+            if CEILING in asked.methods:
                 row = [*scores(filtered_counts(shard, CEILING_MS), shard), 0.0]
-                found.setdefault("ceiling", []).append(row)
+                found.setdefault(CEILING, []).append(row)
         print(f"\n`{kind}`\n")
         print(
             "| code | all latents | shared, within | shared, across | stimulus, within "
