@@ -119,6 +119,7 @@ def verdict(report: Row) -> list[str]:
             "untrained encoder "
             f"{truth['untrained_encoder']:.3f}."
         )
+    sentences += _alignment(report)
     sentences += _against_pca("Probes", report["probes"] or [])
     sentences += _against_pca("Transfer to another state", across(report["transfer"] or []))
     rank = latents["effective_rank"]
@@ -147,6 +148,26 @@ def verdict(report: Row) -> list[str]:
             f"variance{beside}."
         )
     return sentences
+
+
+def _alignment(report: Row) -> Iterator[str]:
+    """Say what ties the latents of two states together, and what does not."""
+    for session, one in (report.get("alignment") or {}).items():
+        for other in one["states"]:
+            yield (
+                f"{session}: {other['shared_by_replay']} directions are shared by the frames that "
+                f"{one['reference']} and {other['state']} both saw, and "
+                f"{other['units_that_keep_their_code']:.0%} of the units keep their code, which "
+                "tie the rest as far as they carry it; what neither ties need not mean the same in "
+                "both states."
+            )
+        if one["state_inferred"] is not None:
+            share = f"{one['state_inferred']:.1%}"
+            yield (
+                f"{session}: the state is inferred from the spikes in {share} of "
+                "held-out bins. Where each state is one stretch of time, slow drift tells it "
+                "too."
+            )
 
 
 def _truth(report: Row) -> Row | None:

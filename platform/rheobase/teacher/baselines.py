@@ -74,14 +74,14 @@ def smoothed_count_code(shard: Shard) -> Code:
 
 def closed_form_latents(teacher: Teacher, shard: Shard, kind: str) -> Code:
     """Return a session's latents (T, D) of a closed form with a teacher's filters and horizons."""
-    changed = {"kind": kind, "encoder": "linear"}
+    changed = {"kind": kind, "encoder": "linear", "views": "none"}
     settings = teacher.settings.model_copy(update=changed)
     return encode(closed_form_teacher([shard], settings), shard)
 
 
 def untrained_latents(teacher: Teacher, shard: Shard) -> Code:
     """Return a session's latents (T, D) from an encoder of a teacher's settings, at its start."""
-    settings = teacher.settings.model_copy(update={"kind": "lejepa"})
+    settings = teacher.settings.model_copy(update={"kind": "lejepa", "views": "none"})
     return encode(start_teacher([shard], settings, "untrained"), shard)
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,21 @@ from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import STRETCH_BINS
 from rheobase.teacher.source import train_moments
 from rheobase.teacher.start import start_teacher
+from rheobase.teacher.state_maps import (
+    ALL_KEPT,
+    SPARE,
+    alignment,
+    as_map,
+    said,
+    state_code,
+)
 
 Floats = npt.NDArray[np.float64]
 SHRINKAGES = (0.03, 0.1, 0.3)
 """Ridges, as shares of a standardised input's variance, of which the best held out is taken."""
+CARRIED = 3.0
+"""How far, in standard deviations, the inferred state moves the latent that is foretold least: the
+state's name is then in the latents, and a readout of the others is not led astray by it."""
 CHUNK_BINS = 8192
 AXES: Mapping[str, Callable[[Floats, int], Floats]] = {
     "pca": principal_axes,
@@ -74,6 +85,11 @@ def settings_of(settings: TeacherSettings) -> TeacherSettings:
             f"teacher.encoder must be linear with teacher.kind = '{settings.kind}', which is a "
             f"linear map, but got {settings.encoder}; leave one of them out"
         )
+    if settings.views == "replay" and settings.kind in AXES:
+        raise DataError(
+            "teacher.views = 'replay' goes with teacher.kind = 'cva' or 'reduced_rank', but got "
+            f"{settings.kind}; name one of them"
+        )
     if settings.kind in AXES:
         return settings.model_copy(update={"filters_ms": (SMOOTH_MS,)})
     return settings
@@ -113,8 +129,12 @@ def closed_form_teacher(shards: Sequence[Shard], settings: TeacherSettings) -> T
     for shard in shards:
         if settings.kind in AXES:
             _read_axes_(teacher, shard)
+        if settings.views == "replay":
+            predictors.append(_install_states_(teacher, shard))
+            continue
         folds = moments_by_fold(teacher, shard)
-        predictors.append(_install_(teacher, shard.session_id, _maps(settings, folds), folds))
+        past, future = _canonical(_maps(settings, folds), folds)
+        predictors.append(_install_(teacher, shard.session_id, "", past, future, pooled(folds)))
     layer = teacher.predictor
     assert isinstance(layer, torch.nn.Linear)
     with torch.no_grad():
@@ -123,15 +143,20 @@ def closed_form_teacher(shards: Sequence[Shard], settings: TeacherSettings) -> T
     return teacher
 
 
-def moments_by_fold(teacher: Teacher, shard: Shard) -> list[PastAndFutureMoments]:
-    """Return the moments of the even and of the odd train groups of a session."""
+def moments_by_fold(
+    teacher: Teacher, shard: Shard, state: str | None = None
+) -> list[PastAndFutureMoments]:
+    """Return the moments of the even and of the odd train groups of a session, or of a state."""
     settings, line = teacher.settings, timeline_of(shard)
     longest = horizon_bins(settings.horizons_ms, shard.bin_ms)[-1]
     used = np.zeros(len(line), bool)
     used[window_starts(line, TRAIN, longest + 1)] = True
+    if state is not None:
+        used &= line.state == state
     fold = np.unique(line.group, return_inverse=True)[1] % 2
-    past = teacher.reader(shard.session_id)
-    ahead = teacher.future_layers(shard.session_id)
+    own = teacher.states_of(shard.session_id)[0]
+    past = teacher.reader(shard.session_id, own)
+    ahead = teacher.future_layers(shard.session_id, own)
     width = len(past.components)
     sums = [RunningMoments(width + sum(len(one.components) for one in ahead)) for _ in range(2)]
     begins = np.unique(np.flatnonzero(used) // CHUNK_BINS) * CHUNK_BINS
@@ -246,25 +271,38 @@ def inverse_root(covariance: Floats, ridge: Floats) -> Floats:
     return np.asarray((vectors / np.sqrt(values.clip(min=LEAST))) @ vectors.T)
 
 
-def _install_(
-    teacher: Teacher, session: str, maps: Floats, folds: Sequence[PastAndFutureMoments]
-) -> Floats:
-    """Set a session's read-ins in place; return the linear predictor's weights (H * D, D)."""
+def _canonical(maps: Floats, folds: Sequence[PastAndFutureMoments]) -> tuple[Floats, Floats]:
+    """Return maps (M, D) of past and future to the canonical directions of some of the past.
+
+    Both sides have variance 1 on train; the past's are uncorrelated.
+    """
     whole, dims = pooled(folds), maps.shape[1]
     covariance = maps.T @ whole.past @ maps
     white = inverse_root(covariance, np.full(dims, LEAST * np.trace(covariance)))
     ridge = best_shrinkage(folds, dims) * whole.penalty_future
     right = inverse_root(whole.future, ridge)
     u, _, v = np.linalg.svd(white @ maps.T @ whole.cross @ right, full_matrices=False)
-    signs = column_signs(maps @ white @ u)
-    past = rounded(maps @ white @ u * signs)
-    future = rounded(right @ v.T * signs)
+    past = maps @ white @ u
+    signs = column_signs(past)
+    future = right @ v.T
     scale = np.sqrt(np.einsum("md,mk,kd->d", future, whole.future, future)).clip(min=LEAST)
-    future = future / scale
-    _become_(teacher.reader(session), past)
+    return past * signs, future * signs / scale
+
+
+def _install_(
+    teacher: Teacher,
+    session: str,
+    state: str,
+    past: Floats,
+    future: Floats,
+    whole: PastAndFutureMoments,
+) -> Floats:
+    """Set read-ins in place to maps (M, D); return a linear predictor's weights (H * D, D)."""
+    past, future = rounded(past), rounded(future)
+    _become_(teacher.reader(session, state), past)
     blocks: list[Floats] = []
     begin = 0
-    for layer in teacher.future_layers(session):
+    for layer in teacher.future_layers(session, state):
         end = begin + len(layer.components)
         weights = future[begin:end]
         _become_(layer, weights)
@@ -272,6 +310,63 @@ def _install_(
         blocks.append(weights.T @ whole.cross[:, begin:end].T @ past)
         begin = end
     return np.concatenate(blocks)
+
+
+def _install_states_(teacher: Teacher, shard: Shard) -> Floats:
+    """Set a session's read-ins of each state, aligned, and its gate; return a predictor's weights.
+
+    Where nearly all units keep their code, one map, fitted on all bins, serves every state.
+    """
+    settings, session = teacher.settings, shard.session_id
+    states = teacher.states_of(session)
+    layer = teacher.reader(session, states[0])
+    many = settings.model_copy(
+        update={"latent_dim": min(SPARE * settings.latent_dim, len(layer.components))}
+    )
+    folds = {state: moments_by_fold(teacher, shard, state) for state in states}
+    maps = {state: _canonical(_maps(many, folds[state]), folds[state]) for state in states}
+    codes = {}
+    for state in states:
+        past, future = maps[state]
+        foretells = np.einsum("md,mk,kd->d", past, pooled(folds[state]).cross, future)
+        weights = as_map(torch.from_numpy(past.T), layer)
+        code = state_code(shard, settings, state, weights, foretells)
+        codes[state] = replace(code, latents=code.latents - code.latents.mean(axis=0))
+    reference = (states[0], codes[states[0]])
+    found = {
+        state: alignment(shard, reference, (state, codes[state]), settings.latent_dim)
+        for state in states[1:]
+    }
+    teacher.gate_of(session).fit_(shard, states)
+    teacher.alignment[session] = said(found, states)
+    if all(one.kept_share >= ALL_KEPT for one in found.values()):
+        both = moments_by_fold(teacher, shard)
+        past, future = _canonical(_maps(settings, both), both)
+        made = [_install_(teacher, session, one, past, future, pooled(both)) for one in states]
+        return made[0]
+    shares, variances = [], []
+    for number, state in enumerate(states):
+        turn = found[state].turn if number else found[states[1]].own
+        past, future = (side @ turn for side in maps[state])
+        whole = pooled(folds[state])
+        shares.append(_install_(teacher, session, state, past, future, whole))
+        variances.append(np.einsum("md,mk,kd->d", past, whole.past, past))
+        level = CARRIED * (1 - 2 * number / (len(states) - 1))
+        _centre_(teacher, shard, state, level)
+    return np.asarray(np.mean(shares, axis=0) / np.mean(variances, axis=0))
+
+
+def _centre_(teacher: Teacher, shard: Shard, state: str, level: float) -> None:
+    """Give a state's read-in a bias: latents of mean 0 there, but the last, which has a level."""
+    layer = teacher.reader(shard.session_id, state)
+    weights = as_map(layer.weight, layer)
+    none = np.zeros(weights.shape[1])
+    mean = state_code(shard, teacher.settings, state, weights, none).latents.mean(axis=0)
+    # The layer takes off the session's mean; the state's is another.
+    bias = layer.mean.double().numpy() @ weights - mean
+    bias[-1] += level
+    with torch.no_grad():
+        layer.bias.copy_(torch.from_numpy(bias))
 
 
 def _become_(layer: ReadIn, maps: Floats) -> None:

@@ -34,6 +34,7 @@ def encode(teacher: Teacher, shard: Shard) -> npt.NDArray[np.float32]:
         )
     parts = []
     begin = 0
+    odds = teacher.odds(shard)
     with torch.no_grad():
         for segment in shard.segments:
             end = begin + len(segment)
@@ -45,6 +46,7 @@ def encode(teacher: Teacher, shard: Shard) -> npt.NDArray[np.float32]:
                             shard, teacher.settings.filters_ms, first, min(first + CHUNK_BINS, end)
                         )
                     ),
+                    odds=None if odds is None else odds[first : min(first + CHUNK_BINS, end)],
                 )
                 for first in range(begin, end, CHUNK_BINS)
             ]

@@ -1,6 +1,6 @@
 """The teacher: latents of the past, of the future, and a predictor from one to the other."""
 
-# Shape legend: B samples, T bins, N units, F filters, D latent dimensions, H horizons.
+# Shape legend: B samples, T bins, N units, F filters, D latent dimensions, H horizons, C states.
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from rheobase.measures.signs import column_signs, rounded
+from rheobase.shards.shard import Shard
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import MAX_COMPONENTS
+from rheobase.teacher.state_gate import StateGate
 from rheobase.teacher.trunk import Trunk, start_weights
 
 NUM_LEADING = 64
@@ -143,6 +145,11 @@ class Teacher(nn.Module):
     predictor
         A two-layer map (D -> H * D), shared by all sessions, from what the trunk gives; of a
         closed form a linear one.
+    alignment
+        Of a session with read-ins for each state, how these lie to each other, as
+        `state_maps.said` tells it.
+    gate
+        Of a session with read-ins for each state, what infers the state from slow counts.
     order
         From what the trunk gives to latents in the order of what they predict (D -> D).
 
@@ -166,10 +173,13 @@ class Teacher(nn.Module):
         num_units: Mapping[str, int],
         bin_ms: float,
         seed: torch.Generator,
+        states: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.num_units = dict(num_units)
+        self.states = dict(states or {})
+        self.alignment: dict[str, Any] = {}
         self.bin_ms = bin_ms
         dims, horizons = settings.num_dims, len(settings.horizons_ms)
         self.read_in = nn.ModuleDict()
@@ -177,10 +187,17 @@ class Teacher(nn.Module):
         for session in sorted(num_units):
             units = num_units[session]
             width = units * len(settings.filters_ms)
-            self.read_in[_key(session)] = ReadIn(width, dims, seed)
-            self.future_read_in[_key(session)] = nn.ModuleList(
-                ReadIn(units, dims, seed) for _ in range(horizons)
-            )
+            for state in self.states_of(session):
+                self.read_in[_key(session, state)] = ReadIn(width, dims, seed)
+                self.future_read_in[_key(session, state)] = nn.ModuleList(
+                    ReadIn(units, dims, seed) for _ in range(horizons)
+                )
+        self.gate = nn.ModuleDict(
+            {
+                _key(session): StateGate(num_units[session], len(names))
+                for session, names in sorted(self.states.items())
+            }
+        )
         self.trunk = Trunk(settings, bin_ms, seed)
         self.predictor: nn.Module = (
             nn.Sequential(
@@ -208,34 +225,67 @@ class Teacher(nn.Module):
         """
         train_s = past.count * self.bin_ms / 1000
         num_components = round(train_s * self.settings.components_per_s)
-        self.reader(session).prepare(past, num_components)
-        for layer, moments in zip(self.future_layers(session), future, strict=True):
-            layer.prepare(moments, num_components)
+        for state in self.states_of(session):
+            self.reader(session, state).prepare(past, num_components)
+            layers = self.future_layers(session, state)
+            for layer, moments in zip(layers, future, strict=True):
+                layer.prepare(moments, num_components)
 
-    def reader(self, session: str) -> ReadIn:
+    def states_of(self, session: str) -> tuple[str, ...]:
+        """Return the states for which a session has read-ins of their own; one, ``""``, for all."""
+        return self.states.get(session, ("",))
+
+    def reader(self, session: str, state: str = "") -> ReadIn:
         """Return a session's read-in of filtered counts."""
-        return cast("ReadIn", self.read_in[_key(session)])
+        return cast("ReadIn", self.read_in[_key(session, state)])
 
-    def read(self, session: str, filtered: Tensor, seen: Tensor | None = None) -> Tensor:
+    def future_layers(self, session: str, state: str = "") -> Sequence[ReadIn]:
+        """Return a session's read-ins of the counts of each horizon, nearest first."""
+        return cast("Sequence[ReadIn]", self.future_read_in[_key(session, state)])
+
+    def gate_of(self, session: str) -> StateGate:
+        """Return what infers a session's state."""
+        return cast("StateGate", self.gate[_key(session)])
+
+    def odds(self, shard: Shard) -> Tensor | None:
+        """Return the inferred odds of a session's states (T, C); None where one map serves all."""
+        if shard.session_id not in self.states:
+            return None
+        return torch.from_numpy(self.gate_of(shard.session_id).odds(shard))
+
+    def read(
+        self,
+        session: str,
+        filtered: Tensor,
+        seen: Tensor | None = None,
+        odds: Tensor | None = None,
+    ) -> Tensor:
         """Return the read-in (…, D) of filtered counts (…, F * N), for the trunk.
 
-        `seen` (…, N) weighs the units.
+        `seen` (…, N) weighs the units; `odds` (…, C) the read-ins of the session's states.
         """
         if seen is not None:
             seen = seen.repeat(*[1] * (seen.ndim - 1), len(self.settings.filters_ms))
-        outputs: Tensor = self.reader(session)(filtered, seen)
-        return outputs
+        states = self.states_of(session)
+        return _blended([self.reader(session, one)(filtered, seen) for one in states], odds)
 
-    def encode_future(self, session: str, future: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Return latents (B, H, D) of the counts that follow the present (B, H, N)."""
-        sides = [
-            layer(future[:, index], seen) for index, layer in enumerate(self.future_layers(session))
-        ]
-        return torch.stack(sides, dim=1)
+    def encode_future(
+        self,
+        session: str,
+        future: Tensor,
+        seen: Tensor | None = None,
+        odds: Tensor | None = None,
+    ) -> Tensor:
+        """Return latents (B, H, D) of the counts that follow the present (B, H, N).
 
-    def future_layers(self, session: str) -> Sequence[ReadIn]:
-        """Return a session's read-ins of the counts of each horizon, nearest first."""
-        return cast("Sequence[ReadIn]", self.future_read_in[_key(session)])
+        `seen` (B, N) weighs the units; `odds` (B, C) the read-ins of the session's states.
+        """
+        outputs = []
+        for state in self.states_of(session):
+            layers = self.future_layers(session, state)
+            sides = [layer(future[:, index], seen) for index, layer in enumerate(layers)]
+            outputs.append(torch.stack(sides, dim=1))
+        return _blended(outputs, None if odds is None else odds[:, None])
 
     def predict(self, latents: Tensor) -> Tensor:
         """Return predicted latents of the future (B, H, D) from latents (B, D) in order."""
@@ -253,6 +303,8 @@ class Teacher(nn.Module):
             "settings": self.settings.model_dump(mode="json"),
             "num_units": self.num_units,
             "bin_ms": self.bin_ms,
+            "states": self.states,
+            "alignment": self.alignment,
             "weights": self.state_dict(),
         }
 
@@ -260,11 +312,24 @@ class Teacher(nn.Module):
     def from_state(cls, state: Mapping[str, Any]) -> Teacher:
         """Return the teacher that `state` describes."""
         settings = TeacherSettings.model_validate(state["settings"])
-        teacher = cls(settings, state["num_units"], state["bin_ms"], torch.Generator())
+        of_sessions = {name: tuple(names) for name, names in state.get("states", {}).items()}
+        teacher = cls(settings, state["num_units"], state["bin_ms"], torch.Generator(), of_sessions)
+        teacher.alignment = dict(state.get("alignment", {}))
         teacher.load_state_dict(state["weights"])
         return teacher
 
 
-def _key(session: str) -> str:
+def _blended(outputs: Sequence[Tensor], odds: Tensor | None) -> Tensor:
+    """Return the mean of the states' outputs, weighted by their odds (…, C)."""
+    if odds is None:
+        (output,) = outputs
+        return output
+    return sum(
+        (odds[..., index, None] * output for index, output in enumerate(outputs)),
+        start=torch.zeros(()),
+    )
+
+
+def _key(session: str, state: str = "") -> str:
     # Module names must hold no dot.
-    return session.replace(".", "_dot_")
+    return (f"{session}@{state}" if state else session).replace(".", "_dot_")

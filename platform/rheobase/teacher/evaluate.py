@@ -76,6 +76,10 @@ def evaluate(
     ``shares`` that the clock and the session explain. Their numbers are means over sessions;
     ``sessions`` holds the same of each, and its spectra.
 
+    ``alignment``: of ``views = "replay"``, by session, the correlation of both states' latents over
+    replayed frames, the share of units that keep their code, and of held-out bins the share whose
+    state is inferred; else None.
+
     ``notes``: why a number is missing; a missing number, and a table without rows, is None.
     """
     notes: list[str] = []
@@ -115,10 +119,28 @@ def evaluate(
             if any(name in row for row in (*tables["shares"], *tables["true_latents_r2"]))
         ],
         "window_ms": WINDOW_MS,
+        "alignment": _alignment(teacher, shards),
         **{name: rows or None for name, rows in tables.items()},
         "sessions": sessions,
         "notes": list(dict.fromkeys(notes)),
     }
+
+
+def _alignment(teacher: Teacher, shards: Sequence[Shard]) -> dict[str, Any] | None:
+    """Return how the read-ins of a session's states lie, and how often their state is inferred."""
+    told = {}
+    for shard in shards:
+        if shard.session_id not in teacher.states:
+            continue
+        line, odds = timeline_of(shard), teacher.odds(shard)
+        assert odds is not None
+        names = np.array(teacher.states_of(shard.session_id))
+        right = names[odds.argmax(dim=1).numpy()] == line.state
+        told[shard.session_id] = {
+            **teacher.alignment[shard.session_id],
+            "state_inferred": float(right[line.scored].mean()) if line.scored.any() else None,
+        }
+    return told or None
 
 
 def _means(tables: Sequence[Sequence[Row]]) -> list[Row]:
@@ -170,7 +192,8 @@ def _prediction(
     settings = teacher.settings
     counts = torch.from_numpy(future_counts(shard, settings.horizons_ms).astype(np.float32))
     with torch.no_grad():
-        targets = teacher.encode_future(shard.session_id, counts).double().numpy()
+        told = teacher.encode_future(shard.session_id, counts, odds=teacher.odds(shard))
+        targets = told.double().numpy()
         predicted = teacher.predict(torch.from_numpy(latents).float()).double().numpy()
     rows = []
     for index, num_bins in enumerate(horizon_bins(settings.horizons_ms, timeline.bin_ms)):

@@ -341,11 +341,16 @@ def ordered(teacher: Teacher, shards: Sequence[Shard]) -> tuple[Teacher, dict[st
 def _past_and_future(teacher: Teacher, shard: Shard) -> PastAndFuture:
     horizons_ms = teacher.settings.horizons_ms
     future = []
+    odds = teacher.odds(shard)
     with torch.no_grad():
         for begin in range(0, shard.num_bins, CHUNK_BINS):
             end = min(begin + CHUNK_BINS, shard.num_bins)
             counts = future_counts(shard, horizons_ms, begin, end).astype(np.float32)
-            code = teacher.encode_future(shard.session_id, torch.from_numpy(counts))
+            code = teacher.encode_future(
+                shard.session_id,
+                torch.from_numpy(counts),
+                odds=None if odds is None else odds[begin:end],
+            )
             future.append(code.flatten(1).numpy())
     return PastAndFuture(
         session=shard.session_id,

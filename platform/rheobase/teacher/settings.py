@@ -34,9 +34,11 @@ class TeacherSettings(Settings):
     """Hidden units of the encoder's shared part; linear has none."""
     context_ms: Positive = 320.0
     """How far back tcn and transformer look, and how long a gru runs before its latents count."""
-    views: Literal["none", "unit_dropout", "half_units"] = "none"
+    views: Literal["none", "unit_dropout", "half_units", "replay"] = "none"
     """Units seen in training: all; a random three quarters for the past; or a random half for the
-    past, the other half for the future."""
+    past, the other half for the future. Or replay: each brain state has a map of its own, and the
+    two are turned so that the same frames, shown again, give the same latents; which of them holds
+    is inferred from slow counts."""
     components_per_s: Positive = 1.0
     """Principal components of a session's inputs that its read-in may use, for each second of train
     bins: of more, a recording of minutes is learnt by heart."""

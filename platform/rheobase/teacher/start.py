@@ -12,6 +12,7 @@ from rheobase.shards.shard import Shard
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import train_moments
+from rheobase.teacher.state_maps import states_of
 
 
 def start_teacher(
@@ -57,7 +58,8 @@ def start_teacher(
         )
     seed = torch.Generator().manual_seed(child_seed(settings.seed, "teacher", name))
     num_units = {shard.session_id: shard.num_units for shard in shards}
-    teacher = Teacher(settings, num_units, bin_ms.pop(), seed)
+    own = {shard.session_id: states_of(shard) for shard in shards if settings.views == "replay"}
+    teacher = Teacher(settings, num_units, bin_ms.pop(), seed, own)
     for shard in shards:
         teacher.prepare(shard.session_id, *train_moments(shard, settings))
     return teacher
