@@ -321,7 +321,7 @@ def _install_states_(teacher: Teacher, shard: Shard) -> Floats:
     states = teacher.states_of(session)
     layer = teacher.reader(session, states[0])
     many = settings.model_copy(
-        update={"latent_dim": min(SPARE * settings.latent_dim, len(layer.components))}
+        update={"latent_dim": min(SPARE * settings.num_dims, len(layer.components))}
     )
     folds = {state: moments_by_fold(teacher, shard, state) for state in states}
     maps = {state: _canonical(_maps(many, folds[state]), folds[state]) for state in states}
@@ -334,7 +334,7 @@ def _install_states_(teacher: Teacher, shard: Shard) -> Floats:
         codes[state] = replace(code, latents=code.latents - code.latents.mean(axis=0))
     reference = (states[0], codes[states[0]])
     found = {
-        state: alignment(shard, reference, (state, codes[state]), settings.latent_dim)
+        state: alignment(shard, reference, (state, codes[state]), settings.num_dims)
         for state in states[1:]
     }
     teacher.gate_of(session).fit_(shard, states)
