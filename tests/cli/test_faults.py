@@ -36,7 +36,7 @@ def test_a_file_in_place_of_a_run_is_told_in_one_line(cli, tmp_path, name):
 def test_a_path_that_cannot_be_written_is_told_in_one_line(cli, tmp_path):
     (tmp_path / "there").mkdir()
     line = one_line(cli("simulate", "there", "--minutes", "0.5", "--units", "5"), 2)
-    assert "there: it must be there and of the right kind, but: is a directory" in line
+    assert "there: a file must be written there, but it is a folder; name a file" in line
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 

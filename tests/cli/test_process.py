@@ -34,7 +34,11 @@ def test_json_stands_alone_on_stdout_and_needs_nothing_of_the_environment(tmp_pa
     )
     assert done.returncode == 0
     assert done.stderr == ""
-    assert json.loads(done.stdout) == {"nwb": "a.nwb", "latents": "a.latents.npz"}
+    assert json.loads(done.stdout) == {
+        "nwb": "a.nwb",
+        "latents": "a.latents.npz",
+        "code": "Units carry the latents alike in both states.",
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.latents.npz", "a.nwb"]
 
 

@@ -10,7 +10,14 @@ import pytest
 
 from rheobase.core import host, memory
 from rheobase.core.archives import read_archive, read_array
-from rheobase.core.artifacts import home, made_folder, read_json, read_manifest, whole_file
+from rheobase.core.artifacts import (
+    home,
+    home_address,
+    made_folder,
+    read_json,
+    read_manifest,
+    whole_file,
+)
 from rheobase.core.caches import cache_folder
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.core.host import usable_cpus, visible_gpus
@@ -107,14 +114,15 @@ def test_a_path_that_can_be_no_folder_is_refused(tmp_path):
     assert "name the folder" in refused(ArtifactError, read_json, tmp_path / "file" / "study.json")
 
 
-def test_the_home_of_artifacts_is_expanded_and_is_no_address(monkeypatch, tmp_path):
+def test_the_home_of_artifacts_is_expanded(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for named, meant in (("~/lab", "lab"), ("$HOME/lab", "lab"), ("", "runs"), ("lab", "lab")):
         monkeypatch.setenv("RHEOBASE_HOME", named)
         assert home() == tmp_path / meant
-    monkeypatch.setenv("RHEOBASE_HOME", "s3://lab")
-    assert "must be a folder that every node sees" in refused(ArtifactError, home)
+    monkeypatch.setenv("RHEOBASE_HOME", "s3://lab/")
+    assert home_address() == "s3://lab"
+    assert tmp_path in home().parents  # of this machine's copies
 
 
 @pytest.fixture
