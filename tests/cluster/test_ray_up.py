@@ -55,7 +55,7 @@ def test_a_wrong_token_is_told_in_one_line(told):
     for code, said, seconds in told["wrong_token"]:
         assert code == 2
         assert "it wants another token" in said.splitlines()[-1]
-        assert seconds < 20  # of which the command's own start takes some
+        assert seconds < 30  # machines are shared; on an idle one 10
 
 
 def test_trials_that_had_ended_outlive_the_head(told):

@@ -25,7 +25,7 @@ from rheobase.core.storage import filesystem_of, is_url
 
 PATIENCE_S = 300.0  # a store that is down for a minute costs a study that minute
 PAUSE_S = 1.0
-ANSWER_S = 8.0  # before any work
+ANSWER_S = 6.0  # before any work
 HIDDEN = "."  # locks, and what is not whole yet
 Result = TypeVar("Result")
 log = logging.getLogger("rheobase")

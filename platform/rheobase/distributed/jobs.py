@@ -95,12 +95,11 @@ class Cluster:
             if version != ray.__version__:
                 raise OSError(f"it runs Ray {version}, and this machine {ray.__version__}")
             self._client = JobSubmissionClient(self.address)
+        except requests.ConnectionError:
+            raise ClusterError(_unanswered(address, "nothing listens there")) from None
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ClusterError(
-                f"the dashboard of a Ray cluster must answer at '{address}', but: "
-                f"{reason[0][:200]}; reach it by 'ray attach cluster.yaml -p 8265'"
-            ) from None
+            raise ClusterError(_unanswered(address, reason[0][:200])) from None
 
     def submit(self, spec: StudySpec, options: list[str]) -> StudyJob:
         """Send a study with its recordings, and start it.
@@ -189,6 +188,13 @@ class Cluster:
         while not (now := self.job(job.name)).has_ended:
             time.sleep(LOOK_S)
         return now
+
+
+def _unanswered(address: str, reason: str) -> str:
+    return (
+        f"the dashboard of a Ray cluster must answer at '{address}', but: {reason}; reach it by "
+        "'ray attach cluster.yaml -p 8265'"
+    )
 
 
 def _study_job(details: JobDetails) -> StudyJob:
