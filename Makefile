@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev test test-cluster soak test-pythons mutants lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev test test-cluster soak test-pythons mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -82,6 +82,9 @@ test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by sid
 
 mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
 	$(BIN)/python tests/mutants.py --sample $(SAMPLE)
+
+fuzz: $(VENV)/.dev ## read 5,000 changed inputs of every kind; tell what was neither read nor refused in one line
+	$(ONE_THREAD) PYTHONPATH=platform:tests $(BIN)/python -m fuzz.run --inputs 5000 --seconds 1500
 
 # Without torch and Ray, which are gigabytes.
 .venv-%/.dev: requirements.lock requirements-dev.lock pyproject.toml

@@ -34,7 +34,7 @@ def exported(built, exporter, tmp_path_factory):
 
 def same(one, other, *, of):
     for field in fields(of):
-        if field.name != "metrics":
+        if field.name not in ("metrics", "labels"):
             a, b = (np.asarray(getattr(part, field.name)) for part in (one, other))
             assert a.dtype.kind == b.dtype.kind, field.name
             np.testing.assert_array_equal(a, b, err_msg=field.name)
@@ -56,6 +56,8 @@ def test_units_and_metrics_are_the_same(pair):
     assert len(by_file.units.metrics) == 22
     for name, values in by_file.units.metrics.items():
         np.testing.assert_array_equal(by_sdk.units.metrics[name], values, err_msg=name)
+    assert by_sdk.units.labels.keys() == by_file.units.labels.keys() == {"quality"}
+    np.testing.assert_array_equal(by_sdk.units.labels["quality"], by_file.units.labels["quality"])
 
 
 def test_spikes_are_the_same_bit_for_bit_in_the_files_order(pair):

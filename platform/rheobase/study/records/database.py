@@ -180,7 +180,7 @@ def _refused(path: Path) -> Iterator[None]:
     """Tell in one line of a file that is no ledger, or cannot be read."""
     try:
         yield
-    except (sqlite3.DatabaseError, PermissionError) as error:
+    except (sqlite3.DatabaseError, PermissionError, UnicodeDecodeError, OverflowError) as error:
         raise ArtifactError(f"{path}: not a ledger ({error}); use another folder") from None
 
 
