@@ -50,7 +50,7 @@ def main(run: Path) -> None:
             page.size(1280, 1600)
             page.open((run / "report" / "index.html").resolve().as_uri())
             page.picture(DOCS / "report.png")
-            page.size(1440, 800)
+            page.size(1680, 820)
             for name, text in SHOTS.items():
                 page.open("about:blank")
                 page.open(f"{address}/#{name}")
