@@ -21,7 +21,7 @@ from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.sessions.readers.path_settings import PathSettings
 from rheobase.sessions.records.session import Session
 
-LEAST_CPU_S, BYTES_PER_CPU_S = 4.0, 10e6
+LEAST_CPU_S, BYTES_PER_CPU_S = 2.5, 10e6
 """CPU seconds that reading a file may take: a damaged one ends in a loop. A sound one of 2,000
 units and 145 MB takes half a second."""
 PIPE_BYTES = 2**20
