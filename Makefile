@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev test test-cluster soak test-pythons mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak test-pythons mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -77,7 +77,11 @@ study: $(VENV)/.setup ## run studies/quickstart.toml to a ranking and a report; 
 
 dev: $(VENV)/.dev ## add the test tools to .venv
 
-test: $(VENV)/.dev $(ALLEN)/.dev ## run the tests, in TEST_PROCESSES side by side
+# The page and TensorBoard are looked at in a browser; without one those tests are skipped, and say so.
+chromium:
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || echo "no chromium: tests in a browser are skipped"
+
+test: $(VENV)/.dev $(ALLEN)/.dev | chromium ## run the tests, in TEST_PROCESSES side by side
 	RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
 mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; tell what share the tests notice
