@@ -50,7 +50,7 @@ def test_every_amount_stands_beside_the_sessions_own_teacher_and_baselines(adapt
         "0.2 min", "1 min", "all", "own_teacher", "untrained_read_in", "pca", "smoothed_counts",
     ]  # fmt: skip
     mean = report["true_latents_r2"][-1]
-    assert set(mean) == {"latent", *report["codes"]}
+    assert set(mean) == {"latent", "ceiling", *report["codes"]}
     assert mean["all"] > mean["0.2 min"] + 0.05
     assert mean["all"] > mean["untrained_read_in"] + 0.1
     assert report["judged_by"] == "true_latents_r2"
