@@ -323,3 +323,7 @@ def test_a_winner_that_fails_on_the_report_seeds_is_not_called_a_search_without_
     assert told[1] == "Also run again, and through the gate on the same seeds: top-2."
     unlucky = rank_study(spec_of, [trial_of(0, bad[:1])])
     assert verdict(spec_of, unlucky.trials[0], unlucky)[0].startswith("No trial was feasible")
+
+
+def test_several_teachers_are_named_with_what_each_gave(text):
+    assert "The seeds learnt from 2 teachers, whose starts differ: " in text

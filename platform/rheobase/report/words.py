@@ -70,6 +70,13 @@ def verdict(
         f"{row.gain:+.3f}{closed}."
     )
     sentences.append(_beside_linear(row))
+    of_teachers = row.cca_heldout.per_teacher
+    if len(of_teachers) > 1:
+        each = ", ".join(f"{mean:.3f}" for mean in of_teachers.values())
+        sentences.append(
+            f"The seeds learnt from {len(of_teachers)} teachers, whose starts differ: {each}; the "
+            "interval holds that spread."
+        )
     sentences += [
         f"Beware of chance: {note.removeprefix('memory: ')}."
         for note in row.notes
