@@ -105,7 +105,7 @@ def prepared(root: Path) -> Inputs:
         teacher = fit_teacher([shard], spec.teacher, spec.data.window_ms)
         with whole_folder(latents, {"digest": "bench", "sessions": [shard.session_id]}) as folder:
             write_latents(folder, {shard.session_id: encode(teacher, shard)})
-    return Inputs((shard_file,), latents, "bench")
+    return Inputs((shard_file,), (latents,), "bench")
 
 
 class Clock:

@@ -79,7 +79,7 @@ def with_ray(spec, shard, latents, run):
 
     with ray_session("local", num_cpus=2), Ledger(run / "ledger.sqlite") as ledger:
         os.write(1, b"ready\n")
-        search(spec, run, Inputs((shard,), latents, "d"), Bookkeeper(ledger, Silent()))
+        search(spec, run, Inputs((shard,), (latents,), "d"), Bookkeeper(ledger, Silent()))
 
 
 if __name__ == "__main__":

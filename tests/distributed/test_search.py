@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 def inputs_of(stored):
     (shard, _), latents = stored
-    return Inputs((shard,), latents, "d")
+    return Inputs((shard,), (latents,), "d")
 
 
 def test_ray_gives_the_numbers_of_one_process_and_a_failed_trial_costs_no_other(
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
     spec = StudySpec.model_validate_json((run / "study.json").read_text())
     try:
         with ray_session("local", num_cpus=2), Ledger(run / "ledger.sqlite") as ledger:
-            search(spec, run, Inputs((shard,), latents, "d"), Bookkeeper(ledger, Voice()))
+            search(spec, run, Inputs((shard,), (latents,), "d"), Bookkeeper(ledger, Voice()))
     except KeyboardInterrupt:
         sys.exit(130)
     """

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, given_study
-from rheobase.cli.progress import Terminal
 from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
@@ -120,6 +119,7 @@ def _session_that_goes_on() -> Iterator[None]:
 
 
 def _pretrained(spec: StudySpec, shards: list[Path]) -> Path:
+    from rheobase.cli.progress import Terminal
     from rheobase.distributed.pretrain import pretrain as train
     from rheobase.distributed.pretrain import training_folder
     from rheobase.report.tensorboard import TensorBoardLog
@@ -293,6 +293,7 @@ def run(
 def _shown(folder: Path, spec: StudySpec) -> Iterator[Listener]:
     """Yield what tells of a study: a table in a terminal, lines elsewhere; and TensorBoard."""
     from rheobase.cli.live import LiveTerminal
+    from rheobase.cli.progress import Terminal
     from rheobase.report.tensorboard import TensorBoardLog
     from rheobase.study.run_folder import RunFolder
 

@@ -81,7 +81,7 @@ LEAST_OBSERVED = 0.5
 """Of the time of the unit recorded longest; shorter ones would cost all others theirs."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Selection:
     """The session with its good units, and how many each rule dropped."""
 
@@ -234,12 +234,12 @@ def select_units(
     """
     verdict = choose_units(session, preset, areas, nan_metrics, labels)
     return Selection(
-        session.take_units(verdict.kept),
-        int(verdict.kept.sum()),
-        verdict.dropped,
-        verdict.not_applied,
-        verdict.num_nan_kept,
-        verdict.preset_is_void,
+        session=session.take_units(verdict.kept),
+        num_kept=int(verdict.kept.sum()),
+        dropped=verdict.dropped,
+        not_applied=verdict.not_applied,
+        num_nan_kept=verdict.num_nan_kept,
+        preset_is_void=verdict.preset_is_void,
     )
 
 

@@ -27,7 +27,7 @@ EDGE_SPIKES = 20_000
 """Spikes at most that tell how long a recording is, where its spikes are not read."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Recorded:
     """Units, their spikes (S,) and offsets (N + 1,), when each was recorded, and what is amiss.
 
@@ -102,7 +102,14 @@ def read_units(file: h5py.File, path: Path, where: str, *, spikes: bool = True) 
             if values.dtype.kind not in "fiu"
         },
     )
-    return Recorded(units, times, offsets, some_offsets, observed, remarks)
+    return Recorded(
+        units=units,
+        spike_times_s=times,
+        spike_offsets=offsets,
+        some_offsets=some_offsets,
+        observed=observed,
+        remarks=remarks,
+    )
 
 
 def _held(file: h5py.File, where: str) -> str:
