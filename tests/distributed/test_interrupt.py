@@ -16,7 +16,7 @@ def test_an_end_asked_for_says_how_to_go_on_and_leaves_no_process(
     write_study(student={"num_neurons": 8, "steps": 100_000})
     process = started("run", "study.toml", "--out", "run", home=trained.home)
     run = tmp_path / "run"
-    awaited(lambda: list(run.glob("tensorboard/*")), process)  # a trial runs
+    awaited(lambda: list(run.glob("tensorboard/search/*/events.*")), process)  # a trial runs
     process.send_signal(number)
     out, told = process.communicate(timeout=60)
     assert process.returncode == 130, told

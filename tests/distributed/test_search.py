@@ -144,7 +144,14 @@ def test_ctrl_c_ends_ray_soon_and_the_run_resumes_to_the_same_numbers(
     """
     inputs = inputs_of(stored)
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), tmp_path, inputs.shards[0], inputs.latents],
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(script),
+            tmp_path,
+            inputs.shards[0],
+            *inputs.latents,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
