@@ -16,7 +16,7 @@ from rich.text import Text
 from rheobase.cli.progress import Terminal
 from rheobase.cli.terminal import log
 from rheobase.report.tables import TIER_STYLE
-from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.ablation import arms_of, tuned_trials
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import ranked, trial_row
 from rheobase.study.ranking.ranking import MeasuredTrial, RankedTrial
@@ -81,7 +81,11 @@ class LiveTerminal(Terminal):
         self._stage, self._detail, self._began_s = name, detail, time.monotonic()
         done = sum(STAGES[row.stage] == name for row in self._rows)
         self._done = self._done_before = done
-        most = {"search": self._spec.search.trials, "report": self._num_reported()}
+        most = {
+            "search": self._spec.search.trials,
+            "controls": len(tuned_trials(self._spec)),
+            "report": self._num_reported(),
+        }
         self._of = most.get(name, 0)
 
     def _num_reported(self) -> int:

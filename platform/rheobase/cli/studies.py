@@ -276,17 +276,17 @@ def run(
         except ArtifactError as error:  # stored latents may be of an earlier version
             log.print(f"no page of the teacher: {error}", markup=False, soft_wrap=True)
         page = write_report(folder)
-        copy_to_store(RunFolder(folder))
+        copy_to_store(kept)
     if as_json:
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
     console = Console()
     console.print(ranking_table(ranking, console.width))
-    teacher = RunFolder(folder).read_teacher_report()
+    teacher = kept.read_teacher_report()
     if standing(teacher) == "behind":
         log.print(first_sentence(teacher), style="yellow")
     log.print(f"report: {page}", markup=False, soft_wrap=True)
-    log.print(f"TensorBoard: tensorboard --logdir {RunFolder(folder).tensorboard}", soft_wrap=True)
+    log.print(f"TensorBoard: tensorboard --logdir {kept.tensorboard}", soft_wrap=True)
 
 
 @contextmanager

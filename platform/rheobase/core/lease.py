@@ -12,14 +12,15 @@ import errno
 import fcntl
 import json
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 
+from rheobase.core.background import repeated
 from rheobase.core.host import Host, this_host
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
@@ -123,22 +124,16 @@ def _holds(path: Path, found: Holder, is_locked: bool) -> bool:
 @contextmanager
 def beating(file: int, mine: Holder) -> Iterator[None]:
     """Beat in a lease's file while the block runs; then give the lease up."""
-    ended = threading.Event()
+    numbers = count(1)
 
     def beat() -> None:
-        number = 0
-        while not ended.wait(BEAT_S):
-            number += 1
-            with suppress(OSError):  # a full disk must not end who holds it
-                _write(file, replace(mine, beat=number))
+        with suppress(OSError):  # a full disk must not end who holds it
+            _write(file, replace(mine, beat=next(numbers)))
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(beat, BEAT_S):
+            yield
     finally:
-        ended.set()
-        thread.join()
         with suppress(OSError):
             os.ftruncate(file, 0)
         os.close(file)

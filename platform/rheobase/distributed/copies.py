@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rheobase.core.artifacts import home, home_address, whole_file, write_json
+from rheobase.core.background import repeated
 from rheobase.core.errors import ArtifactError, RheobaseError
 from rheobase.core.host import this_host
 from rheobase.core.lease import SILENT_S, Holder, holder_of
@@ -86,20 +86,15 @@ def copied_to_store(run: RunFolder) -> Iterator[None]:
     for path in (run.ledger, run.study, run.inputs, run.teacher_report, run.earlier):
         pull(path, anew=is_elsewhere)
     copies = _Copies(run)
-    ended = threading.Event()
 
-    def go_on() -> None:
-        while not ended.wait(AGAIN_S):
-            with suppress(RheobaseError):  # told at the end, if it is not over by then
-                copies.update()
+    def update() -> None:
+        with suppress(RheobaseError):  # told at the end, if it is not over by then
+            copies.update()
 
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(update, AGAIN_S):
+            yield
     finally:
-        ended.set()
-        thread.join()
         copies.update(is_over=True)
 
 

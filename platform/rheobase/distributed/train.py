@@ -241,5 +241,5 @@ def _last_checkpoint(folder: Path) -> str:
     path = folder / CHECKPOINT
     if not path.exists():
         return "there was no checkpoint yet"
-    step = read_state(path, AGAIN)["step"]
+    step = read_state(path, AGAIN, mapped=True)["step"]
     return f"the last checkpoint, of step {step}, is kept: {path}"

@@ -54,7 +54,7 @@ def codes_of(teacher: Teacher, shard: Shard, latents: Code) -> dict[str, Code]:
     dims = latents.shape[1]
     codes = {
         TEACHER: latents,
-        **{kind: closed_form_latents(teacher, shard, kind) for kind in (CVA, RANK)},
+        **{kind: closed_form_latents(teacher, shard, kind, dims) for kind in (CVA, RANK)},
         PCA: _projected(counts, centre, principal_axes(covariance, dims)),
         FACTORS: _projected(counts, centre, factor_axes(covariance, dims)),
         COUNTS: counts,
@@ -72,9 +72,9 @@ def smoothed_count_code(shard: Shard) -> Code:
     return counts
 
 
-def closed_form_latents(teacher: Teacher, shard: Shard, kind: str) -> Code:
+def closed_form_latents(teacher: Teacher, shard: Shard, kind: str, dims: int) -> Code:
     """Return a session's latents (T, D) of a closed form with a teacher's filters and horizons."""
-    changed = {"kind": kind, "encoder": "linear", "views": "none"}
+    changed = {"kind": kind, "latent_dim": dims, "encoder": "linear", "views": "none"}
     settings = teacher.settings.model_copy(update=changed)
     return encode(closed_form_teacher([shard], settings), shard)
 

@@ -229,10 +229,15 @@ def _maps(settings: TeacherSettings, folds: Sequence[PastAndFutureMoments]) -> F
 
 def cva(moments: PastAndFutureMoments, shrinkage: float, dims: int) -> Floats:
     """Return the map (M, D) to the canonical variates of the past with the future."""
+    return _variates(moments, shrinkage, dims)[0]
+
+
+def _variates(moments: PastAndFutureMoments, shrinkage: float, dims: int) -> tuple[Floats, Floats]:
+    """Return the maps (M, D) to the canonical variates of the past and of the future."""
     left = inverse_root(moments.past, shrinkage * moments.penalty_past)
     right = inverse_root(moments.future, shrinkage * moments.penalty_future)
-    vectors, _, _ = np.linalg.svd(left @ moments.cross @ right, full_matrices=False)
-    return np.asarray(left @ vectors[:, :dims])
+    u, _, v = np.linalg.svd(left @ moments.cross @ right, full_matrices=False)
+    return np.asarray(left @ u[:, :dims]), np.asarray(right @ v[:dims].T)
 
 
 def reduced_rank(moments: PastAndFutureMoments, shrinkage: float, dims: int) -> Floats:
@@ -253,10 +258,7 @@ def best_shrinkage(folds: Sequence[PastAndFutureMoments], dims: int) -> float:
     for shrinkage in SHRINKAGES:
         total = 0.0
         for fitted, scored in (folds, folds[::-1]):
-            left = inverse_root(fitted.past, shrinkage * fitted.penalty_past)
-            right = inverse_root(fitted.future, shrinkage * fitted.penalty_future)
-            u, _, v = np.linalg.svd(left @ fitted.cross @ right, full_matrices=False)
-            a, b = left @ u[:, :dims], right @ v[:dims].T
+            a, b = _variates(fitted, shrinkage, dims)
             shared = np.einsum("md,mk,kd->d", a, scored.cross, b)
             of_past = np.einsum("md,mk,kd->d", a, scored.past, a)
             of_future = np.einsum("md,mk,kd->d", b, scored.future, b)

@@ -47,13 +47,14 @@ def evidence(shard: Shard, codes: Codes, horizons_ms: Sequence[float]) -> dict[s
     line = timeline_of(shard)
     notes: list[str] = []
     tasks = list(tasks_of(shard, codes, line, notes))
+    truth, across = _truth(shard, codes, line, notes)
     return {
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
         "future_counts_r2": future_count_prediction(codes, line, horizons_ms),
-        "true_latents_r2": list(_truth(shard, codes, line, notes)) or None,
+        "true_latents_r2": truth,
         "probes": [probe(task, notes) for task in tasks],
-        "cross_state": list(cross_state(shard, codes, line)) or None,
+        "cross_state": across,
         "state_geometry": list(state_geometry(shard, codes, line, notes)) or None,
         "transfer": list(_transfer([*tasks, *_shared_truth(shard, codes, line)], line, notes))
         or None,
@@ -107,18 +108,23 @@ def future_count_prediction(
     return rows
 
 
-def _truth(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> Iterator[Row]:
+def _truth(
+    shard: Shard, codes: Codes, line: Timeline, notes: list[str]
+) -> tuple[list[Row] | None, list[Row] | None]:
+    """Return what every code and the ceiling tell of the true latents, and across states."""
     known = true_latents_of(shard)
     if known is None:
         notes.append("true_latents_r2: only a simulated recording knows its true latents")
-        return
+        return None, None
     names, true = known
-    of_codes = {
-        code: ridge_r2(x, true, line) for code, x in with_ceiling(shard, codes) if code != TRUE
-    }
-    for index, name in enumerate(names):
-        yield {"latent": name, **{code: float(r2[index]) for code, r2 in of_codes.items()}}
-    yield {"latent": "mean", **{code: float(r2.mean()) for code, r2 in of_codes.items()}}
+    given = with_ceiling(shard, codes)
+    of_codes = {code: ridge_r2(x, true, line) for code, x in given.items()}
+    rows: list[Row] = [
+        {"latent": name, **{code: float(r2[index]) for code, r2 in of_codes.items()}}
+        for index, name in enumerate(names)
+    ]
+    rows.append({"latent": "mean", **{code: float(r2.mean()) for code, r2 in of_codes.items()}})
+    return rows, list(cross_state(names, true, given, line)) or None
 
 
 def _shared_truth(shard: Shard, codes: Codes, line: Timeline) -> Iterator[Task]:

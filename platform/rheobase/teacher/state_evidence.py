@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from rheobase.measures.probes import ridge_r2
 from rheobase.measures.state_geometry import condition_means, geometry
 from rheobase.measures.tasks import Codes, Row, note_once
 from rheobase.measures.transfer import pairs_of_states
-from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.teacher.baselines import TRUE
@@ -29,10 +28,10 @@ SHARED = 0.5
 SHARED_MEAN = "mean of shared"
 
 
-def with_ceiling(shard: Shard, codes: Codes) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
-    """Yield each code (T, M), and last what a readout of the truth may see at most."""
-    yield from codes.items()
-    yield CEILING, filtered_counts(shard, CEILING_MS)
+def with_ceiling(shard: Shard, codes: Codes) -> Codes:
+    """Return each code (T, M) but the truth, and last what a readout of it may see at most."""
+    given = {code: x for code, x in codes.items() if code != TRUE}
+    return {**given, CEILING: filtered_counts(shard, CEILING_MS)}
 
 
 def shared_by_states(true: npt.NDArray[np.floating], line: Timeline) -> Bools:
@@ -44,25 +43,26 @@ def shared_by_states(true: npt.NDArray[np.floating], line: Timeline) -> Bools:
     return np.asarray(left / ((true - true.mean(axis=0)) ** 2).sum(axis=0) > 1 - SHARED)
 
 
-def cross_state(shard: Shard, codes: Codes, line: Timeline) -> Iterator[Row]:
+def cross_state(
+    names: Sequence[str], true: npt.NDArray[np.floating], codes: Codes, line: Timeline
+) -> Iterator[Row]:
     """Yield the held-out R² of each true latent by fitted and tested state, of every code.
 
     One readout a latent is fitted on the train bins of one state, and tested on the held-out bins
     of that state and of the other. Last comes the mean over the latents that the states share.
-    Nothing of a recording whose latents nobody knows, or of one state.
+    Nothing of a recording of one state.
     """
-    known = true_latents_of(shard)
-    if known is None:
-        return
-    names, true = known[0], known[1].astype(np.float64)
+    true = true.astype(np.float64)
     shared = shared_by_states(true, line)
     try:
         pairs = pairs_of_states(line)
     except DataError:  # `transfer` says so
         return
-    given = [(code, x) for code, x in with_ceiling(shard, codes) if code != TRUE]
     for pair in pairs:
-        r2 = {code: ridge_r2(x, true, line, train=pair.train, test=pair.test) for code, x in given}
+        r2 = {
+            code: ridge_r2(x, true, line, train=pair.train, test=pair.test)
+            for code, x in codes.items()
+        }
         where = {"fitted": pair.fitted, "tested": pair.tested}
         for index, name in enumerate(names):
             yield {"latent": name, **where, **{c: float(v[index]) for c, v in r2.items()}}

@@ -17,7 +17,7 @@ DAMAGE = (
 """Whatever PyTorch makes of a damaged file."""
 
 
-def read_state(path: Path, do: str) -> dict[str, Any]:
+def read_state(path: Path, do: str, *, mapped: bool = False) -> dict[str, Any]:
     """Return what ``torch.save`` wrote.
 
     Parameters
@@ -26,6 +26,8 @@ def read_state(path: Path, do: str) -> dict[str, Any]:
         The file.
     do
         What the user can do where it is damaged.
+    mapped
+        Map its arrays from the file instead of reading them, for who wants little of it.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def read_state(path: Path, do: str) -> dict[str, Any]:
         It is missing or damaged.
     """
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, mmap=mapped)
         if not isinstance(state, dict):
             raise TypeError(f"it holds a {type(state).__name__}")
         return state

@@ -1,7 +1,7 @@
 import pytest
 
 from rheobase.core.errors import StudyError
-from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.ablation import arms_of, tuned_trials
 from rheobase.study.file.spec import dump_study, parse_study
 
 ARMS = {
@@ -119,3 +119,16 @@ def test_a_baseline_that_cannot_be_an_arm_is_told_in_one_line(ablation, student,
         parse_study({**table, "ablation": ablation})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_gated_control_tries_is_counted_where_there_is_a_report_stage():
+    table = {
+        "name": "t",
+        "data": {"sessions": ["s"]},
+        "ablation": {"baselines": ["gru", "no-dale"]},
+    }
+    spec = parse_study(table)
+    tried = tuned_trials(spec)
+    assert len({(one["student.learning_rate"], one["student.steps"]) for one in tried}) == 6
+    assert {one["student.neuron"] for one in tried} == {"gru"}
+    assert tuned_trials(parse_study({**table, "seeds": {"report": []}})) == []

@@ -73,6 +73,12 @@ def controls_of(spec: StudySpec) -> frozenset[str]:
     return CONTROLS & set(spec.ablation.baselines) if spec.ablation else frozenset()
 
 
+def tuned_trials(spec: StudySpec) -> list[dict[str, Any]]:
+    """Return the overrides of every trial from which the settings of a study's arms are chosen."""
+    arms = arms_of(spec).values() if spec.seeds.report else ()
+    return [one for arm in arms for one in tuned_settings(spec.student, arm)]
+
+
 def tuned_settings(student: StudentSettings, overrides: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the settings that an arm chooses from on validation, each beside its overrides.
 

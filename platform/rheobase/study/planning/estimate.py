@@ -16,7 +16,7 @@ from rheobase.shards.shard import TEST, TRAIN, VALIDATION
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
-from rheobase.study.file.ablation import arms_of, tuned_settings
+from rheobase.study.file.ablation import arms_of, tuned_trials
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
@@ -122,7 +122,7 @@ def estimate(spec: StudySpec) -> Estimate:
 def num_trials(spec: StudySpec) -> int:
     """Return the trials of the search and of the report stage."""
     num_confirmed = num_winners(spec) + len(arms_of(spec)) if spec.seeds.report else 0
-    return spec.search.trials + len(_tuned(spec)) + _num_audits(spec) + num_confirmed
+    return spec.search.trials + len(tuned_trials(spec)) + _num_audits(spec) + num_confirmed
 
 
 def num_winners(spec: StudySpec) -> int:
@@ -134,18 +134,10 @@ def _num_audits(spec: StudySpec) -> int:
     return spec.search.stop.audit if spec.search.stop else 0
 
 
-def _tuned(spec: StudySpec) -> list[Mapping[str, Any]]:
-    """Return the overrides of every trial from which a control's settings are chosen."""
-    if not spec.seeds.report:
-        return []
-    arms = arms_of(spec).values()
-    return [one for arm in arms for one in tuned_settings(spec.student, arm)]
-
-
 def num_replicates(spec: StudySpec) -> int:
     """Return the students that are trained on each session."""
     num_reported = (num_winners(spec) + len(arms_of(spec))) * len(spec.seeds.report)
-    num_chosen_from = spec.search.trials + len(_tuned(spec)) + _num_audits(spec)
+    num_chosen_from = spec.search.trials + len(tuned_trials(spec)) + _num_audits(spec)
     return num_chosen_from * len(spec.seeds.select) + num_reported
 
 
@@ -227,7 +219,7 @@ def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
 
 def _training_hours(num_units: int, spec: StudySpec) -> float:
     """Return the hours of training all students of one session."""
-    arms, tuned = arms_of(spec).values(), _tuned(spec)
+    arms, tuned = arms_of(spec).values(), tuned_trials(spec)
     num_seeds, num_select = len(spec.seeds.report), len(spec.seeds.select)
     num_own = num_replicates(spec) - len(arms) * num_seeds - len(tuned) * num_select
     of_arms = sum(_training_seconds(num_units, spec, overrides) for overrides in arms)
@@ -279,7 +271,7 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
     search, num_confirmed = spec.search, num_winners(spec) + len(arms_of(spec))
     stages = [
         (min(search.generation, search.trials), len(spec.seeds.select)),
-        (len(_tuned(spec)), len(spec.seeds.select)),
+        (len(tuned_trials(spec)), len(spec.seeds.select)),
         (num_confirmed, len(spec.seeds.report)),
         (_num_audits(spec), len(spec.seeds.select)),
     ]
