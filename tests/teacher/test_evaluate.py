@@ -15,7 +15,7 @@ from rheobase.shards.settings import DataSettings
 from rheobase.teacher import evaluate as reports
 from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
-from rheobase.teacher.settings import TeacherSettings
+from rheobase.teacher.settings import RANDOM_START, TeacherSettings
 
 SETTINGS = TeacherSettings(
     latent_dim=4,
@@ -77,7 +77,8 @@ def test_a_living_teacher_fills_its_dimensions(report):
 
 
 def test_without_a_regulariser_the_report_shows_the_future_collapsed(shards):
-    settings = SETTINGS.model_copy(update={"regulariser": "none", "steps": 100})
+    changed = {"regulariser": "none", **RANDOM_START, "start": "random", "steps": 100}
+    settings = SETTINGS.model_copy(update=changed)
     alone = shards[:1]
     report = evaluate(fit_teacher(alone, settings, 1000.0), alone)
     assert all(row["target_std"] < 0.01 for row in report["prediction"])
@@ -91,6 +92,8 @@ def test_a_collapsed_teacher_is_seen(teacher, shards):
             layer.weight.zero_()
             layer.bias.zero_()
             layer.weight[0, 0] = 1e-3
+        collapsed.trunk.out.weight.zero_()
+        collapsed.trunk.out.bias.zero_()
     latents = evaluate(collapsed, shards)["latents"]
     assert latents["effective_rank"] == pytest.approx(1.0, abs=0.01)
     assert latents["least_std"] == 0.0

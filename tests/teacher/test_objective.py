@@ -18,7 +18,9 @@ from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sigreg import random_slices, sigreg
 from rheobase.teacher.vicreg import VARIANCE_WEIGHT, vicreg
 
-SETTINGS = TeacherSettings(latent_dim=8, steps=600, batch_windows=2048)
+SETTINGS = TeacherSettings(
+    latent_dim=8, steps=600, batch_windows=2048, start="random", encoder="linear"
+)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def train_teacher(
     The files are the trainer's own, not Ray Train's, whose list of checkpoints is not written
     whole: a kill or a full disk on the way would leave nothing to go on from.
     """
-    if settings.kind != "lejepa" or settings.views == "replay":
+    if settings.kind != "lejepa":
         return fit_teacher([read_shard(path) for path in shard_paths], settings, window_ms)
     with room_for("the teacher", {"CPU": 1}):
         return _trained(shard_paths, settings, window_ms, folder, listener)

@@ -28,6 +28,7 @@ from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import FUTURES_MS
 from rheobase.teacher.evidence import evidence
 from rheobase.teacher.fit import fit_teacher
+from rheobase.teacher.settings import RANDOM_START
 from rheobase.teacher.start import start_teacher
 
 ALL, OWN, START = "all", "own_teacher", "untrained_read_in"
@@ -88,7 +89,9 @@ def adapt(
     settings = teacher.settings
 
     def fitted(given: Shard, shared: Teacher | None) -> Teacher:
-        return fit_teacher([given], settings, window_ms, shared=shared)
+        # A trunk of other sessions lies where their read-ins do, not at the canonical variates.
+        own = settings if shared is None else settings.model_copy(update=RANDOM_START)
+        return fit_teacher([given], own, window_ms, shared=shared)
 
     codes: dict[str, Code] = {}
     for amount in sorted({*minutes}):

@@ -135,12 +135,25 @@ def closed_form_teacher(shards: Sequence[Shard], settings: TeacherSettings) -> T
         folds = moments_by_fold(teacher, shard)
         past, future = _canonical(_maps(settings, folds), folds)
         predictors.append(_install_(teacher, shard.session_id, "", past, future, pooled(folds)))
-    layer = teacher.predictor
-    assert isinstance(layer, torch.nn.Linear)
+    layer = teacher.predictor.linear
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.mean(predictors, axis=0)))
         layer.bias.zero_()
     return teacher
+
+
+def start_on_closed_form_(teacher: Teacher, shards: Sequence[Shard]) -> None:
+    """Let a teacher that has made no step be, in place, that of the canonical variates.
+
+    Its trunk and the hidden layer of its predictor begin with nothing, so that it is the closed
+    form to the last digit until training changes it.
+    """
+    closed = teacher.settings.model_copy(update={"kind": "cva", "encoder": "linear"})
+    form = closed_form_teacher(shards, closed)
+    for name in ("read_in", "future_read_in", "gate"):
+        getattr(teacher, name).load_state_dict(getattr(form, name).state_dict())
+    teacher.predictor.linear.load_state_dict(form.predictor.linear.state_dict())
+    teacher.alignment = form.alignment
 
 
 def moments_by_fold(

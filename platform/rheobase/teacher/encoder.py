@@ -130,6 +130,29 @@ class Order(nn.Module):
         return latents @ self.back + self.mean
 
 
+class Predictor(nn.Module):
+    """A linear map of what the trunk gives (B, D) to the future (B, H * D); width 0 is that alone.
+
+    With a width a layer of as many hidden units is added to it, which begins with nothing.
+    """
+
+    def __init__(self, dims: int, width: int, num_outputs: int, seed: torch.Generator) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dims, num_outputs)
+        self.hidden: nn.Module | None = None
+        if width:
+            out = nn.Linear(width, num_outputs)
+            self.hidden = nn.Sequential(nn.Linear(dims, width), nn.GELU(), out)
+        start_weights(self, seed)
+        if width:
+            nn.init.zeros_(out.weight)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return predicted read-ins of the future."""
+        predicted: Tensor = self.linear(latents)
+        return predicted if self.hidden is None else predicted + self.hidden(latents)
+
+
 class Teacher(nn.Module):
     """Maps counts up to the present and counts after it to latents, and predicts the second.
 
@@ -143,8 +166,7 @@ class Teacher(nn.Module):
         For each session and horizon a linear map (N -> D) of the counts of the bins
         (t, t + horizon]: the targets of the prediction.
     predictor
-        A two-layer map (D -> H * D), shared by all sessions, from what the trunk gives; of a
-        closed form a linear one.
+        A map (D -> H * D), shared by all sessions, from what the trunk gives.
     alignment
         Of a session with read-ins for each state, how these lie to each other, as
         `state_maps.said` tells it.
@@ -199,16 +221,8 @@ class Teacher(nn.Module):
             }
         )
         self.trunk = Trunk(settings, bin_ms, seed)
-        self.predictor: nn.Module = (
-            nn.Sequential(
-                nn.Linear(dims, settings.predictor_width),
-                nn.GELU(),
-                nn.Linear(settings.predictor_width, horizons * dims),
-            )
-            if settings.kind == "lejepa"
-            else nn.Linear(dims, horizons * dims)
-        )
-        start_weights(self.predictor, seed)
+        width = settings.predictor_width if settings.kind == "lejepa" else 0
+        self.predictor = Predictor(dims, width, horizons * dims, seed)
         self.order = Order(dims)
 
     def prepare(self, session: str, past: RunningMoments, future: Sequence[RunningMoments]) -> None:

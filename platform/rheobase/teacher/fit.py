@@ -53,11 +53,6 @@ def fit_teacher(
                 "none; fit it to the session itself"
             )
         return closed_form_teacher(shards, settings)
-    if settings.views == "replay":
-        raise DataError(
-            "teacher.views = 'replay' goes with teacher.kind = 'cva' or 'reduced_rank', but got "
-            "lejepa, which cannot be trained on it yet; name one of them"
-        )
     sources = sources_of(shards, settings, window_ms)
     training = begun(shards, settings, shared)
     while not training.is_over:

@@ -100,7 +100,7 @@ def view_masks(
 
     Weights of the units left keep the mean of a sum over units.
     """
-    if views == "none":
+    if views in ("none", "replay"):
         return []
     chance = draw.random(shape, np.float32)
     if views == "half_units":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rheobase.core.settings import Settings
 
 MOST_DIMS = 16  # of which auto keeps those that predict
+RANDOM_START = {"steps": 1000, "read_in_step": 0.1}
 Positive = Annotated[float, Field(gt=0)]
 
 
 class TeacherSettings(Settings):
-    """LeJEPA: latents of the past predict latents of the future; SIGReg keeps both alive."""
+    """LeJEPA: latents of the past predict latents of the future; SIGReg keeps both alive.
+
+    Some defaults of training are others with ``start = "random"``: `RANDOM_START`.
+    """
 
     kind: Literal["lejepa", "cva", "reduced_rank", "pca", "factor_analysis"] = "lejepa"
     """What makes the latents: LeJEPA, which is trained; or a closed form to compare with, a linear
@@ -26,7 +30,11 @@ class TeacherSettings(Settings):
     """Time constants of the causal exponential filters through which the encoder sees counts."""
     horizons_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (40.0,)
     """Lengths of the stretches after the present whose latents are predicted."""
-    encoder: Literal["linear", "mlp", "gru", "tcn", "transformer"] = "linear"
+    start: Literal["cva", "random"] = "cva"
+    """Where LeJEPA's training starts: at the canonical variates of the filtered past with the
+    future, a closed form, to which the encoder then adds what is not linear; or at random weights,
+    from which read-ins need longer steps, and more of them, to get as far."""
+    encoder: Literal["linear", "mlp", "gru", "tcn", "transformer"] = "mlp"
     """What makes latents of the filtered counts: a linear map of each session's units alone; or,
     added to it and shared by sessions, two hidden layers, a GRU, causal dilated convolutions, or
     causal attention."""
@@ -52,7 +60,7 @@ class TeacherSettings(Settings):
     """Random projections drawn afresh each step."""
     sigreg_mix: Literal[1, 2, 4, 8, 16, 32] = 16
     """Samples that are mixed before SIGReg sees their distribution; 1 as published."""
-    steps: Annotated[int, Field(ge=1)] = 1000
+    steps: Annotated[int, Field(ge=1)] = 200
     """Optimiser steps for each session at most."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Checks of the held-out loss, 100 steps a session apart, without a new best after which
@@ -61,7 +69,7 @@ class TeacherSettings(Settings):
     while the latents still improve."""
     batch_windows: Annotated[int, Field(ge=2)] = 4096
     """Samples in a batch, over all workers; few find only the dimensions of largest variance."""
-    read_in_step: Positive = 0.1
+    read_in_step: Positive = 1e-3
     """Length of each step of a latent dimension's read-in at its peak, cosine to zero; read-ins of
     unit variance have a length of about 1."""
     learning_rate: Positive = 5e-3
@@ -72,6 +80,14 @@ class TeacherSettings(Settings):
     """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
     seed: int = 0
     """Root seed of the teacher."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _further_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        linear = {} if data.get("kind", "lejepa") == "lejepa" else {"encoder": "linear"}
+        return {**linear, **(RANDOM_START if data.get("start") == "random" else {}), **data}
 
     @property
     def num_dims(self) -> int:

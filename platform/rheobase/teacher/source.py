@@ -22,6 +22,7 @@ from rheobase.teacher.features import filtered_counts, future_counts, horizon_bi
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import STRETCH_BINS
+from rheobase.teacher.state_gate import StateGate, states_of
 from rheobase.teacher.trunk import context_bins
 from rheobase.teacher.workers import place
 
@@ -48,11 +49,15 @@ class Batch:
         (Q, L + J, 1), zero in context that lies before the segment.
     future
         (Q, J, H, N) counts after each present.
+    odds
+        (Q, L + J, C) of the brain states, inferred; C is 1, and they are too, where one map serves
+        all.
     """
 
     filtered: Tensor
     inside: Tensor
     future: Tensor
+    odds: Tensor
 
     def runs(self, chosen: slice) -> Batch:
         """Return some of the runs."""
@@ -70,6 +75,7 @@ class Stretch:
 
     filtered: Tensor
     future: Tensor
+    odds: Tensor
     starts: Ints
     segment_begins: Ints
 
@@ -79,8 +85,9 @@ class Stretch:
         rows = starts[:, None] + np.arange(-context, run)
         begins = np.maximum(self.segment_begins[starts], 0)[:, None]
         inside = torch.from_numpy(rows >= begins)
-        filtered = self.filtered[torch.from_numpy(np.maximum(rows, begins))]
-        return Batch(filtered, inside[..., None], self.future[torch.from_numpy(presents)])
+        read = torch.from_numpy(np.maximum(rows, begins))
+        future = self.future[torch.from_numpy(presents)]
+        return Batch(self.filtered[read], inside[..., None], future, self.odds[read])
 
 
 class Source:
@@ -119,6 +126,7 @@ class Source:
         self._starts = starts[~first_held & ~last_held]
         self._segment_begins = np.searchsorted(line.segment, line.segment).astype(np.int64)
         apart = first_held & last_held
+        self._odds = _odds(shard, settings)
         self.held_out = self._held_out_batch(starts[apart], first[apart])
         self._whole: Stretch | None = None
 
@@ -151,6 +159,7 @@ class Source:
                 filtered_counts(shard, settings.filters_ms, begin, end, kind=np.float16)
             ),
             torch.from_numpy(future),
+            self._odds[begin:end],
             starts[fits] - begin,
             self._segment_begins[begin:end] - begin,
         )
@@ -177,6 +186,16 @@ class Source:
             part = self._read(begin, int(of_group[-1]) + self.run, of_group)
             parts.append(part.batch(part.starts, self._context, self.run))
         return Batch(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Batch)))
+
+
+def _odds(shard: Shard, settings: TeacherSettings) -> Tensor:
+    """Return the odds of a session's states (T, C), as its teacher infers them."""
+    if settings.views != "replay":
+        return torch.ones(shard.num_bins, 1)
+    states = states_of(shard)
+    gate = StateGate(shard.num_units, len(states))
+    gate.fit_(shard, states)
+    return torch.from_numpy(gate.odds(shard))
 
 
 def sources_of(

@@ -12,7 +12,7 @@ from rheobase.shards.shard import Shard
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.source import train_moments
-from rheobase.teacher.state_maps import states_of
+from rheobase.teacher.state_gate import states_of
 
 
 def start_teacher(

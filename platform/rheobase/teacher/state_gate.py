@@ -12,6 +12,7 @@ import torch
 from scipy.signal import lfilter
 from torch import Tensor, nn
 
+from rheobase.core.errors import DataError
 from rheobase.shards.shard import TRAIN, Shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.teacher.features import filtered_counts
@@ -25,6 +26,25 @@ RIDGE = 1.0
 EVERY = 50
 """Of so many bins one is fitted on: slow counts hardly change between."""
 CHUNK_BINS = 32_768
+
+
+def states_of(shard: Shard) -> tuple[str, ...]:
+    """Return the states that have train bins, that of most bins first.
+
+    Raises
+    ------
+    DataError
+        There is one alone.
+    """
+    line = timeline_of(shard)
+    names, counts = np.unique(line.state[line.train], return_counts=True)
+    if len(names) < 2:
+        found = ", ".join(str(name) or "one without a name" for name in names) or "none"
+        raise DataError(
+            f"{shard.session_id}: teacher.views = 'replay' needs train bins of two brain states, "
+            f"but got {found}; leave views out"
+        )
+    return tuple(str(name) for name in names[np.argsort(-counts, kind="stable")])
 
 
 class StateGate(nn.Module):

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rheobase.core.errors import DataError
 from rheobase.shards.shard import TRAIN, Shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
@@ -84,25 +83,6 @@ class Alignment:
     correlation: Floats
     num_tied: int
     kept_share: float
-
-
-def states_of(shard: Shard) -> tuple[str, ...]:
-    """Return the states that have train bins, that of most bins first.
-
-    Raises
-    ------
-    DataError
-        There is one alone.
-    """
-    line = timeline_of(shard)
-    names, counts = np.unique(line.state[line.train], return_counts=True)
-    if len(names) < 2:
-        found = ", ".join(str(name) or "one without a name" for name in names) or "none"
-        raise DataError(
-            f"{shard.session_id}: teacher.views = 'replay' needs train bins of two brain states, "
-            f"but got {found}; leave views out"
-        )
-    return tuple(str(name) for name in names[np.argsort(-counts, kind="stable")])
 
 
 def state_code(

@@ -94,12 +94,14 @@ def _loss(
     if ahead is not None:
         ahead = ahead.expand(-1, run, -1).transpose(0, 1).flatten(0, 1)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        read = teacher.read(source.session, batch.filtered.to(device).float(), past)
+        odds = batch.odds.to(device)
+        read = teacher.read(source.session, batch.filtered.to(device).float(), past, odds)
         latents = teacher.trunk(read * batch.inside.to(device))[:, context:]
         # Of runs side by side: samples that follow each other come from runs of their own.
         latents = latents.transpose(0, 1).flatten(0, 1)
         future = batch.future.to(device).float().transpose(0, 1).flatten(0, 1)
-        targets = teacher.encode_future(source.session, future, ahead)
+        now = odds[:, context:].transpose(0, 1).flatten(0, 1)
+        targets = teacher.encode_future(source.session, future, ahead, now)
         predicted = teacher.ahead(latents)
     slices = random_slices(
         settings.num_dims,
