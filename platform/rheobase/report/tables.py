@@ -29,10 +29,13 @@ TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "fa
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain JSON values with one scalar a column, nested names joined by dots.
 
-    Lists become JSON text, so that the same study always gives the same columns.
+    Lists become JSON text, so that the same study always gives the same columns. What a row says of
+    single sessions is in the JSON alone.
     """
     flat: dict[str, Any] = {}
     for key, value in row.items():
+        if key == "by_session":
+            continue  # as many columns as sessions, which differ from study to study
         if key == "cca_heldout":
             low, high = value["ci95"] or (None, None)
             flat |= {"cca_heldout": value["mean"], "cca_ci95_low": low, "cca_ci95_high": high}
