@@ -248,6 +248,10 @@ class NullTeachers:
         students
             As `cca` takes them.
 
+        Returns
+        -------
+        Train and scored moments of each student, ``xy`` and ``yy`` of all draws.
+
         Raises
         ------
         DataError

@@ -198,6 +198,10 @@ def mean_across(scores: StateScores) -> float:
     ----------
     scores
         Of two states at least.
+
+    Returns
+    -------
+    In [-1, 1].
     """
     return float(np.mean(scores.across))
 
