@@ -8,6 +8,7 @@ from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.statistics import compare
 from rheobase.study.records.result import Null, RateSummary
+from rheobase.study.search.observations import observation_of
 
 SPEC = parse_study({"name": "x", "data": {"sessions": ["a.nwb"]}})
 LESS = 1e-11  # by which untrained networks differ, or a gain would have no interval
@@ -190,3 +191,32 @@ def test_objectives_of_states_are_one_a_replicate(trial_of, of_states, replicate
     assert objective_values(record.request, trial_of(0, [replicate_of(0, 0.8)]).result, names)[
         "cca_within_state"
     ] == pytest.approx([0.7])
+
+
+def test_a_front_of_held_out_cca_within_and_across_has_no_least_network(trial_of, of_states):
+    objectives = ["cca_heldout", "cca_cross_state", "cca_within_state"]
+    search = {"sampler": "tpe", "objectives": objectives}
+    spec = parse_study({**dump_study(SPEC), "search": search})
+    found = {"a": (0.9, 0.4), "b": (0.8, 0.6), "c": (0.75, 0.3)}
+    records = [
+        trial_of(number, [of_states(seed, across=across, cca=cca) for seed in (0, 1)])
+        for number, (cca, across) in enumerate(found.values())
+    ]
+    ranking = rank_study(spec, records)
+    assert {row.number for row in ranking.pareto.trials} == {0, 1}
+    assert ranking.pareto.objectives["cca_cross_state"] == "maximize"
+    assert ranking.pareto.trials[0].cca_cross_state.mean == 0.4
+    assert ranking.least is None
+
+
+def test_a_sampler_is_told_how_far_a_required_line_is(trial_of, of_states):
+    spec = parse_study(
+        {
+            **dump_study(SPEC),
+            "search": {"sampler": "tpe", "objectives": ["cca_heldout", "cca_cross_state"]},
+            "require": {"cca_cross_state": 0.75},
+        }
+    )
+    told = observation_of(spec, {}, trial_of(0, [of_states(0), of_states(1)]))
+    assert told.values == pytest.approx([0.8, 0.6])
+    assert told.constraints["gate:cca_cross_state"] == pytest.approx(0.15)

@@ -450,7 +450,7 @@ class Ranking(Settings):
     pareto: ParetoFront | None
     """Null for one objective."""
     least: LeastNetwork | None
-    """Null for one objective."""
+    """Null where no objective is minimised."""
     stopped: EarlyStopping | None
     """Null without early stopping."""
     notes: tuple[str, ...]
