@@ -133,5 +133,5 @@ def within_and_across(found: StateTable | None) -> Figure | None:
         axes.set_xlabel("held-out CCA of readouts fitted in one state")
         axes.grid(axis="x", color=FAINT, lw=0.6)
         axes.set_axisbelow(True)
-        axes.legend(frameon=False, loc="best")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         return figure
