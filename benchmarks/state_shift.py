@@ -19,6 +19,8 @@ from rheobase.study.run_folder import RunFolder
 
 FITTED, SCORED = "active", "passive"
 DOSE = re.compile(r"rotated([\d.]+)$")
+BESIDE = ("untrained", "linear_readout")
+"""Scored as the network is: what it was before training, and the best linear map of counts."""
 HALF = 0.5
 """Share of seeds from which on a line is said to fail."""
 Rows = Mapping[str, Sequence[ReplicateResult]]
@@ -151,8 +153,16 @@ def print_baseline(arms: Mapping[str, Rows]) -> None:
     for arm in [name for name in (BASELINE, "untrained", "linear-readout") if name in arms]:
         print(f"Held-out CCA of {arm}, by fitted → scored state:\n")
         table(
-            ["code", *columns, "null across, 95 %"],
-            ([code, *pairs(found), f"{null_of(found):.3f}"] for code, found in arms[arm].items()),
+            ["code", *columns, "null across, 95 %", *(f"{name}, scored" for name in BESIDE)],
+            (
+                [
+                    code,
+                    *pairs(found),
+                    f"{null_of(found):.3f}",
+                    *(f"{fmean(getattr(one, name) for one in found):.3f}" for name in BESIDE),
+                ]
+                for code, found in arms[arm].items()
+            ),
         )
 
 
