@@ -242,6 +242,8 @@ SENSELESS: list[tuple[str, Any]] = [
     ("a step beyond", {"search": {"space": {"student.rate_weight":
         {"low": 0.1, "high": 1, "step": 5}}}}),
     ("a teacher's setting", {"search": {"space": {"teacher.steps": {"low": 1, "high": 9}}}}),
+    ("a state twice", {"data": {"sessions": ["a.nwb"], "fit_states": ["active", "active"]}}),
+    ("whom no states bind", {"data": {"sessions": ["a.nwb"], "fit_states_of": "student"}}),
     ("text for a list", {"data": {"sessions": ["a.nwb"], "areas": "VIS"}}),
     ("no session", {"data": {"sessions": []}}),
     ("not a number", {"student": {"rate_weight": float("nan")}}),

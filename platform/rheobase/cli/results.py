@@ -81,6 +81,14 @@ def compare(
     run_folder: GivenRun,
     arm: Annotated[str, typer.Argument(help="An arm of the ablation.")],
     to: Annotated[str, typer.Option("--to", help="What it is compared with.")] = "baseline",
+    measure: Annotated[
+        str,
+        typer.Option(
+            "--measure",
+            help="cca_heldout, cca_within_state, cca_cross_state, state_cost, rate_change, or of "
+            "one state active:rate_hz, active:in_band.",
+        ),
+    ] = "cca_heldout",
     as_json: Json = False,
 ) -> None:
     """Print what an arm costs: paired difference, interval, p.
@@ -90,7 +98,7 @@ def compare(
     from rheobase.study.ranking.statistics import compare as compare_with
 
     spec, records = _stored(run_folder)
-    found = compare_with(spec, records, arm, to).model_dump(mode="json")
+    found = compare_with(spec, records, arm, to, measure).model_dump(mode="json")
     if as_json:
         print_json(found)
     else:

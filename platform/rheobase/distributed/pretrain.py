@@ -18,6 +18,7 @@ from rheobase.core.versions import deciding_versions
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.train import CHECKPOINT, REPORTS, train_teacher
 from rheobase.shards.latents import write_latents
+from rheobase.shards.states import fitted_in
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
@@ -74,6 +75,7 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
     interrupted goes on from its last checkpoint.
     """
     made_of = _made_of(spec, shard_paths)
+    states = spec.data.fit_states_for("teacher")
     training = training_folder(spec, shard_paths)
     folder = home() / "latents" / training.name
     with sole_use(training.with_suffix(".lock"), wait=True):
@@ -81,13 +83,13 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             return folder
         try:
             teacher = train_teacher(
-                shard_paths, spec.teacher, spec.data.window_ms, training, listener
+                shard_paths, spec.teacher, spec.data.window_ms, training, listener, states
             )
         finally:
             listener.teacher_ended()
         torch.set_num_threads(1)
         shards = [read_shard(path) for path in shard_paths]
-        teacher, told = ordered(teacher, shards)
+        teacher, told = ordered(teacher, [fitted_in(shard, states) for shard in shards])
         kept = _kept(spec, told)
         manifest = {
             **made_of,
@@ -101,6 +103,8 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             torch.save(teacher.state(), partial / TEACHER)
             latents = {shard.session_id: encode(teacher, shard) for shard in shards}
             report = {**evaluate(teacher, shards, latents, kept), **told}
+            if states:
+                report["notes"] = [*report["notes"], _learnt_in(states)]
             latents = {session: whole[:, :kept] for session, whole in latents.items()}
             write_latents(partial, latents)
             write_json(partial / TEACHER_REPORT, report)
@@ -127,8 +131,18 @@ def _kept(spec: StudySpec, told: Mapping[str, Any]) -> int | None:
     return int(told["dims"])
 
 
+def _learnt_in(states: Sequence[str]) -> str:
+    return (
+        f"the teacher was fitted in state {' and '.join(states)} alone (data.fit_states); readouts "
+        "and what stands beside it were fitted in all"
+    )
+
+
 def _made_of(spec: StudySpec, shard_paths: Sequence[Path]) -> dict[str, Any]:
+    # Absent where all states are fitted, so that such a teacher keeps its digest.
+    states = spec.data.fit_states_for("teacher")
     return {
+        **({"fit_states": sorted(states)} if states else {}),
         "shards": sorted(_parents(shard_paths)),
         "settings": spec.teacher.model_dump(mode="json"),
         "window_ms": spec.data.window_ms,

@@ -18,11 +18,12 @@ from rheobase.distributed.ingest import ingest
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
+from rheobase.shards.states import student_line
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
 from rheobase.study.file.spec import StudySpec, dump_study
-from rheobase.study.planning.limits import refuse_beyond_machine, refuse_too_few_bins
+from rheobase.study.planning.limits import refuse_beyond_machine, refuse_states, refuse_too_few_bins
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Listener
 from rheobase.study.run_folder import TEACHER_REPORT, RunFolder, refuse_what_is_no_run
@@ -98,7 +99,9 @@ def run_study(
             shards = ingest(spec)
             for path in shards:
                 shard = read_shard(path)
-                line = timeline_of(shard)
+                whole = timeline_of(shard)
+                refuse_states(spec, shard.session_id, whole)
+                line = student_line(whole, shard.session_id, spec.data)
                 warm_up = warm_up_bins(line, round(spec.data.window_ms / line.bin_ms))
                 refuse_too_few_bins(spec, shard.session_id, line, warm_up)
             listener.stage("pretrain", f"{len(shards)} sessions")

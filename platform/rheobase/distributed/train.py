@@ -24,6 +24,7 @@ from rheobase.core.errors import RheobaseError
 from rheobase.core.store import pull, push
 from rheobase.distributed.cluster import SESSION, ClusterError
 from rheobase.distributed.nodes import room_for
+from rheobase.shards.states import fitted_in
 from rheobase.shards.store import read_shard
 from rheobase.study.records.listener import Listener
 from rheobase.teacher.encoder import Teacher
@@ -45,6 +46,7 @@ def train_teacher(
     window_ms: float,
     folder: Path,
     listener: Listener,
+    fit_states: Sequence[str] = (),
 ) -> Teacher:
     """Train a teacher with its settings' number of workers; a closed form takes none.
 
@@ -61,6 +63,8 @@ def train_teacher(
         ``reports.json``, all reports up to it.
     listener
         Hears every report once, in this process; first those made before an interruption.
+    fit_states
+        States whose bins alone it learns from; empty: all.
 
     Raises
     ------
@@ -77,9 +81,10 @@ def train_teacher(
     whole: a kill or a full disk on the way would leave nothing to go on from.
     """
     if settings.kind != "lejepa":
-        return fit_teacher([read_shard(path) for path in shard_paths], settings, window_ms)
+        shards = [fitted_in(read_shard(path), fit_states) for path in shard_paths]
+        return fit_teacher(shards, settings, window_ms)
     with room_for("the teacher", {"CPU": 1}):
-        return _trained(shard_paths, settings, window_ms, folder, listener)
+        return _trained(shard_paths, settings, window_ms, folder, listener, fit_states)
 
 
 def _trained(
@@ -88,6 +93,7 @@ def _trained(
     window_ms: float,
     folder: Path,
     listener: Listener,
+    fit_states: Sequence[str],
 ) -> Teacher:
     workers = settings.workers
     available = ray.cluster_resources()
@@ -114,6 +120,7 @@ def _trained(
                 "settings": settings,
                 "window_ms": window_ms,
                 "shards": list(shard_paths),
+                "fit_states": tuple(fit_states),
                 "folder": folder,
                 "rendezvous": folder / f"rendezvous-{uuid.uuid4().hex}",
                 "backend": backend,
@@ -168,7 +175,7 @@ def _train_worker(config: dict[str, Any]) -> None:
             world_size=context.get_world_size(),
         )
     folder: Path = config["folder"]
-    shards = [read_shard(path) for path in config["shards"]]
+    shards = [fitted_in(read_shard(path), config["fit_states"]) for path in config["shards"]]
     try:
         sources = sources_of(shards, settings, config["window_ms"])
         for name in (REPORTS, CHECKPOINT):

@@ -190,6 +190,11 @@ class NullTeachers:
     null
         The draws.
 
+    Attributes
+    ----------
+    white
+        (draws, D, D) what makes each teacher white on train.
+
     Raises
     ------
     DataError
@@ -210,7 +215,7 @@ class NullTeachers:
         # Far from its mean a product of a teacher would lose digits.
         self._y = np.ascontiguousarray((y - inside.mean(axis=0)).T, np.float64)
         train, self._yy_test = (self._covariances(bins) for bins in self._bins)
-        self._white = whitening_y(train / len(inside))
+        self.white = whitening_y(train / len(inside))
 
     def cca(self, students: Sequence[Measured]) -> list[npt.NDArray[np.float64]]:
         """Return held-out CCA of each student with each teacher.
@@ -230,6 +235,28 @@ class NullTeachers:
             There are too few bins for a student's features, or its moments are of other bins than
             the null's.
         """
+        return [
+            heldout_means(inside, outside, self.white, one.shrinkage)
+            for one, (inside, outside) in zip(students, self.sides(students), strict=True)
+        ]
+
+    def sides(self, students: Sequence[Measured]) -> list[tuple[CrossMoments, CrossMoments]]:
+        """Return the moments of each student with all teachers, on train and on scored bins.
+
+        Parameters
+        ----------
+        students
+            As `cca` takes them.
+
+        Returns
+        -------
+        Train and scored moments of each student, ``xy`` and ``yy`` of all draws.
+
+        Raises
+        ------
+        DataError
+            As `cca`.
+        """
         for one in students:
             if (one.train.num, one.test.num) != tuple(map(len, self._bins)):
                 raise DataError(
@@ -238,12 +265,10 @@ class NullTeachers:
                     f"{len(self._bins[0])} and {len(self._bins[1])}"
                 )
         crosses = [self._crosses(students, part) for part in (0, 1)]
-        by_student = []
-        for one, train, test in zip(students, *crosses, strict=True):
-            inside = replace(one.train, xy=train)
-            outside = replace(one.test, xy=test, yy=self._yy_test)
-            by_student.append(heldout_means(inside, outside, self._white, one.shrinkage))
-        return by_student
+        return [
+            (replace(one.train, xy=train), replace(one.test, xy=test, yy=self._yy_test))
+            for one, train, test in zip(students, *crosses, strict=True)
+        ]
 
     def _covariances(self, bins: Rows) -> npt.NDArray[np.float64]:
         """Return each teacher's sums of products about its means on some bins, (draws, D, D)."""

@@ -15,7 +15,8 @@ from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
 from rheobase.report import arm_figures, figures, search_figures, words
 from rheobase.report.page import inline, template, with_names
-from rheobase.report.tables import flat_row, least_told, outcome, setting, short_name
+from rheobase.report.states import state_table, within_and_across
+from rheobase.report.tables import DIGITS, flat_row, least_told, outcome, setting, short_name
 from rheobase.report.trial_table import csv_of, trial_table
 from rheobase.study.file.search_settings import Range
 from rheobase.study.file.spec import StudySpec
@@ -93,6 +94,8 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
         costs=words.costs(comparisons, ranking),
         winner_settings=words.settings_in_words(spec, winner) if winner else "",
         least=least_told(ranking.least),
+        states=state_table(ranking.confirmed or ranking.trials),
+        digits_of=DIGITS,
         decoded=words.decoded(ranking.confirmed),
         labels=search_figures.LABELS,
         comparisons=comparisons,
@@ -170,6 +173,8 @@ def _figures(
         "parallel": ("All settings of each trial", "trials",
                      search_figures.parallel_coordinates(searched, logged) if searched else None),
         "importance": ("Which setting matters", "trials", search_figures.importance(searched)),
+        "states": ("Within and across states", "arms",
+                   within_and_across(state_table(ranking.confirmed or ranking.trials))),
         "nulls": ("Networks and their nulls", "arms", arm_figures.nulls(reported)),
         "decoding-plot": ("What each arm decodes", "arms",
                           arm_figures.decoding(confirmed) if confirmed else None),

@@ -123,6 +123,10 @@ LABELS = {
     "spikes_per_s": "spikes a second",
     "connections": "recurrent weights that are not 0",
     "rate_error": "share of neurons out of band",
+    "rate_change": "change of rate between states",
+    "cca_within_state": "held-out CCA within states",
+    "cca_cross_state": "held-out CCA across states",
+    "state_cost": "within minus across states",
 }
 
 
@@ -165,6 +169,8 @@ def _objective(row: MeasuredTrial, name: ObjectiveName) -> float | None:
     """Return the mean of an objective; None of rates where the network does not spike."""
     if name == "rate_error":
         return None if row.rate_hz.in_band is None else 1 - row.rate_hz.in_band
+    if name == "state_cost":
+        return None if row.state_cost is None else row.state_cost.mean
     size: float | None = getattr(row, name)
     return size
 

@@ -20,7 +20,11 @@ from rheobase.core.artifacts import whole_file, write_json
 from rheobase.study.ranking.ranking import LeastNetwork, Optimism, ParetoFront, RankedTrial, Ranking
 from rheobase.study.run_folder import RunFolder
 
-DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
+DIGITS = dict.fromkeys(
+    ("cca_heldout", "cca_within_state", "cca_cross_state", "state_cost", "rate_error",
+     "rate_change"), 3
+)  # fmt: skip
+"""Of objectives; the others are counts."""
 SHORT = 8  # letters of a trial's id where there is little room; commands take them
 WIDTH = 72  # of the search's table without settings
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}
@@ -29,10 +33,13 @@ TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "fa
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain JSON values with one scalar a column, nested names joined by dots.
 
-    Lists become JSON text, so that the same study always gives the same columns.
+    Lists become JSON text, so that the same study always gives the same columns. What a row says of
+    single sessions is in the JSON alone.
     """
     flat: dict[str, Any] = {}
     for key, value in row.items():
+        if key == "by_session":
+            continue  # as many columns as sessions, which differ from study to study
         if key == "cca_heldout":
             low, high = value["ci95"] or (None, None)
             flat |= {"cca_heldout": value["mean"], "cca_ci95_low": low, "cca_ci95_high": high}

@@ -46,6 +46,8 @@ METRICS = {
     "untrained": ("untrained", "Held-out CCA of the same network before training"),
     "linear_readout": ("linear readout", "Held-out CCA of the best linear map of past counts"),
     "cca_cross_state": ("across states", "Held-out CCA fitted in one state, scored in another"),
+    "cca_within_state": ("within states", "Held-out CCA fitted and scored in the same state"),
+    "state_cost": ("state cost", "Within minus across states: what a change of state costs"),
     "null_shift_q95": ("shift null", "95 % quantile, the largest of any replicate"),
     "null_clock_q95": ("clock null", "95 % quantile, the largest of any replicate"),
     "null_session_q95": ("session null", "95 % quantile of other sessions' teachers"),
@@ -189,10 +191,23 @@ def final(row: RankedTrial) -> dict[str, float]:
         "cca_heldout": row.cca_heldout.mean,
         "rate_hz": row.rate_hz.mean,
         "in_band": row.rate_hz.in_band,
+        "state_cost": row.state_cost.mean if row.state_cost else None,
+        **_by_state(row),
         "feasible": None if row.status == "pruned" else float(row.is_feasible),
         "rank": None,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _by_state(row: RankedTrial) -> dict[str, float]:
+    """Return rates by state, and CCA by fitted and scored state."""
+    found: dict[str, float] = {}
+    for state, rates in row.rate_hz.per_state.items():
+        if rates is not None:
+            found |= {f"rate_hz_{state}": rates.mean, f"in_band_{state}": rates.in_band}
+    for fitted, scores in row.cca_by_states.items():
+        found |= {f"cca_{fitted}_to_{scored}": value for scored, value in scores.items()}
+    return found
 
 
 def layout() -> Summary:

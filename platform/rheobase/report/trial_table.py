@@ -56,6 +56,8 @@ NUMBERS: Mapping[str, tuple[Column, Read, int]] = {
                lambda row: row.closed, 2),
     "cross": (Column("across states", "CCA fitted in one state, scored in another"),
               lambda row: row.cca_cross_state, 3),
+    "within": (Column("within states", "CCA fitted and scored in the same state"),
+               lambda row: row.cca_within_state, 3),
     "all_dims": (Column("all dims", "CCA over all of the teacher's dimensions"),
                  lambda row: row.cca_all_dims, 3),
     "procrustes": (Column("Procrustes", "Distance of the shapes"), lambda r: r.procrustes, 3),

@@ -18,6 +18,9 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import SHARD, write_shard
 
+NOT_OF_SHARDS = {"sessions", "fit_states", "fit_states_of", "score_states"}
+"""Settings of [data] that change no shard: which recordings, and which of its bins are taken."""
+
 
 def bin_session(
     address: str, settings: DataSettings, folder: Location, label: int | None = None
@@ -48,7 +51,7 @@ def bin_session(
         `folder` cannot be read or written.
     """
     session = load_session(address, settings.events, settings.paths)
-    resolved = settings.model_dump(mode="json", exclude={"sessions"})
+    resolved = settings.model_dump(mode="json", exclude=NOT_OF_SHARDS)
     made_of: dict[str, Any] = {
         "session": session.session_id,
         "data": session.data_digest,

@@ -66,3 +66,32 @@ class DataSettings(Settings):
     """Where an NWB file holds units, running and pupil; none: where the standard has them."""
     split: SplitSettings = SplitSettings()
     """How train, validation and test are divided."""
+    fit_states: tuple[str, ...] = ()
+    """States whose train bins alone are fitted, such as `["active"]`; none: those of all states.
+    The parts stay as they are drawn; train bins of other states are left out."""
+    fit_states_of: Literal["both", "teacher", "student"] = "both"
+    """Who is fitted in `fit_states` alone: the teacher, the students with their readouts, or both;
+    the other is fitted in all states."""
+    score_states: tuple[str, ...] = ()
+    """States whose held-out bins alone students are scored on, such as `["passive"]`; none: those
+    of all states."""
+
+    def fit_states_for(self, who: Literal["teacher", "student"]) -> tuple[str, ...]:
+        """Return the states in which teacher or students are fitted; none: all."""
+        return self.fit_states if self.fit_states_of in ("both", who) else ()
+
+    @model_validator(mode="after")
+    def _states_have_an_effect(self) -> DataSettings:
+        for key in ("fit_states", "score_states"):
+            names = getattr(self, key)
+            if len({*names}) < len(names) or "" in names:
+                raise ValueError(
+                    f"{key} must name each state once and none without a name, but got "
+                    f"{list(names)}."
+                )
+        if self.fit_states_of != "both" and not self.fit_states:
+            raise ValueError(
+                f"fit_states_of = '{self.fit_states_of}' says whom fit_states binds, but "
+                'fit_states names no state; add it, such as ["active"], or leave both out.'
+            )
+        return self

@@ -139,8 +139,9 @@ class SearchSettings(Settings):
     """What proposes: Optuna's Gaussian process, tree-structured Parzen estimator, random draws,
     NSGA-II, or CMA-ES."""
     objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = ("cca_heldout",)
-    """What is sought: `cca_heldout` (the more the better), and beside it any of `num_neurons`,
-    `spikes_per_s`, `connections`, `rate_error` (the less the better)."""
+    """What is sought: `cca_heldout`, and beside it any of `cca_within_state`, `cca_cross_state`
+    (the more the better), `state_cost`, `num_neurons`, `spikes_per_s`, `connections`,
+    `rate_error`, `rate_change` (the less the better)."""
     trials: Annotated[int, Field(ge=1)] = 12
     """Trials of the search, the baseline included."""
     generation: Annotated[int, Field(ge=1)] = 4

@@ -16,6 +16,7 @@ from rheobase.core.paths import expanded, matching
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import StudentSettings
+from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
 from rheobase.study.file.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.study.records.result import BASELINE, TOP
 from rheobase.teacher.settings import TeacherSettings
@@ -78,6 +79,12 @@ class Require(Settings):
     """Band of firing rates, for every seed and state."""
     cca_heldout: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Held-out CCA must exceed it, and every null."""
+    cca_within_state: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Held-out CCA fitted and scored in the same state must exceed it, and its nulls; none: no line
+    of the gate."""
+    cca_cross_state: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Held-out CCA fitted in one state and scored in another must exceed it, and its nulls; none:
+    no line of the gate."""
 
     @model_validator(mode="after")
     def _band_is_ordered(self) -> Require:
@@ -161,6 +168,13 @@ class StudySpec(Settings):
         """Root seeds of its teachers, that of the search first."""
         return self.seeds.teacher or (self.teacher.seed,)
 
+    @property
+    def asks_of_states(self) -> bool:
+        """Whether it fits or scores in some states alone, or requires or seeks what is of them."""
+        named = self.data.fit_states or self.data.score_states
+        required = any(getattr(self.require, name) is not None for name in STATE_MEASURES)
+        return bool(named) or required or any(n in OF_STATES for n in self.search.objectives)
+
     def with_teacher(self, index: int) -> StudySpec:
         """Return the study with one of its teachers alone, counted from 0."""
         seed = self.teacher_seeds[index]
@@ -212,6 +226,13 @@ class StudySpec(Settings):
             problems.append(
                 "[seeds]: teacher must begin with teacher.seed where both are given, but got "
                 f"{list(self.seeds.teacher)} and {self.teacher.seed}; leave one of them out."
+            )
+        if self.teacher.views == "replay" and len(self.data.fit_states_for("teacher")) == 1:
+            problems.append(
+                "[data]: fit_states must name two states at least for teacher.views = 'replay', "
+                "which pairs the frames of one state with those of the other, but names "
+                f"'{self.data.fit_states[0]}' alone; write fit_states_of = \"student\", or leave "
+                "views out."
             )
         longest = max(self.teacher.horizons_ms)
         if longest >= self.data.window_ms:

@@ -13,12 +13,13 @@ from rheobase.sessions.records.session_size import SessionSize
 from rheobase.shards.binning import make_shard
 from rheobase.shards.counts import CHUNK_BINS
 from rheobase.shards.shard import TEST, TRAIN, VALIDATION
+from rheobase.shards.states import student_line
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import arms_of, tuned_trials
 from rheobase.study.file.spec import StudySpec, dump_study
-from rheobase.study.planning.limits import drawn, refuse_too_few_bins, searched
+from rheobase.study.planning.limits import drawn, refuse_states, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
 from rheobase.study.planning.sizes import sizes_of
 from rheobase.study.ranking.resampling import least_p, num_paired_units
@@ -162,7 +163,9 @@ def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
     silent = make_shard(size.silent, spec.data)
-    line = timeline_of(silent, open_test=True)
+    whole = timeline_of(silent, open_test=True)
+    refuse_states(spec, size.address, whole)
+    line = student_line(whole, size.address, spec.data)
     refuse_too_few_bins(spec, size.address, line)
     num_bins = len(line)
     # A unit's spikes fall into fewer bins than there are spikes: Poisson, at the mean rate.

@@ -7,8 +7,10 @@ from typing import Any
 
 from rheobase.core.errors import DataError, StudyError
 from rheobase.core.host import usable_cpus, visible_gpus
+from rheobase.shards.states import refuse_unknown_states, two_states
 from rheobase.shards.timeline import Timeline
 from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
 from rheobase.study.file.search_settings import Choice
 from rheobase.study.file.spec import StudySpec
 
@@ -83,6 +85,37 @@ def refuse_too_few_bins(
             f"{session}: a batch must score more bins than teacher.latent_dim = {dims}, but "
             f"student.batch_windows = {windows} windows of {spec.data.window_ms:g} ms have "
             f"{windows * scored} after their warm-up; use more or longer windows"
+        )
+
+
+def refuse_states(spec: StudySpec, session: str, timeline: Timeline) -> None:
+    """Refuse a session that lacks states which the study names, or that it compares.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    session
+        Named in the error.
+    timeline
+        Labels (T,) of all its bins.
+
+    Raises
+    ------
+    DataError
+        It lacks a state of data.fit_states or data.score_states; or an objective or a line of
+        [require] is across states, and it has no two.
+    """
+    data = spec.data
+    refuse_unknown_states(timeline, session, fit=data.fit_states, score=data.score_states)
+    asked = [
+        *(f"search.objectives {name}" for name in spec.search.objectives if name in OF_STATES),
+        *(f"require.{name}" for name in STATE_MEASURES if getattr(spec.require, name) is not None),
+    ]
+    if asked and not two_states(timeline):
+        raise DataError(
+            f"{session}: {' and '.join(asked)} needs two states that each have train and held-out "
+            "bins, but the session has fewer; leave it out, or the session"
         )
 
 

@@ -114,16 +114,16 @@ def least_network(
 
     Returns
     -------
-    None for a search of one objective; its ``trial`` is None where none passed, its ``knee``
+    None for a search that minimises nothing; its ``trial`` is None where none passed, its ``knee``
     where no trial of the search passed.
 
     Notes
     -----
     Least is least in the first objective to be minimised; level in it, in the second, and so on.
     """
-    if front is None:
-        return None
     sizes = [name for name in spec.search.objectives if DIRECTIONS[name] == "minimize"]
+    if front is None or not sizes:
+        return None
     searched = {_settings(r): r.request.trial_id for r in records if r.request.stage == "select"}
     by_id = {record.request.trial_id: record for record in records}
     passed: list[LeastTrial] = []

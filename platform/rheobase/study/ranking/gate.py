@@ -8,6 +8,7 @@ from statistics import fmean
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.ranking import Gate, MeanEstimate
+from rheobase.study.ranking.states import gate_lines
 from rheobase.study.records.result import NULLS, ReplicateResult
 
 
@@ -32,7 +33,7 @@ def gate_of(
     bins that the null takes; above what functions of time and state reach (`null_drift`); and the
     95 % interval of the gain over the untrained network above 0, over seeds and held-out blocks of
     that session; one seed has none that counts. A good mean over sessions does not make up for one
-    that fails.
+    that fails. So are the lines of [require] on states (`states.gate_lines`).
     """
     sessions = list(dict.fromkeys(one.session for one in found))
     why: list[str] = []
@@ -84,10 +85,13 @@ def gate_of(
             )
     if not any_null:
         why.append("no null could be drawn")
+    states, not_states = gate_lines(spec, found)
+    why += not_states
     gate = Gate(
         above_required=required,
         above_nulls=nulls if any_null else None,
         above_untrained=gains,
         gain_ci95=whole_gain.ci95,
+        above_states=states,
     )
     return gate, why

@@ -10,13 +10,15 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from rheobase.study.file.objectives import DIRECTIONS, objective_values
+from rheobase.study.file.objectives import DIRECTIONS, STATE_MEASURES, objective_values
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.intervals import Runs, estimate_mean, runs_of
+from rheobase.study.ranking.intervals import Runs, estimate_mean
 from rheobase.study.ranking.ranking import FrontTrial, MeanInterval, ParetoFront, RankedTrial
+from rheobase.study.ranking.states import measured_runs
 from rheobase.study.records.result import TrialRecord
 
 Floats = npt.NDArray[np.float64]
+WITH_BLOCKS = ("cca_heldout", "state_cost", *STATE_MEASURES)
 
 
 def pareto_front(
@@ -45,7 +47,9 @@ def pareto_front(
         found = record.result.replicates
         sessions = [one.session for one in found]
         runs = {name: Runs(values[name], sessions) for name in names}
-        runs["cca_heldout"] = runs_of(found)
+        for name in names:
+            if name in WITH_BLOCKS:
+                runs[name] = measured_runs(found, name)
         points.append(
             [fmean(values[n]) * (-1 if DIRECTIONS[n] == "maximize" else 1) for n in names]
         )

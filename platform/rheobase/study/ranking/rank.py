@@ -27,6 +27,7 @@ from rheobase.study.ranking.ranking import (
     Rates,
     UnmeasuredTrial,
 )
+from rheobase.study.ranking.states import state_fields
 from rheobase.study.records.result import (
     ENDED,
     NULLS,
@@ -235,6 +236,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         procrustes=fmean(one.procrustes for one in found),
         cca_within=within,
         cca_cross_state=fmean(crossed) if crossed else None,
+        **state_fields(found),
         rate_hz=Rates(**(rates.model_dump() if rates else {}), per_state=per_state),
         num_neurons=fmean(sizes["num_neurons"]),
         spikes_per_s=fmean(sizes["spikes_per_s"]) if rates else None,

@@ -106,6 +106,22 @@ class ProbeScores(Settings):
     """Whether the student reaches 0.9 of the teacher; null where the teacher tells nothing."""
 
 
+class SessionScores(Settings):
+    """A trial's numbers on one session, means over seeds."""
+
+    cca_heldout: float
+    untrained: float
+    linear_readout: float
+    cca_within_state: float | None
+    """Null where there are no two states."""
+    cca_cross_state: float | None
+    """Null where there are no two states."""
+    cca_by_states: Mapping[str, Mapping[str, float]]
+    """By the state that was fitted, then by the state that was scored."""
+    per_state: Mapping[str, RateSummary]
+    """Firing by state; empty of a network that does not spike."""
+
+
 class Gate(Settings):
     """What a feasible trial must show to pass, in every session."""
 
@@ -119,10 +135,14 @@ class Gate(Settings):
     """95 % t interval of the paired gain over the untrained network; it speaks of what that of
     `cca_heldout` does."""
 
+    above_states: bool | None = None
+    """Every line of [require] on states holds, its nulls too; null where there is none."""
+
     @property
     def holds(self) -> bool:
         """Whether all of it does."""
-        return self.above_required and bool(self.above_nulls) and self.above_untrained
+        above = self.above_required and bool(self.above_nulls) and self.above_untrained
+        return above and self.above_states is not False
 
 
 class EndedTrial(Settings):
@@ -191,7 +211,22 @@ class MeasuredTrial(EndedTrial):
     """Held-out CCA fitted and scored inside each state."""
     cca_cross_state: float | None
     """Held-out CCA fitted in one state and scored in another."""
+    cca_within_state: float | None
+    """Mean of `cca_within`, of the same fits and scored bins as `cca_cross_state`."""
+    state_cost: MeanInterval | None
+    """`cca_within_state` minus `cca_cross_state`: what a change of state costs; null of one
+    state."""
+    cca_by_states: Mapping[str, Mapping[str, float]]
+    """By the state that was fitted, then by the state that was scored; empty of one state."""
+    within_state_nulls_q95: Mapping[str, float | None]
+    """95 % quantile of `cca_within_state` by null, the largest of any replicate's."""
+    cross_state_nulls_q95: Mapping[str, float | None]
+    """The same of `cca_cross_state`."""
+    by_session: Mapping[str, SessionScores]
+    """What changes from session to session, means over seeds."""
     rate_hz: Rates
+    rate_change: float | None
+    """Greatest minus least mean rate of a state, over their mean; null of one state."""
     num_neurons: float
     spikes_per_s: float | None
     """The network's spikes a second; null where it does not spike."""
@@ -240,7 +275,14 @@ class UnmeasuredTrial(EndedTrial):
     procrustes: None = None
     cca_within: Mapping[str, None]
     cca_cross_state: None = None
+    cca_within_state: None = None
+    state_cost: None = None
+    cca_by_states: Mapping[str, Mapping[str, float]] = {}
+    within_state_nulls_q95: Mapping[str, float | None] = {}
+    cross_state_nulls_q95: Mapping[str, float | None] = {}
+    by_session: Mapping[str, SessionScores] = {}
     rate_hz: Rates
+    rate_change: None = None
     num_neurons: None = None
     spikes_per_s: None = None
     connections: None = None
@@ -289,11 +331,15 @@ class FrontTrial(Settings):
     trial_id: str
     number: int
     cca_heldout: Sought[MeanInterval] = None
+    cca_within_state: Sought[MeanInterval] = None
+    cca_cross_state: Sought[MeanInterval] = None
+    state_cost: Sought[MeanInterval] = None
     num_neurons: Sought[MeanInterval] = None
     spikes_per_s: Sought[MeanInterval] = None
     connections: Sought[MeanInterval] = None
     rate_error: Sought[MeanInterval] = None
     """Share of neurons outside the required band."""
+    rate_change: Sought[MeanInterval] = None
     bulge: float
     """How far it bulges towards the ideal; the knee is where the front does most."""
 
@@ -323,11 +369,15 @@ class LeastTrial(Settings):
     """Its id in the search."""
     arm: str
     cca_heldout: Sought[float] = None
+    cca_within_state: Sought[float] = None
+    cca_cross_state: Sought[float] = None
+    state_cost: Sought[float] = None
     num_neurons: Sought[float] = None
     spikes_per_s: Sought[float] = None
     connections: Sought[float] = None
     rate_error: Sought[float] = None
     """Share of neurons outside the required band."""
+    rate_change: Sought[float] = None
 
     @property
     def means(self) -> dict[ObjectiveName, float]:
@@ -400,7 +450,7 @@ class Ranking(Settings):
     pareto: ParetoFront | None
     """Null for one objective."""
     least: LeastNetwork | None
-    """Null for one objective."""
+    """Null where no objective is minimised."""
     stopped: EarlyStopping | None
     """Null without early stopping."""
     notes: tuple[str, ...]

@@ -12,7 +12,7 @@ from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
 from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.intervals import estimate_mean, runs_of
+from rheobase.study.ranking.intervals import estimate_mean
 from rheobase.study.ranking.ranking import Interval, SpeaksOf, Unit
 from rheobase.study.ranking.resampling import (
     ALPHA,
@@ -23,6 +23,13 @@ from rheobase.study.ranking.resampling import (
     least_p,
     probability_of_improvement,
     sign_flip_p,
+)
+from rheobase.study.ranking.states import (
+    CCA,
+    measured_runs,
+    measures_of,
+    refuse_unknown,
+    value_of,
 )
 from rheobase.study.records.result import BASELINE, TOP, ReplicateResult, TrialRecord
 
@@ -87,18 +94,22 @@ def compare_arms(spec: StudySpec, records: Sequence[TrialRecord]) -> list[Compar
     reported = _reported(records)
     if BASELINE not in reported or reported[BASELINE].result is None:
         return []
-    return _family(spec, reported, BASELINE)
+    return _family(spec, reported, BASELINE, CCA)
 
 
 def compare(
-    spec: StudySpec, records: Sequence[TrialRecord], arm: str, to: str = BASELINE
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    arm: str,
+    to: str = BASELINE,
+    measure: str = CCA,
 ) -> Comparison:
-    """Return one arm against another.
+    """Return one arm against another in one of `states.measures_of`.
 
     Raises
     ------
     StudyError
-        There is no such arm, it is compared with itself, or it has no complete results.
+        There is no such arm or measure, it is compared with itself, or it has no complete results.
     """
     reported = _reported(records)
     results = {name: one for name, one in reported.items() if one.result is not None}
@@ -117,8 +128,10 @@ def compare(
     if arm == to:
         raise StudyError(f"{spec.name}: two arms must differ to be compared, but both are '{arm}'")
     if arm.startswith(TOP) or to.startswith(TOP):  # no arm of the ablation: a family of its own
-        return paired_comparison(spec, results[arm], results[to])
-    return next(one for one in _family(spec, reported, to) if one.arm == arm)
+        return paired_comparison(spec, results[arm], results[to], measure)
+    sides = [one.result.replicates for one in (results[arm], results[to]) if one.result]
+    refuse_unknown(spec.name, measure, *sides)
+    return next(one for one in _family(spec, reported, to, measure) if one.arm == arm)
 
 
 def _reported(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
@@ -126,7 +139,9 @@ def _reported(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     return {one.request.arm: one for one in records if one.request.stage == "report"}
 
 
-def _family(spec: StudySpec, reported: Mapping[str, TrialRecord], to: str) -> list[Comparison]:
+def _family(
+    spec: StudySpec, reported: Mapping[str, TrialRecord], to: str, measure: str
+) -> list[Comparison]:
     found = []
     for name in (BASELINE, *arms_of(spec)):
         if name == to:
@@ -134,8 +149,11 @@ def _family(spec: StudySpec, reported: Mapping[str, TrialRecord], to: str) -> li
         record = reported.get(name)
         if record is None or record.result is None:
             found.append(_without_result(spec, name, to, record))
+        elif measure not in measures_of(record.result.replicates):
+            lacks = f"it has no {measure}"
+            found.append(_without_result(spec, name, to, record, lacks, measure))
         else:
-            found.append(paired_comparison(spec, record, reported[to]))
+            found.append(paired_comparison(spec, record, reported[to], measure))
     controls = controls_of(spec)
     tested = [one for one in found if one.arm not in controls and one.to not in controls]
     adjusted = holm([1.0 if one.p_sign_flip is None else one.p_sign_flip for one in tested])
@@ -145,14 +163,22 @@ def _family(spec: StudySpec, reported: Mapping[str, TrialRecord], to: str) -> li
     return [one.model_copy(update={"p_holm": by_arm.get(one.arm)}) for one in found]
 
 
-def _without_result(spec: StudySpec, arm: str, to: str, record: TrialRecord | None) -> Comparison:
+def _without_result(
+    spec: StudySpec,
+    arm: str,
+    to: str,
+    record: TrialRecord | None,
+    lacks: str = "",
+    measure: str = CCA,
+) -> Comparison:
     status = record.status if record else "waiting"
-    why = f"{status}: {record.error}" if record and record.error else status
+    why = lacks or (f"{status}: {record.error}" if record and record.error else status)
     in_family = "" if arm in controls_of(spec) else "; it counts as p = 1 in Holm's family"
     return Comparison(
         arm=arm,
         to=to,
         mode=_mode(spec),
+        measure=measure,
         seeds=(),
         sessions=(),
         num_pairs=0,
@@ -178,7 +204,9 @@ def _mode(spec: StudySpec) -> str:
     return spec.ablation.mode if spec.ablation else "held"
 
 
-def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Comparison:
+def paired_comparison(
+    spec: StudySpec, arm: TrialRecord, to: TrialRecord, measure: str = CCA
+) -> Comparison:
     """Return the comparison of two trials, paired by seed and session.
 
     Parameters
@@ -187,6 +215,8 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
         The study.
     arm, to
         Two trials that have results.
+    measure
+        What is compared, one of `states.measures_of`.
 
     Returns
     -------
@@ -197,9 +227,9 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
     Raises
     ------
     StudyError
-        They share no (seed, session).
+        They share no (seed, session), or a side has no such measure.
     """
-    left, right = _by_pair(arm), _by_pair(to)
+    left, right = _by_pair(arm, measure), _by_pair(to, measure)
     name, other = arm.request.arm, to.request.arm
     pairs = [pair for pair in left if pair in right]
     if not pairs:
@@ -207,7 +237,9 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
             f"{spec.name}: '{name}' and '{other}' must share seeds and sessions to be paired, but "
             "share none; run the study again in a new folder"
         )
-    ours, theirs = (runs_of([side[pair] for pair in pairs]) for side in (left, right))
+    ours, theirs = (
+        measured_runs([side[pair] for pair in pairs], measure) for side in (left, right)
+    )
     runs = ours.minus(theirs)
     found, units = estimate_mean(runs), np.array(runs.units())
     floor, notes = least_p(len(units)), list(found.notes)
@@ -233,6 +265,7 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
         arm=name,
         to=other,
         mode=_mode(spec),
+        measure=measure,
         seeds=tuple(dict.fromkeys(seed for seed, _ in pairs)),
         sessions=tuple(dict.fromkeys(runs.sessions)),
         num_pairs=len(pairs),
@@ -256,10 +289,10 @@ def paired_comparison(spec: StudySpec, arm: TrialRecord, to: TrialRecord) -> Com
     )
 
 
-def _by_pair(record: TrialRecord) -> dict[tuple[int, str], ReplicateResult]:
-    """Return a trial's replicates by seed and session."""
+def _by_pair(record: TrialRecord, measure: str = CCA) -> dict[tuple[int, str], ReplicateResult]:
+    """Return a trial's replicates that have a measure by seed and session."""
     found = record.result.replicates if record.result else ()
-    return {(one.seed, one.session): one for one in found}
+    return {(one.seed, one.session): one for one in found if value_of(one, measure) is not None}
 
 
 def _asked(*records: TrialRecord) -> set[tuple[int, str]]:

@@ -20,6 +20,8 @@ STAGES: Mapping[Stage, str] = {
 BASELINE = "baseline"
 NULLS = ("null_shift", "null_clock", "null_session")
 """Fields of a replicate that hold a `Null`, in the order they are drawn and judged."""
+STATE_NULLS = ("null_shift", "null_clock")
+"""Those of `NULLS` that are also held against a network within states and across them."""
 OF_SEED = "/seed-"
 """Between a measure's name and a seed in what a training reports of one network alone."""
 TOP = "top-"  # and a rank: an arm that confirms another of the search's best trials
@@ -139,8 +141,25 @@ class ReplicateResult(Settings):
     cca_within: Mapping[str, float]
     """By state: fitted and scored inside it; empty where there are no states."""
     cca_cross_state: float | None
+    """Fitted in one state and scored in another, the mean over ordered pairs; None where there are
+    no two states."""
+    cca_within_state: float | None = None
+    """Mean of `cca_within`: the same fits and the same scored bins as `cca_cross_state` has. None
+    where there are no two states, and in records from before it."""
+    cca_by_states: Mapping[str, Mapping[str, float]] = {}
+    """By the state that was fitted, then by the state that was scored."""
+    within_state_blocks: tuple[float, ...] = ()
+    """Pseudo-values of `cca_within_state` of each held-out block, in order of their numbers."""
+    cross_state_blocks: tuple[float, ...] = ()
+    """The same of `cca_cross_state`."""
+    within_state_nulls: Mapping[str, Null] = {}
+    """Of `cca_within_state`, by name of the null, those that the data can give; none in the search
+    of a study that asks nothing of states."""
+    cross_state_nulls: Mapping[str, Null] = {}
+    """The same of `cca_cross_state`."""
     rates: Mapping[str, RateSummary]
-    """By state, on test bins; `all` where the recording names no states; empty where the network
+    """By state, on the held-out bins of every state, also of those the study does not score;
+    `all` where the recording names no states; empty where the network
     does not spike."""
     dale_violations: int
     connections: int | None = None

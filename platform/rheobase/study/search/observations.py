@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rheobase.measures.firing import total_violation
-from rheobase.study.file.objectives import objective_values
+from rheobase.study.file.objectives import STATE_MEASURES, objective_values
 from rheobase.study.file.spec import StudySpec, override_student
 from rheobase.study.ranking.feasibility import violations_of
 from rheobase.study.records.result import BASELINE, ENDED, TrialRecord, score
@@ -107,6 +107,10 @@ def observation_of(spec: StudySpec, params: dict[str, Any], record: TrialRecord)
         if len(values) > 1:
             # The smallest networks carry nothing: without this they would be most of the front.
             constraints[GATE] = spec.require.cca_heldout - values["cca_heldout"]
+            for name in STATE_MEASURES:
+                required = getattr(spec.require, name)
+                if name in values and required is not None:
+                    constraints[f"gate:{name}"] = required - values[name]
         return Observation(
             params,
             list(values.values()),

@@ -16,6 +16,7 @@ from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Shard
+from rheobase.shards.states import student_line
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.inputs import counts_for
 from rheobase.student.network import simulate_session
@@ -72,7 +73,7 @@ def export_trial(
     written = []
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id
-        timeline = timeline_of(shard, open_test=True)
+        timeline = student_line(timeline_of(shard, open_test=True), session, spec.data)
         students, seeds = _stored_students(spec.name, stored, session)
         taught_by = [latents.of_teacher(spec.seeds.teacher_of(seed)) for seed in seeds]
         replicates = [Replicate(seed, settings) for seed in seeds]

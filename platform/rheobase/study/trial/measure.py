@@ -28,7 +28,6 @@ from rheobase.measures.moments import CrossMoments, Parts, of_first_latents
 from rheobase.measures.null_sessions import Other
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
-from rheobase.measures.transfer import within_and_cross_state
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.student.dale import dale_violations
@@ -47,6 +46,7 @@ from rheobase.study.records.result import Decoding, RateSummary, ReplicateResult
 from rheobase.study.sample import write_sample
 from rheobase.study.trial.linear_readout import LinearReadout, choose_linear_readout
 from rheobase.study.trial.session_nulls import SessionNulls
+from rheobase.study.trial.states import StateMeasures
 
 TEACHER = "teacher"
 SEEN_IN_TRAINING = {
@@ -104,6 +104,7 @@ class SessionScorer:
     others: Sequence[Other] = ()
     notes: list[str] = field(default_factory=list)
     nulls: SessionNulls = field(init=False)
+    states: StateMeasures = field(init=False)
     _counts: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     _chosen: dict[str, LinearReadout] = field(default_factory=dict)
     _linear: dict[str, Heldout] = field(default_factory=dict)
@@ -111,6 +112,7 @@ class SessionScorer:
 
     def __post_init__(self) -> None:
         self.nulls = SessionNulls(self.data, self.spec, self.others)
+        self.states = StateMeasures(self.data, self.shard, self.nulls, self.spec)
 
     @cached_property
     def parts(self) -> Parts:
@@ -297,28 +299,32 @@ def measure_students(
     students, replicates = training.students, training.replicates
     linear = scorer.linear_readout()
     untrained = scorer.untrained(replicates)
-    nulls = scorer.nulls.of_networks(
+    measured = (
         features,
         scorer.parts,
         [one.parts for one in heldouts],
         [one.held.fit.shrinkage for one in heldouts],
     )
+    by_states = scorer.states.of_networks(*measured) * num_alike
+    nulls = scorer.nulls.of_networks(*measured)
     nulls = {name: each * num_alike for name, each in nulls.items()}
     drift, too_short = scorer.nulls.drift, scorer.nulls.split_note(features[0])
     decoding = scorer.decoding(features) * num_alike
     reliability = scorer.reliability(students, replicates, features)
     heldouts *= num_alike
     wrong = dale_violations(students.recurrent, students.signs).tolist()
-    notes = [*scorer.notes, *scorer.nulls.notes, *([f"memory: {too_short}"] if too_short else [])]
+    notes = [
+        *(*scorer.notes, *scorer.nulls.notes, *scorer.states.notes),
+        *([f"memory: {too_short}"] if too_short else []),
+    ]
     results = []
     for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
         signs = students.signs[index].cpu().numpy()
         held = heldout.held
         shrinkage = held.fit.shrinkage
-        within, cross, missing = within_and_cross_state(scorer.parts, heldout.parts, shrinkage)
-        notes += missing
         recurrent = students.recurrent[index].detach().cpu().numpy().T
-        fired = None if spikes is None else spikes[index][timeline.scored]
+        every_state = scorer.states.timeline
+        fired = None if spikes is None else spikes[index][every_state.scored]
         results.append(
             ReplicateResult(
                 seed=seed,
@@ -338,11 +344,10 @@ def measure_students(
                 procrustes=procrustes_of(heldout.train, heldout.scored),
                 **{name: of_each[index] for name, of_each in nulls.items()},
                 null_drift=drift,
-                cca_within=within,
-                cca_cross_state=cross,
+                **by_states[index],
                 reliability=reliability[index],
                 decoding=decoding[index],
-                **_firing(fired, recurrent, signs, wrong[index], timeline, spec.require.rate_hz),
+                **_firing(fired, recurrent, signs, wrong[index], every_state, spec.require.rate_hz),
             )
         )
     if sample is not None:

@@ -22,6 +22,7 @@ from rheobase.core.host import host_class
 from rheobase.core.versions import deciding_versions
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
+from rheobase.shards.states import student_line
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
 from rheobase.student.memory import MEMORY_BYTES, keep_freed_memory
@@ -195,14 +196,15 @@ def _by_id(shards: Iterable[Shard]) -> list[Shard]:
 
 
 def _of_teachers(
-    shard: Shard, latents: Latents, window_ms: float, *, open_test: bool = False
+    shard: Shard, latents: Latents, spec: StudySpec, *, open_test: bool = False
 ) -> list[TrainingData]:
     """Return what students learn from, or are measured against, one for each teacher.
 
     Until test is opened the latents of its bins are NaN: whatever reached for them would not give
     a number.
     """
-    timeline, counts = timeline_of(shard, open_test=open_test), stacked_counts(shard)
+    whole, counts = timeline_of(shard, open_test=open_test), stacked_counts(shard)
+    timeline = student_line(whole, shard.session_id, spec.data)
     teachers = latents, *latents.further
     dims = min(teacher.latent_dim for teacher in teachers)  # of those of auto not all keep as many
     found = []
@@ -210,14 +212,21 @@ def _of_teachers(
         target = np.array(teacher.by_session[shard.session_id][:, :dims])
         target[timeline.sealed] = np.nan
         found.append(
-            TrainingData(shard.session_id, counts, target, timeline, window_ms, dims=teacher.dims)
+            TrainingData(
+                shard.session_id,
+                counts,
+                target,
+                timeline,
+                spec.data.window_ms,
+                dims=teacher.dims,
+            )
         )
     return found
 
 
 def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
     """Return what students learn from, each seed from its own teacher."""
-    first, *others = of_teachers = _of_teachers(shard, latents, spec.data.window_ms)
+    first, *others = of_teachers = _of_teachers(shard, latents, spec)
     own = {seed: of_teachers[spec.seeds.teacher_of(seed)] for seed in spec.seeds.report}
     return replace(first, taught=own if others else {})
 
@@ -229,7 +238,7 @@ def _scorers(
     beside = [one for one in _by_id(shards) if one is not shard][:MOST_OTHERS]
     timelines = [timeline_of(one) for one in beside]
     teachers = latents, *latents.further
-    all_data = _of_teachers(shard, latents, spec.data.window_ms, open_test=open_test)
+    all_data = _of_teachers(shard, latents, spec, open_test=open_test)
     scorers = []
     for teacher, data in zip(teachers, all_data, strict=True):
         width = data.counted.shape[1]

@@ -78,6 +78,10 @@ class SessionNulls:
             self.notes.append(f"{name}: {error}")
             return None
 
+    def drawn(self, name: str) -> tuple[npt.NDArray[np.floating], NullRows] | None:
+        """Return the latents and the draws of a null; None where it is missing."""
+        return self._drawn[name]
+
     @property
     def masks(self) -> list[npt.NDArray[np.bool_]]:
         """The bins (T,) that each null takes, as `Parts` cuts by them; all where it is missing."""
