@@ -123,6 +123,7 @@ LABELS = {
     "spikes_per_s": "spikes a second",
     "connections": "recurrent weights that are not 0",
     "rate_error": "share of neurons out of band",
+    "ei_error": "doublings from the E/I balance",
 }
 
 

@@ -20,7 +20,7 @@ from rheobase.core.artifacts import whole_file, write_json
 from rheobase.study.ranking.ranking import LeastNetwork, Optimism, ParetoFront, RankedTrial, Ranking
 from rheobase.study.run_folder import RunFolder
 
-DIGITS = {"cca_heldout": 3, "rate_error": 3}  # of objectives; the others are counts
+DIGITS = {"cca_heldout": 3, "rate_error": 3, "ei_error": 3}  # of objectives; the others are counts
 SHORT = 8  # letters of a trial's id where there is little room; commands take them
 WIDTH = 72  # of the search's table without settings
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}

@@ -140,7 +140,7 @@ class SearchSettings(Settings):
     NSGA-II, or CMA-ES."""
     objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = ("cca_heldout",)
     """What is sought: `cca_heldout` (the more the better), and beside it any of `num_neurons`,
-    `spikes_per_s`, `connections`, `rate_error` (the less the better)."""
+    `spikes_per_s`, `connections`, `rate_error`, `ei_error` (the less the better)."""
     trials: Annotated[int, Field(ge=1)] = 12
     """Trials of the search, the baseline included."""
     generation: Annotated[int, Field(ge=1)] = 4

@@ -210,7 +210,15 @@ def _of_teachers(
         target = np.array(teacher.by_session[shard.session_id][:, :dims])
         target[timeline.sealed] = np.nan
         found.append(
-            TrainingData(shard.session_id, counts, target, timeline, window_ms, dims=teacher.dims)
+            TrainingData(
+                shard.session_id,
+                counts,
+                target,
+                timeline,
+                window_ms,
+                dims=teacher.dims,
+                unit_columns=shard.unit_columns,
+            )
         )
     return found
 
