@@ -7,7 +7,7 @@ import torch
 from rheobase.core.errors import ConstraintError
 from rheobase.student.balance import START_RATE_HZ, balance_missed, hold_balance_
 from rheobase.student.dale import dale_violations, input_violations
-from rheobase.student.fit import EI_ERROR, TrainingData, advance, begun
+from rheobase.student.fit import EI_MISSED, TrainingData, advance, begun
 from rheobase.student.inputs import Windows
 from rheobase.student.lif import _cells, currents_of, looped_lif
 from rheobase.student.network import activity_of, initial_students
@@ -82,9 +82,9 @@ def test_a_balance_of_currents_stays_in_tolerance_after_every_step(session, inpu
     pack = [Replicate(0, own), Replicate(0, own.model_copy(update={"ei_balance": 0.0}))]
     errors = [scalars for _, scalars in each_step(session, pack)]
     # The first batch tells the rates: until then neurons are taken to fire at 10 Hz.
-    held = [each[0][EI_ERROR] for each in errors[1:]]
+    held = [each[0][EI_MISSED] for each in errors[1:]]
     assert max(held) < own.ei_tolerance
-    assert all(EI_ERROR not in each[1] for each in errors)
+    assert all(EI_MISSED not in each[1] for each in errors)
 
 
 def test_currents_are_in_balance_at_the_rates_that_they_were_scaled_by(session):

@@ -35,7 +35,7 @@ WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continu
 NUM_REPORTS = 8
 MOST_GRADIENT = 1.0  # norm to which each replicate's gradient is clipped
 SCALARS = ("loss", "train_cca2", "rate_penalty", "rate_hz")
-EI_ERROR = "ei_error"
+EI_MISSED = "ei_missed"
 """What networks whose balance is held report besides: how far it was from its target in a batch,
 as a share of the target, at most over the steps since the last report."""
 
@@ -190,7 +190,7 @@ class Advance(NamedTuple):
     """What came of training on.
 
     `training` holds the networks that are still finite, `scalars` the mean over steps of each
-    one's `SCALARS`, and `EI_ERROR` where its balance is held; `failed` says of each other network,
+    one's `SCALARS`, and `EI_MISSED` where its balance is held; `failed` says of each other network,
     by its index, why it was left out.
     """
 
@@ -219,11 +219,11 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
     failed: dict[int, str] = {}
     num_steps = until - training.step
     while names and training.step < until:
-        training, scalars, ei_error, reasons = _trained_until_one_fails(
+        training, scalars, most_missed, reasons = _trained_until_one_fails(
             training, data, starts, until
         )
         sums += scalars
-        missed = torch.maximum(missed, ei_error)
+        missed = torch.maximum(missed, most_missed)
         if any(reasons):
             for index, replicate, reason in zip(names, training.replicates, reasons, strict=True):
                 if reason:
@@ -238,7 +238,7 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
     found = [dict(zip(SCALARS, row, strict=True)) for row in means]
     for row, (_, own) in enumerate(training.replicates):
         if own.ei_balance and own.kind.spikes:
-            found[row][EI_ERROR] = float(missed[row])
+            found[row][EI_MISSED] = float(missed[row])
     return Advance(training, found, failed)
 
 
@@ -251,7 +251,7 @@ def _trained_until_one_fails(
 ) -> tuple[Training, Tensor, Tensor, list[str]]:
     """Train in place until a network fails.
 
-    Return also the sums (R, 4) of `SCALARS`, the largest `EI_ERROR` (R,), and why each network
+    Return also the sums (R, 4) of `SCALARS`, the largest `EI_MISSED` (R,), and why each network
     fails, empty where it does not.
     """
     replicates, students, step = training.replicates, training.students, training.step
@@ -271,7 +271,7 @@ def _trained_until_one_fails(
     is_held = any(own.ei_balance for _, own in replicates) and settings.kind.spikes
     unit_rates = data.unit_rates.to(device) if is_held else torch.zeros(0)
     least_rate = LEAST_RATE_HZ * bin_ms / 1000
-    ei_error, could = torch.zeros(len(replicates), dtype=torch.float64), [True] * len(replicates)
+    most_missed, could = torch.zeros(len(replicates), dtype=torch.float64), [True] * len(replicates)
     sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
     finite = fine = torch.ones(len(replicates), dtype=torch.bool)
     while step < until and bool(fine.all()):
@@ -303,7 +303,7 @@ def _trained_until_one_fails(
         mean = mean.detach()
         if is_held:
             missed = balance_missed(students, replicates, unit_rates, mean)
-            ei_error = torch.maximum(ei_error, missed)
+            most_missed = torch.maximum(most_missed, missed)
         cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         rates = learning_rate * (0.1 + 0.9 * cosine)
         step += 1
@@ -325,7 +325,7 @@ def _trained_until_one_fails(
         NOT_FINITE if not is_finite else "" if balanced else NO_SIDE
         for is_finite, balanced in zip(finite.tolist(), could, strict=True)
     ]
-    return trained, sums.cpu(), ei_error, reasons
+    return trained, sums.cpu(), most_missed, reasons
 
 
 def _trainable(students: Students, settings: StudentSettings) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.versions import deciding_versions
 from rheobase.measures.firing import total_violation, worst_violations
 from rheobase.student.fit import (
-    EI_ERROR,
+    EI_MISSED,
     Training,
     TrainingData,
     advance,
@@ -248,8 +248,8 @@ class SessionTraining:
             trial.trained[self._data.session] = packed(parts[trial_id])
             each = scalars[trial_id]
             reports[trial_id] = {name: fmean(one[name] for one in each) for name in each[0]}
-            if EI_ERROR in each[0]:
-                reports[trial_id][EI_ERROR] = max(one[EI_ERROR] for one in each)
+            if EI_MISSED in each[0]:
+                reports[trial_id][EI_MISSED] = max(one[EI_MISSED] for one in each)
             seeds = [one.seed for one in trial.trained[self._data.session].replicates]
             of_seeds = {"rate_hz": [one["rate_hz"] for one in each]}
             if heldout[trial_id]:
