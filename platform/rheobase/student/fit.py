@@ -243,7 +243,7 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
 
 
 NOT_FINITE = "the loss and its gradient must stay finite, but seed {seed}"
-NO_SIDE = "a held balance must have both excitation and inhibition left to scale, but seed {seed}"
+NO_SIDE = "a held balance must have both excitation and inhibition to hold, but seed {seed}"
 
 
 def _trained_until_one_fails(
@@ -309,14 +309,14 @@ def _trained_until_one_fails(
         step += 1
         adam_step_(changing, gradients, training.first, training.second, rates, step)
         students.recurrent.mul_(students.connected)
-        if dale.any():
-            project_to_signs_(students.recurrent, students.signs, dale)
         if has_gaps:
             students.input_weights.mul_(students.input_connected)
-        if has_signs:
-            project_inputs_(students.input_weights, students.input_signs)
         if is_held:
             could = hold_balance_(students, replicates, unit_rates, mean, least_rate)
+        if dale.any():
+            project_to_signs_(students.recurrent, students.signs, dale)
+        if has_signs:
+            project_inputs_(students.input_weights, students.input_signs)
         sums += torch.stack([loss, carried, penalty, rate_hz], dim=1).detach().double()
         finite = torch.isfinite(loss.detach() + norms).cpu()
         fine = finite & torch.tensor(could)

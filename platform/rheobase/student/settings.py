@@ -67,7 +67,8 @@ class StudentSettings(Settings):
     """Initial inhibitory weights are larger by f / (1 - f), which balances excitation; training
     moves them."""
     ei_balance: NonNegative = 0.0
-    """Inhibitory over excitatory current, held after every step by scaling both sides; 0: free."""
+    """Inhibitory over excitatory current, held after every step by the nearest weights that have
+    it; 0: free."""
     ei_of: EiOf = "currents"
     """What is held: `currents`, weights times rates, of recurrent and input synapses, exact at the
     rates of the last batch; `weights`, summed recurrent weights, exact."""
