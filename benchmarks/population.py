@@ -209,8 +209,8 @@ def reports(folder: Path, num: int) -> None:
     )
     print("|---|---|---|---|")
     for step, found in zip(steps, seen, strict=True):
-        now = [one for one, _ in found]
-        lines = [total_violation(one) for _, one in found]
+        now = [one.cca for one in found]
+        lines = [total_violation(one.violations) for one in found]
         ranks = [rank_correlation(*pair) for pair in ((now, cca), (lines, violation))]
         print(f"| {step} | {ranks[0]} | {ranks[1]} | {np.mean(now) - np.mean(cca):+.3f} |")
 

@@ -52,7 +52,7 @@ ADDRESS = "synthetic:planted?seed=0&minutes=2&units=40"
 SPACE = {
     "student.rate_weight": {"low": 1e-6, "high": 1e-2, "log": True},
     "student.excitatory_fraction": {"low": 0.5, "high": 0.95},
-    "student.inhibitory_gain": {"low": 0.25, "high": 4.0, "log": True},
+    "student.initial_inhibitory_gain": {"low": 0.25, "high": 4.0, "log": True},
     "student.recurrent_gain": {"low": 0.25, "high": 4.0, "log": True},
     "student.threshold": {"low": 0.25, "high": 2.0, "log": True},
     "student.tau_mem_ms": {"low": 5.0, "high": 80.0, "log": True},

@@ -53,7 +53,7 @@ KEPT = (
     "cca_cross_state",
     "rate_hz.mean",
     "rate_hz.in_band",
-    "ei_weight_balance",
+    "ei_weight_balance.after",
     "violation",
 )
 

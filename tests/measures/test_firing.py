@@ -3,7 +3,6 @@ import pytest
 
 from rheobase.measures.firing import (
     cv_isi,
-    ei_current_balance,
     ei_weight_balance,
     firing_rates,
     mean_correlation,
@@ -105,15 +104,12 @@ def test_balance_is_of_what_presynaptic_neurons_send_not_of_what_postsynaptic_on
     recurrent = np.array([[0.0, 4.0, -1.0], [1.0, 0.0, -5.0], [2.0, 3.0, 0.0]])
     signs = np.array([1, 1, -1])
     assert ei_weight_balance(recurrent, signs) == pytest.approx(6 / 10)
-    rates = np.array([2.0, 1.0, 3.0])
-    assert ei_current_balance(recurrent, signs, rates) == pytest.approx(3 * 6 / (2 * 3 + 1 * 7))
 
 
 def test_without_excitation_there_is_no_balance_and_without_inhibition_it_is_zero():
     recurrent = np.array([[0.0, 2.0], [3.0, 0.0]])
     assert ei_weight_balance(-recurrent, np.array([-1, -1])) is None
     assert ei_weight_balance(recurrent, np.array([1, 1])) == 0.0
-    assert ei_current_balance(recurrent, np.array([1, -1]), np.array([0.0, 4.0])) is None
 
 
 def test_rates_on_the_limits_of_silence_and_saturation_are_neither():

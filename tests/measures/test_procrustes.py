@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from rheobase.measures.cca import heldout_cca
-from rheobase.measures.firing import ei_current_balance, ei_weight_balance
+from rheobase.measures.firing import ei_weight_balance
 from rheobase.measures.moments import Parts
 from rheobase.measures.procrustes import heldout_procrustes
 from rheobase.measures.transfer import within_and_cross_state
@@ -57,8 +57,6 @@ def test_balance_counts_what_each_presynaptic_kind_sends():
     recurrent = np.array([[0.0, 2.0, -1.0], [2.0, 0.0, -1.0], [1.0, 1.0, 0.0]])
     signs = np.array([1, 1, -1])
     assert ei_weight_balance(recurrent, signs) == pytest.approx(2 / 6)
-    rates = np.array([5.0, 5.0, 15.0])
-    assert ei_current_balance(recurrent, signs, rates) == pytest.approx(1.0)
 
 
 def test_what_never_varies_is_like_nothing_and_scale_changes_nothing(line):

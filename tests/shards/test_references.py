@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,20 @@ def locations(tmp_path_factory):
         paths.append(tmp_path_factory.mktemp(name) / "shard.arrow")
         write_shard(paths[-1], shard_of(name, num_bins))
     return [str(path) for path in paths]
+
+
+def test_what_is_told_of_units_is_stored_with_them(tmp_path):
+    told = {
+        "waveform_duration": np.array([np.nan, 0.3]),
+        "kind": np.array(["", "FS"]),
+        "depth": np.array([1, 2]),
+    }
+    shard = replace(shard_of("a", 300), unit_columns=told)
+    write_shard(tmp_path / "shard.arrow", shard)
+    read = read_shard(tmp_path / "shard.arrow").unit_columns
+    assert read.keys() == told.keys()
+    for name, values in told.items():
+        np.testing.assert_array_equal(read[name], values)
 
 
 def batches(locations, epoch=0, first=0, seed=0):

@@ -24,6 +24,7 @@ from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import refuse_beyond_machine, refuse_states, refuse_too_few_bins
+from rheobase.study.planning.unit_signs import refuse_unknown_signs
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Listener
 from rheobase.study.run_folder import TEACHER_REPORT, RunFolder, refuse_what_is_no_run
@@ -104,6 +105,7 @@ def run_study(
                 line = student_line(whole, shard.session_id, spec.data)
                 warm_up = warm_up_bins(line, round(spec.data.window_ms / line.bin_ms))
                 refuse_too_few_bins(spec, shard.session_id, line, warm_up)
+                refuse_unknown_signs(spec, shard)
             listener.stage("pretrain", f"{len(shards)} sessions")
             latents = [
                 pretrain(spec.with_teacher(index), shards, listener)

@@ -269,27 +269,6 @@ def ei_weight_balance(recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any]) 
     -------
     1 is balanced; None where no excitatory weight is left.
     """
-    return ei_current_balance(recurrent, dale_sign, np.ones(len(dale_sign)))
-
-
-def ei_current_balance(
-    recurrent: npt.NDArray[Any], dale_sign: npt.NDArray[Any], rates_hz: Floats
-) -> float | None:
-    """Return `ei_weight_balance` with each presynaptic neuron weighted by its rate.
-
-    Parameters
-    ----------
-    recurrent
-        (M, M) weights [post, pre].
-    dale_sign
-        (M,) above 0 for excitatory, below 0 for inhibitory presynaptic neurons.
-    rates_hz
-        (M,) rate of each neuron in Hz.
-
-    Returns
-    -------
-    1 is balanced; None where no excitatory current is left.
-    """
-    sent = np.abs(recurrent).sum(axis=0, dtype=np.float64) * rates_hz
+    sent = np.abs(recurrent).sum(axis=0, dtype=np.float64)
     excitatory = float(sent[dale_sign > 0].sum())
     return float(sent[dale_sign < 0].sum()) / excitatory if excitatory > 0 else None

@@ -141,9 +141,15 @@ def rates_and_balance(rows: Sequence[MeasuredTrial], band_hz: tuple[float, float
             ("ei_weight_balance", BLUE, "weights"),
             ("ei_current_balance", RED, "currents"),
         ):
-            values = [getattr(row, name) for row in rows]
-            right.plot([np.nan if x is None else x for x in values], places, "o", color=colour,
+            balances = [getattr(row, name) for row in rows]
+            right.plot(_or_nan([one.before for one in balances]), places, "o", mfc="none",
+                       color=colour, label=f"{label}, untrained")  # fmt: skip
+            right.plot(_or_nan([one.after for one in balances]), places, "o", color=colour,
                        label=label)  # fmt: skip
+        for index, state in enumerate(states):
+            currents = [row.ei_current_balance.per_state.get(state) for row in rows]
+            right.plot(_or_nan(currents), places + 0.22, "|", ms=9, mew=1.5,
+                       color=(BLUE, ORANGE, GREEN, GREY)[index % 4], label=state)  # fmt: skip
         right.axvline(1, color=INK, lw=0.8, ls=":")
         left.set_yticks(places, [row.arm for row in rows])
         right.set_yticks(places, [""] * len(rows))
@@ -154,6 +160,10 @@ def rates_and_balance(rows: Sequence[MeasuredTrial], band_hz: tuple[float, float
         left.set_xlabel("mean rate by state (Hz)")
         right.set_xlabel("inhibition over excitation")
         return figure
+
+
+def _or_nan(values: Sequence[float | None]) -> list[float]:
+    return [np.nan if value is None else value for value in values]
 
 
 def rasters(samples: Mapping[str, Arrays]) -> Figure | None:

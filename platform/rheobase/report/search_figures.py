@@ -127,6 +127,7 @@ LABELS = {
     "cca_within_state": "held-out CCA within states",
     "cca_cross_state": "held-out CCA across states",
     "state_cost": "within minus across states",
+    "ei_error": "doublings from the E/I balance",
 }
 
 

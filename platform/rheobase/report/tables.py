@@ -22,7 +22,7 @@ from rheobase.study.run_folder import RunFolder
 
 DIGITS = dict.fromkeys(
     ("cca_heldout", "cca_within_state", "cca_cross_state", "state_cost", "rate_error",
-     "rate_change"), 3
+     "rate_change", "ei_error"), 3
 )  # fmt: skip
 """Of objectives; the others are counts."""
 SHORT = 8  # letters of a trial's id where there is little room; commands take them

@@ -57,6 +57,10 @@ METRICS = {
     "procrustes": ("Procrustes", "Distance of the shapes; 0 is the same"),
     "reliability": ("reliability", "How little features hang on what went before"),
     "cv_isi": ("CV of ISI", "Coefficient of variation of inter-spike intervals"),
+    "ei_current_balance": ("E/I currents", "Inhibitory over excitatory current after training"),
+    "ei_current_before": ("E/I untrained", "The same before the first step"),
+    "ei_weight_balance": ("E/I weights", "Inhibitory over excitatory recurrent weight"),
+    "recurrent_share": ("recurrent share", "Of the magnitude of synaptic current"),
 }
 """Final numbers: the name shown, and what it is. TensorBoard shows the first five unasked."""
 INTERIM = ("CCA in training", "The last report's, of pruned trials too; on part of a session")
@@ -193,8 +197,15 @@ def final(row: RankedTrial) -> dict[str, float]:
         "in_band": row.rate_hz.in_band,
         "state_cost": row.state_cost.mean if row.state_cost else None,
         **_by_state(row),
+        "ei_current_balance": row.ei_current_balance.after,
+        "ei_current_before": row.ei_current_balance.before,
+        "ei_weight_balance": row.ei_weight_balance.after,
         "feasible": None if row.status == "pruned" else float(row.is_feasible),
         "rank": None,
+    }
+    values |= {
+        f"ei_current_balance/{state}": found
+        for state, found in row.ei_current_balance.per_state.items()
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -63,6 +63,12 @@ NUMBERS: Mapping[str, tuple[Column, Read, int]] = {
     "procrustes": (Column("Procrustes", "Distance of the shapes"), lambda r: r.procrustes, 3),
     "silent": (Column("silent", "Share of neurons"), lambda row: row.rate_hz.silent, 2),
     "cv_isi": (Column("CV ISI", "Regularity of firing"), lambda row: row.cv_isi, 2),
+    "ei": (Column("I/E", "Inhibitory over excitatory current, input included"),
+           lambda row: row.ei_current_balance.after, 2),
+    "ei_before": (Column("I/E untrained", "The same before training"),
+                  lambda row: row.ei_current_balance.before, 2),
+    "recurrent": (Column("recurrent", "Share of synaptic current that is the network's own"),
+                  lambda row: row.recurrent_share, 2),
     "violation": (Column("violation", "Sum beyond the limits"), lambda row: row.violation, 3),
     "wall": (Column("seconds", "Time the trial took"), lambda row: row.wall_s, 0),
 }  # fmt: skip

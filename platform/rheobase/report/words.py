@@ -198,6 +198,9 @@ def _broken_line(row: MeasuredTrial, name: str, value: float) -> str:
         }.get(line)
         if told is not None:
             return f"{state}: {told} ({worst})"
+    found = row.ei_current_balance.per_state.get(state)
+    if found is not None and line.startswith("ei_"):
+        return f"{state}: I/E {found:.2f} ({worst})"
     if name == "dale":
         return f"{row.dale_violations} weights break Dale's principle"
     return f"{name.replace(':', ': ')}: {worst}"

@@ -246,6 +246,7 @@ def _shard_of_recording(session: Session, settings: DataSettings, label: int | N
         omitted=shown.omitted,
         period_s=shown.period_s,
         covariate_names=names_of(session),
+        unit_columns={**session.units.metrics, **session.units.labels},
     )
 
 
@@ -343,4 +344,5 @@ def _shard_of_trials(session: TrialSession, settings: DataSettings, label: int |
         is_change=no,
         omitted=no,
         labels=session.labels,
+        unit_columns={**session.units.metrics, **session.units.labels},
     )

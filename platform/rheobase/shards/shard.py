@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,8 @@ class Shard:
     covariate_names
         (C,) ``running``, ``pupil``, and of a simulated recording ``true:<latent>``: what nothing
         may be trained on and a teacher is judged by.
+    unit_columns
+        (N,) each, by name: what the units' table tells of its units, numbers or words.
     """
 
     session_id: str
@@ -97,6 +100,7 @@ class Shard:
     period_s: float | None = None
     labels: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     covariate_names: tuple[str, ...] = ()
+    unit_columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def num_units(self) -> int:

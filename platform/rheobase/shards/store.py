@@ -44,8 +44,8 @@ def write_shard(path: Path, shard: Shard) -> None:
     A record batch of one row is one chunk: `num_bins` bins (T) of the segment it numbers, from
     `start_s` on. Its binary columns hold little-endian numbers: `offsets` (T + 1,) int32, `unit`
     (E,) uint16 and `count` (E,) uint8 of `Chunk`, the labels (T,) of `Segment`, and its
-    `covariates` (C, T) float32. Units, presentations with their period and the covariates' names
-    are in the schema's metadata, as JSON under ``rheobase``.
+    `covariates` (C, T) float32. Units with the columns of their table, presentations with their
+    period and the covariates' names are in the schema's metadata, as JSON under ``rheobase``.
 
     Parameters
     ----------
@@ -66,11 +66,9 @@ def write_shard(path: Path, shard: Shard) -> None:
         "is_change": shard.is_change.tolist(),
         "omitted": shard.omitted.tolist(),
         "period_s": shard.period_s,
-        "labels": {  # JSON has no NaN
-            name: [None if value != value else value for value in values.tolist()]
-            for name, values in shard.labels.items()
-        },
+        "labels": {name: _listed(values) for name, values in shard.labels.items()},
         "covariates": list(shard.covariate_names),
+        "unit_columns": {name: _listed(values) for name, values in shard.unit_columns.items()},
     }
     schema = SCHEMA.with_metadata({"rheobase": json.dumps(about)})
     with whole_file(path) as partial, pa.ipc.new_file(str(partial), schema) as writer:
@@ -98,6 +96,19 @@ def write_shard(path: Path, shard: Shard) -> None:
                 ]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
                 begin += len(chunk)
+
+
+def _listed(values: npt.NDArray[Any]) -> list[Any]:
+    """Return values as JSON takes them, which has neither NaN nor infinity."""
+    is_float = values.dtype.kind == "f"
+    return [None if is_float and not np.isfinite(value) else value for value in values.tolist()]
+
+
+def _array(values: list[Any]) -> npt.NDArray[Any]:
+    """Return the words or the numbers, NaN where there is none, that `_listed` gave."""
+    if any(isinstance(value, str) for value in values):
+        return np.array(values, np.str_)
+    return np.array(values, np.float64)
 
 
 def _as_one_value(array: npt.NDArray[Any]) -> pa.Array:
@@ -156,6 +167,9 @@ def read_shard(location: Location) -> Shard:
         period_s=about["period_s"],
         labels={name: np.array(values, np.float64) for name, values in about["labels"].items()},
         covariate_names=tuple(about["covariates"]),
+        unit_columns={  # absent in shards from before they were kept
+            name: _array(values) for name, values in about.get("unit_columns", {}).items()
+        },
     )
 
 

@@ -1,6 +1,6 @@
-"""Dale's principle: each neuron's outgoing recurrent weights share one sign."""
+"""Dale's principle: all weights of a neuron, and of a unit that has a sign, share that sign."""
 
-# Shape legend: R replicates, M neurons; recurrent weights are [pre, post].
+# Shape legend: R replicates, N units, M neurons; weights are [pre, post].
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ def project_to_signs_(recurrent: Tensor, signs: Tensor, dale: Tensor) -> None:
     excitatory = (signs > 0)[:, :, None]
     obeying = torch.where(excitatory, recurrent.clamp(min=0), recurrent.clamp(max=0))
     recurrent.copy_(torch.where(dale[:, None, None], obeying, recurrent))
+
+
+def project_inputs_(input_weights: Tensor, input_signs: Tensor) -> None:
+    """Set every input weight of the wrong sign to zero, in place.
+
+    `input_weights` is (R, N, M); `input_signs` (R, N) of the units, 0 where weights are free.
+    """
+    signs = input_signs[:, :, None]
+    input_weights.masked_fill_(input_weights * signs < 0, 0.0)
+
+
+def input_violations(input_weights: Tensor, input_signs: Tensor) -> Tensor:
+    """Return how many input weights of each replicate (R,) have the wrong sign for their unit."""
+    return ((input_weights * input_signs[:, :, None]) < 0).sum(dim=(1, 2))
 
 
 def dale_violations(recurrent: Tensor, signs: Tensor) -> Tensor:

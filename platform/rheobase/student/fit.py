@@ -20,7 +20,8 @@ from rheobase.shards.shard import TRAIN
 from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import window_starts
 from rheobase.student.adam import adam_step_
-from rheobase.student.dale import project_to_signs_
+from rheobase.student.balance import LEAST_RATE_HZ, balance_missed, hold_balance_
+from rheobase.student.dale import project_inputs_, project_to_signs_
 from rheobase.student.distill import carried_by
 from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.inputs import SparseCounts, Windows, counts_for
@@ -28,11 +29,15 @@ from rheobase.student.network import activity_of, features_of, initial_students
 from rheobase.student.rates import irregularity_penalty, rate_penalty
 from rheobase.student.settings import InputKind, StudentSettings
 from rheobase.student.students import Replicate, Students, of_each
+from rheobase.student.unit_signs import Columns
 
 WARM_UP_MS = 200.0  # ten default membrane time constants; not scored in continuous data
 NUM_REPORTS = 8
 MOST_GRADIENT = 1.0  # norm to which each replicate's gradient is clipped
 SCALARS = ("loss", "train_cca2", "rate_penalty", "rate_hz")
+EI_MISSED = "ei_missed"
+"""What networks whose balance is held report besides: how far it was from its target in a batch,
+as a share of the target, at most over the steps since the last report."""
 
 
 def warm_up_bins(timeline: Timeline, num_bins: int) -> int:
@@ -51,7 +56,7 @@ class TrainingData:
     `latents` (T, D) the target only; `timeline` labels (T,); `window_ms` is the length of a
     training window. The first `dims` latents are those that predict, and all where it is None.
     `taught` holds, by root seed, the same session with the latents of another teacher, for
-    replicates that learn from that one.
+    replicates that learn from that one. `unit_columns` are those (N,) of the units' table.
     """
 
     session: str
@@ -61,6 +66,7 @@ class TrainingData:
     window_ms: float
     dims: int | None = field(default=None, kw_only=True)
     taught: Mapping[int, TrainingData] = field(default_factory=dict, kw_only=True)
+    unit_columns: Columns = field(default_factory=dict, kw_only=True)
 
     def of_seed(self, seed: int) -> TrainingData:
         """Return the data with the latents that a replicate of a root seed learns from."""
@@ -75,6 +81,12 @@ class TrainingData:
     def sparse(self) -> SparseCounts:
         """The counts in the form that networks take."""
         return SparseCounts.of(self.counts)
+
+    @cached_property
+    def unit_rates(self) -> Tensor:
+        """Mean counts (N,) of the units in a bin of train."""
+        mean = self.counts[self.timeline.train].mean(axis=0, dtype=np.float64)
+        return torch.from_numpy(mean).float()
 
     def fed(self, kind: InputKind, seed: int) -> TrainingData:
         """Return the data that networks of this input learn from; `seed` of a permutation."""
@@ -128,7 +140,9 @@ class Training:
 
 def begun(replicates: Sequence[Replicate], data: TrainingData) -> Training:
     """Return untrained networks, none of which has made a step."""
-    students = initial_students(replicates, data.counts, data.timeline, data.session)
+    students = initial_students(
+        replicates, data.counts, data.timeline, data.session, data.unit_columns
+    )
     changing = _trainable(students, replicates[0].settings)
     state = {
         "step": 0,
@@ -176,7 +190,8 @@ class Advance(NamedTuple):
     """What came of training on.
 
     `training` holds the networks that are still finite, `scalars` the mean over steps of each
-    one's `SCALARS`, `failed` says of each other network, by its index, why it was left out.
+    one's `SCALARS`, and `EI_MISSED` where its balance is held; `failed` says of each other network,
+    by its index, why it was left out.
     """
 
     training: Training
@@ -200,30 +215,45 @@ def advance(training: Training, data: TrainingData, until: int) -> Advance:
     training = training.chosen(range(len(training.replicates)))
     names = list(range(len(training.replicates)))
     sums = torch.zeros(len(names), len(SCALARS), dtype=torch.float64)
+    missed = torch.zeros(len(names), dtype=torch.float64)
     failed: dict[int, str] = {}
     num_steps = until - training.step
     while names and training.step < until:
-        training, scalars, finite = _trained_until_one_fails(training, data, starts, until)
+        training, scalars, most_missed, reasons = _trained_until_one_fails(
+            training, data, starts, until
+        )
         sums += scalars
-        if not all(finite):
-            for index, fine in zip(names, finite, strict=True):
-                if not fine:
+        missed = torch.maximum(missed, most_missed)
+        if any(reasons):
+            for index, replicate, reason in zip(names, training.replicates, reasons, strict=True):
+                if reason:
                     failed[index] = (
-                        f"{data.session}: the loss and its gradient must stay finite, but seed "
-                        f"{training.replicates[names.index(index)].seed} failed at step "
+                        f"{data.session}: {reason.format(seed=replicate.seed)} failed at step "
                         f"{training.step - 1}; use a smaller student.learning_rate or rate_weight"
                     )
-            kept = [row for row, fine in enumerate(finite) if fine]
-            training, sums = training.chosen(kept), sums[kept]
+            kept = [row for row, reason in enumerate(reasons) if not reason]
+            training, sums, missed = training.chosen(kept), sums[kept], missed[kept]
             names = [names[row] for row in kept]
     means = (sums / max(1, num_steps)).tolist()
-    return Advance(training, [dict(zip(SCALARS, row, strict=True)) for row in means], failed)
+    found = [dict(zip(SCALARS, row, strict=True)) for row in means]
+    for row, (_, own) in enumerate(training.replicates):
+        if own.ei_balance and own.kind.spikes:
+            found[row][EI_MISSED] = float(missed[row])
+    return Advance(training, found, failed)
+
+
+NOT_FINITE = "the loss and its gradient must stay finite, but seed {seed}"
+NO_SIDE = "a held balance must have both excitation and inhibition to hold, but seed {seed}"
 
 
 def _trained_until_one_fails(
     training: Training, data: TrainingData, starts: npt.NDArray[np.int64], until: int
-) -> tuple[Training, Tensor, list[bool]]:
-    """Train in place; return also the sums (R, 4) of `SCALARS` and which networks are finite."""
+) -> tuple[Training, Tensor, Tensor, list[str]]:
+    """Train in place until a network fails.
+
+    Return also the sums (R, 4) of `SCALARS`, the largest `EI_MISSED` (R,), and why each network
+    fails, empty where it does not.
+    """
     replicates, students, step = training.replicates, training.students, training.step
     settings = replicates[0].settings
     device = students.bias.device
@@ -236,9 +266,15 @@ def _trained_until_one_fails(
     low_cv, high_cv = of_each(replicates, "cv_isi_band").float().to(device).unbind(dim=1)
     learning_rate = of_each(replicates, "learning_rate").to(device)
     dale = of_each(replicates, "dale").to(device) & torch.tensor(settings.kind.spikes)
+    frozen = torch.tensor([own.recurrence == "fixed" for _, own in replicates], device=device)
+    has_signs, has_gaps = bool(students.input_signs.any()), not students.input_connected.all()
+    is_held = any(own.ei_balance for _, own in replicates) and settings.kind.spikes
+    unit_rates = data.unit_rates.to(device) if is_held else torch.zeros(0)
+    least_rate = LEAST_RATE_HZ * bin_ms / 1000
+    most_missed, could = torch.zeros(len(replicates), dtype=torch.float64), [True] * len(replicates)
     sums = torch.zeros(len(replicates), len(SCALARS), dtype=torch.float64, device=device)
-    finite = torch.ones(len(replicates), dtype=torch.bool)
-    while step < until and bool(finite.all()):
+    finite = fine = torch.ones(len(replicates), dtype=torch.bool)
+    while step < until and bool(fine.all()):
         windows = _batches(replicates, data, starts, step)
         for tensor in changing:
             tensor.requires_grad_(True)
@@ -259,20 +295,37 @@ def _trained_until_one_fails(
                 irregularity = irregularity_penalty(scored, low_cv, high_cv)
                 loss = loss + regularity_weight * irregularity
         gradients = torch.autograd.grad(loss.sum(), changing)
-        for tensor in changing:
+        for tensor, gradient in zip(changing, gradients, strict=True):
             tensor.requires_grad_(False)
+            if tensor is students.recurrent and frozen.any():
+                gradient[frozen] = 0.0
         norms = _clip_each_replicate(gradients)
+        mean = mean.detach()
+        if is_held:
+            missed = balance_missed(students, replicates, unit_rates, mean)
+            most_missed = torch.maximum(most_missed, missed)
         cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         rates = learning_rate * (0.1 + 0.9 * cosine)
         step += 1
         adam_step_(changing, gradients, training.first, training.second, rates, step)
         students.recurrent.mul_(students.connected)
+        if has_gaps:
+            students.input_weights.mul_(students.input_connected)
+        if is_held:
+            could = hold_balance_(students, replicates, unit_rates, mean, least_rate)
         if dale.any():
             project_to_signs_(students.recurrent, students.signs, dale)
+        if has_signs:
+            project_inputs_(students.input_weights, students.input_signs)
         sums += torch.stack([loss, carried, penalty, rate_hz], dim=1).detach().double()
         finite = torch.isfinite(loss.detach() + norms).cpu()
+        fine = finite & torch.tensor(could)
     trained = Training(replicates, step, students, training.first, training.second)
-    return trained, sums.cpu(), finite.tolist()
+    reasons = [
+        NOT_FINITE if not is_finite else "" if balanced else NO_SIDE
+        for is_finite, balanced in zip(finite.tolist(), could, strict=True)
+    ]
+    return trained, sums.cpu(), most_missed, reasons
 
 
 def _trainable(students: Students, settings: StudentSettings) -> tuple[Tensor, ...]:

@@ -16,10 +16,13 @@ from torch import Tensor
 
 from rheobase.core.seeds import child_seed
 from rheobase.shards.timeline import Timeline
+from rheobase.student.balance import balanced_start
 from rheobase.student.dale import neuron_signs
 from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.inputs import SparseCounts, Windows
 from rheobase.student.students import Replicate, Students, TrainCounts, of_each
+from rheobase.student.unit_signs import Columns
+from rheobase.student.wiring import wired_inputs
 
 BATCH_STRETCHES = 32  # of equal length, run side by side
 
@@ -29,6 +32,7 @@ def initial_students(
     counts: npt.NDArray[np.uint8],
     timeline: Timeline,
     session: str,
+    unit_columns: Columns | None = None,
 ) -> Students:
     """Return untrained networks, each from a generator of its own.
 
@@ -42,11 +46,16 @@ def initial_students(
         Labels (T,).
     session
         Names the generators.
+    unit_columns
+        Columns (N,) of the units' table, which may tell the units' signs.
 
     Raises
     ------
     ConstraintError
-        An `excitatory_fraction` leaves no neuron of one kind.
+        An `excitatory_fraction` leaves no neuron of one kind, or synapses cannot give the balance
+        that is to be held.
+    DataError
+        Units' signs go by a column that is not there.
     """
     settings, num_units = replicates[0].settings, counts.shape[1]
     neurons = settings.num_neurons
@@ -62,17 +71,24 @@ def initial_students(
         inputs.append(torch.randn(num_units, width, generator=draw))
         recurrents.append(torch.randn(neurons, width, generator=draw))
         there = torch.rand(neurons, neurons, generator=draw) < own.connection_prob
+        there &= own.recurrence != "none"
         connections.append(there.fill_diagonal_(fill_value=False))
+    given = torch.stack(inputs)
     drawn = Students(
-        input_weights=torch.stack(inputs),
+        input_weights=given,
         recurrent=torch.stack(recurrents),
         bias=torch.zeros(len(replicates), width),
         log_tau=of_each(replicates, "tau_mem_ms").float().log()[:, None].repeat(1, neurons),
         signs=signs,
         connected=torch.stack(connections),
+        input_signs=torch.zeros(len(replicates), num_units),
+        input_connected=torch.ones_like(given, dtype=torch.bool),
     )
+    wired = wired_inputs(drawn, replicates, unit_columns or {}, session)
     start = DYNAMICS[settings.neuron].start
-    return start(drawn, TrainCounts(mean, spread), replicates, timeline.bin_ms)
+    students = start(wired, TrainCounts(mean, spread), replicates, timeline.bin_ms)
+    balanced_start(students, replicates, mean, timeline.bin_ms)
+    return students
 
 
 def activity_of(

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rheobase.core.settings import Settings
 from rheobase.student.neurons import NEURONS, NeuronKind, NeuronName
 
 InputKind = Literal["counts", "shuffled"]
+InputSigns = Literal["free", "excitatory", "by_unit"]
+InputTo = Literal["all", "excitatory"]
+Recurrence = Literal["trained", "fixed", "none"]
+EiOf = Literal["currents", "weights"]
+EiPer = Literal["network", "neuron"]
 Surrogate = Literal["fast_sigmoid", "atan", "straight_through", "triangular"]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+RENAMED: Mapping[str, str] = {
+    "inhibitory_gain": "initial_inhibitory_gain",
+    "balanced": "initially_balanced",
+}
+"""Earlier names of settings, by which tables of earlier studies are still read."""
 
 
 class StudentSettings(Settings):
@@ -28,15 +40,49 @@ class StudentSettings(Settings):
     """`shuffled`: each unit's bins permuted, to see what is left without the units' code."""
     dale: bool = True
     """Each neuron's outgoing recurrent weights share one sign, exactly, after every step."""
+    input_signs: InputSigns = "free"
+    """Signs of input weights, held exactly after every step: `free`; `excitatory`, every recorded
+    unit excites; `by_unit`, a unit excites or inhibits all neurons, as `input_sign_column` says."""
+    input_sign_column: str = "waveform_duration"
+    """Column of the units' table that `by_unit` reads: words, such as excitatory and inhibitory, RS
+    and FS, E and I; or numbers, such as waveforms' durations. Empty: all signs are drawn."""
+    fast_spiking_below: float = 0.4
+    """Units whose number in that column lies below inhibit; 0.4 ms is a usual border between
+    waveforms of fast and of regular spiking units."""
+    input_excitatory_share: Share = 0.8
+    """Share of excitatory units among those of which the column says nothing, drawn once a seed."""
+    input_gain: NonNegative = 1.0
+    """Scale of the initial input weights."""
+    input_prob: Share = 1.0
+    """Share of the pairs of a unit and a neuron that are connected, drawn once a seed."""
+    input_to: InputTo = "all"
+    """Which neurons get input."""
+    input_share: Share = 1.0
+    """Share of those neurons that get input, drawn once a seed."""
     excitatory_fraction: float = 0.8
     """Share of excitatory neurons; 0.8 is a 4:1 count ratio."""
-    inhibitory_gain: NonNegative = 1.0
-    """Scale of the initial inhibitory weights."""
-    balanced: bool = True
-    """Initial inhibitory weights are larger by f / (1 - f), which balances excitation."""
+    initial_inhibitory_gain: NonNegative = 1.0
+    """Scale of the initial inhibitory weights; training moves them (`ei_balance` holds)."""
+    initially_balanced: bool = True
+    """Initial inhibitory weights are larger by f / (1 - f), which balances excitation; training
+    moves them."""
+    ei_balance: NonNegative = 0.0
+    """Inhibitory over excitatory current, held after every step by the nearest weights that have
+    it; 0: free."""
+    ei_of: EiOf = "currents"
+    """What is held: `currents`, weights times rates, of recurrent and input synapses, exact at the
+    rates of the last batch; `weights`, summed recurrent weights, exact."""
+    ei_per: EiPer = "network"
+    """Whether `ei_balance` holds for the network's sums, or for each neuron's own."""
+    ei_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """How far from `ei_balance`, as a share of it, a held balance may be measured in any state for
+    the network to be feasible."""
+    recurrence: Recurrence = "trained"
+    """`fixed`: recurrent weights stay as drawn (an echo state network's); `none`: a feed-forward
+    network."""
     recurrent_gain: NonNegative = 0.5
     """Scale of the initial recurrent weights, in units of the threshold over sqrt(M)."""
-    connection_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
+    connection_prob: Share = 1.0
     """Share of the pairs of neurons that are connected, drawn once a seed; 0: no recurrence."""
     tau_mem_ms: Positive = 20.0
     """Membrane time constant; beta = exp(-bin / tau_mem). LIF."""
@@ -103,9 +149,48 @@ class StudentSettings(Settings):
         )
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether neurons are connected with one another."""
+        return self.recurrence != "none" and self.connection_prob > 0 and self.recurrent_gain > 0
+
+    @property
+    def missing_balance(self) -> str:
+        """Why its signs and counts cannot give `ei_balance`; empty where it is free or they can."""
+        if not self.ei_balance or not self.kind.spikes:
+            return ""
+        inhibits = self.is_recurrent and self.initial_inhibitory_gain > 0
+        excites = self.is_recurrent
+        if self.ei_of == "currents" and self.input_gain and self.input_prob and self.input_share:
+            excites = True
+            inhibits = inhibits or self.input_signs != "excitatory"
+        if excites and inhibits:
+            return ""
+        lacking = "no synapse is inhibitory" if excites else "there is no synapse"
+        of_what = "recurrent weights" if self.ei_of == "weights" else "currents"
+        return (
+            f"ei_balance = {self.ei_balance:g} of {of_what} must be held by excitatory and "
+            f"inhibitory ones, but {lacking} (recurrence = '{self.recurrence}', connection_prob = "
+            f"{self.connection_prob:g}, initial_inhibitory_gain = {self.initial_inhibitory_gain:g},"
+            f" input_signs = '{self.input_signs}'); connect them, or set ei_balance = 0"
+        )
+
+    @property
     def num_steps(self) -> int:
         """Optimiser steps it takes; the linear readout has nothing to train."""
         return self.steps if self.kind.is_trained else 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, table: Any) -> Any:
+        if not isinstance(table, Mapping) or not table.keys() & RENAMED.keys():
+            return table
+        twice = [old for old, new in RENAMED.items() if old in table and new in table]
+        if twice:
+            raise ValueError(
+                f"'{twice[0]}' is now called '{RENAMED[twice[0]]}', but both are given; leave one "
+                "out."
+            )
+        return {RENAMED.get(key, key): value for key, value in table.items()}
 
     @field_validator("excitatory_fraction")
     @classmethod
@@ -126,9 +211,13 @@ class StudentSettings(Settings):
 PER_REPLICATE = frozenset(
     {
         "dale",
+        "input_gain",
+        "input_prob",
+        "input_share",
         "excitatory_fraction",
-        "inhibitory_gain",
-        "balanced",
+        "initial_inhibitory_gain",
+        "initially_balanced",
+        "ei_balance",
         "recurrent_gain",
         "connection_prob",
         "tau_mem_ms",

@@ -38,8 +38,8 @@ def spiking_start(
     Input weights are scaled so that train counts drive every neuron with the same mean and
     variance, whatever its synapse. Recurrent weights are half-normal with the sign of the
     presynaptic neuron, scaled so that their sum's variance does not depend on `connection_prob`;
-    inhibitory ones are larger by f / (1 - f) where `balanced`, so that excitation and inhibition
-    balance at equal rates, times `inhibitory_gain`.
+    inhibitory ones are larger by f / (1 - f) where `initially_balanced`, so that excitation and
+    inhibition balance at equal rates, times `initial_inhibitory_gain`.
     """
     signs, neurons = drawn.signs, drawn.signs.shape[1]
     threshold = of_each(replicates, "threshold")[:, None]
@@ -56,8 +56,9 @@ def spiking_start(
     size = threshold * INPUT_STD / train.spread / wider.sqrt()
     input_weights = drawn.input_weights * size[:, :, None].float()
     actual = (signs > 0).float().mean(dim=1, keepdim=True).double()
-    balance = torch.where(of_each(replicates, "balanced")[:, None], actual / (1 - actual), 1.0)
-    inhibitory = of_each(replicates, "inhibitory_gain")[:, None] * balance
+    is_balanced = of_each(replicates, "initially_balanced")[:, None]
+    balance = torch.where(is_balanced, actual / (1 - actual), 1.0)
+    inhibitory = of_each(replicates, "initial_inhibitory_gain")[:, None] * balance
     scale = torch.where(signs > 0, 1.0, inhibitory.float()) * signs
     kept = of_each(replicates, "connection_prob")[:, None] * neurons
     kept = kept.clamp(min=1) * wider

@@ -39,7 +39,9 @@ class Students:
 
     `input_weights` (R, N, M); `recurrent` (R, M, M) [pre, post]; `bias` (R, M); `log_tau` (R, M),
     the logarithm of each membrane's time constant in ms; `signs` (R, M); `connected` (R, M, M)
-    bool, the recurrent weights there are. A gated network has three columns for each unit.
+    bool, the recurrent weights there are; `input_signs` (R, N) of the units, 0 where they are
+    free; `input_connected` (R, N, M) bool, the input weights there are. A gated network has three
+    columns for each unit.
     """
 
     input_weights: Tensor
@@ -48,6 +50,8 @@ class Students:
     log_tau: Tensor
     signs: Tensor
     connected: Tensor
+    input_signs: Tensor
+    input_connected: Tensor
 
     def chosen(self, rows: Tensor) -> Students:
         """Return a copy of some of the networks."""

@@ -66,6 +66,8 @@ WORDS = {
     "gru": {"student.neuron": "gru"},
     "linear-readout": {"student.neuron": "linear"},
     "shuffled-spikes": {"student.input": "shuffled"},
+    "feed-forward": {"student.recurrence": "none"},
+    "echo-state": {"student.recurrence": "fixed"},
 }
 
 
@@ -111,6 +113,13 @@ def test_a_baseline_of_a_searched_setting_is_kept_though_trial_0_has_it():
         ({"baselines": ["untrained"]}, {"steps": 0}, "'untrained' is the study's own"),
         ({"baselines": ["gru"]}, {"neuron": "gru"}, "'gru' is the study's own"),
         ({"baselines": ["shuffled-spikes"]}, {"input": "shuffled"}, "is the study's own"),
+        ({"baselines": ["no-ei-balance"]}, {}, "'no-ei-balance' is the study's own"),
+        ({"baselines": ["no-input-signs"]}, {}, "'no-input-signs' is the study's own"),
+        (
+            {"baselines": ["feed-forward"]},
+            {"ei_balance": 1.0, "input_signs": "excitatory"},
+            "[ablation.baselines.feed-forward]: ei_balance = 1 of currents must be held by excit",
+        ),
     ],
 )
 def test_a_baseline_that_cannot_be_an_arm_is_told_in_one_line(ablation, student, said):

@@ -9,7 +9,16 @@ from rheobase.study.trial.run import run_population
 
 KINDS = {
     "baseline": {},
-    **BASELINES,
+    **{
+        word: one
+        for word, one in BASELINES.items()
+        if word not in ("no-input-signs", "no-ei-balance")
+    },
+    "held": {
+        "student.input_signs": "by_unit",
+        "student.input_sign_column": "",
+        "student.ei_balance": 2.0,
+    },
     "izhikevich": {"student.neuron": "izhikevich"},
     "all-of-lif": {
         "student.learn_tau": True,
@@ -103,5 +112,22 @@ def test_an_exported_trial_holds_what_was_measured(outcomes, kind):
             rate_hz = 100 * arrays["spikes"][test].mean()
             rates = np.mean([state.mean for state in one.rates.values()])
             assert rate_hz == pytest.approx(rates, rel=0.05)
-            absent = kind == "all-of-lif"
-            assert (arrays["recurrent_weights"] == 0).mean() > (0.45 if absent else 0)
+            absent = {"all-of-lif": 0.45, "feed-forward": 0.99}
+            assert (arrays["recurrent_weights"] == 0).mean() > absent.get(kind, 0)
+
+
+def test_a_balance_that_was_held_is_measured_and_others_have_their_own(outcomes):
+    rows = outcomes[1]
+    held, free = rows["held"].ei_current_balance, rows["baseline"].ei_current_balance
+    assert held.before == pytest.approx(2.0, rel=0.4)  # at rates that nobody knew
+    assert held.after == pytest.approx(2.0, rel=0.1)
+    assert set(held.per_state) == {"active", "passive"}
+    assert abs(free.after - 2) > 0.2
+    assert rows["held"].violations.keys() - rows["baseline"].violations.keys() == {
+        "active:ei_held",
+        "passive:ei_held",
+    }
+    assert rows["held"].ei_error < rows["baseline"].ei_error + 1
+    assert rows["feed-forward"].recurrent_share == 0
+    assert 0 < rows["echo-state"].recurrent_share < 1
+    assert rows["gru"].ei_current_balance.after is rows["gru"].recurrent_share is None

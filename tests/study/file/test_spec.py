@@ -118,6 +118,34 @@ def test_a_study_survives_being_written_and_read():
             "'atan'",
         ),
         ({"search": {"space": CIRCLE}}, "must not go round in a circle"),
+        (
+            {"student": {"ei_balance": 1.0, "input_signs": "excitatory", "connection_prob": 0}},
+            "[student]: ei_balance = 1 of currents must be held by excitatory and inhibitory ones, "
+            "but no synapse is inhibitory (recurrence = 'trained', connection_prob = 0,",
+        ),
+        (
+            {"student": {"ei_balance": 1.0, "ei_of": "weights", "recurrence": "none"}},
+            "ei_balance = 1 of recurrent weights must be held by excitatory and inhibitory ones, "
+            "but there is no synapse",
+        ),
+        (
+            {
+                "student": {"input_signs": "excitatory", "initial_inhibitory_gain": 0},
+                "search": {"space": {"student.ei_balance": {"low": 0.5, "high": 2}}},
+            },
+            "[search.space.student.ei_balance]: ei_balance = 0.5 of currents must be held by",
+        ),
+        (
+            {"ablation": {"arms": {"weak": {"student.inhibitory_gain": 0.1}}}},
+            "[ablation.arms.weak]: 'student.inhibitory_gain' is now called "
+            "'student.initial_inhibitory_gain'; write that.",
+        ),
+        (
+            {"student": {"balanced": True, "initially_balanced": True}},
+            "'balanced' is now called 'initially_balanced', but both are given; leave one out.",
+        ),
+        ({"require": {"ei_balance": [1.1, 0.9]}}, "ei_balance: low < high must hold, but got"),
+        ({"student": {"input_signs": "both"}}, "[student.input_signs]"),
     ],
 )
 def test_a_wrong_study_is_told_in_one_line(table, said):
@@ -135,6 +163,27 @@ def test_a_window_of_just_the_membranes_memory_is_taken_and_no_membrane_needs_no
     arms = {"spiking": {"student.neuron": "lif"}}
     with pytest.raises(StudyError, match=r"arms\.spiking\]: a window must be 5 time constants"):
         parse_study({**LEAST, "student": gru, "ablation": {"arms": arms}})
+
+
+def test_tables_with_the_earlier_names_of_settings_are_read():
+    earlier = parse_study({**LEAST, "student": {"inhibitory_gain": 0.5, "balanced": False}}).student
+    assert (earlier.initial_inhibitory_gain, earlier.initially_balanced) == (0.5, False)
+
+
+def test_a_balance_can_be_searched_required_and_lifted():
+    spec = parse_study(
+        {
+            **LEAST,
+            "student": {"ei_balance": 1.0},
+            "require": {"ei_balance": [0.9, 1.1]},
+            "search": {
+                "space": {"student.ei_balance": {"low": 0.25, "high": 4.0, "log": True}},
+                "objectives": ["cca_heldout", "ei_error"],
+            },
+            "ablation": {"baselines": ["no-ei-balance", "feed-forward", "echo-state"]},
+        }
+    )
+    assert parse_study(dump_study(spec)) == spec
 
 
 def test_a_missing_study_file_is_named(tmp_path):

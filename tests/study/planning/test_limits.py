@@ -107,7 +107,11 @@ def test_a_plan_of_too_many_neurons_ends_with_exit_code_2_and_one_line(cli, tmp_
 
 @pytest.mark.parametrize(
     ("student", "window_ms", "latent_dim", "told"),
-    [({"num_neurons": 100_000}, 500, 4, "take 100006"), ({"batch_windows": 1}, 100, 5, "have 5")],
+    [
+        ({"num_neurons": 100_000}, 500, 4, "take 100006"),
+        ({"batch_windows": 1}, 100, 5, "have 5"),
+        ({"input_signs": "by_unit"}, 500, 4, "needs the column 'waveform_duration' of the units'"),
+    ],
 )
 def test_a_run_refuses_what_its_shards_cannot_fit_before_the_teacher_trains(
     student, window_ms, latent_dim, told, tmp_path, monkeypatch

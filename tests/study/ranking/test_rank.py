@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,6 +217,32 @@ def test_cv_isi_is_the_mean_of_the_replicates_that_have_one(trial_of, replicate_
     row = only(trial_of(0, found))
     assert row.cv_isi == pytest.approx(0.7)
     assert not any(note.startswith("cv_isi") for note in row.notes)
+
+
+def test_balances_are_told_before_after_and_by_state(trial_of, replicate_of):
+    found = [
+        replicate_of(
+            seed,
+            0.8,
+            ei_weight_before=4.0,
+            ei_current_before=before,
+            ei_current_balance=after,
+            ei_current_by_state={"active": after, "passive": 2 * after},
+            recurrent_share=0.25,
+        )
+        for seed, (before, after) in enumerate(((1.0, 0.5), (2.0, 1.5)))
+    ]
+    row = only(trial_of(0, found))
+    told = row.model_dump(mode="json")
+    assert told["ei_weight_balance"] == {"before": 4.0, "after": 1.0, "per_state": {}}
+    assert told["ei_current_balance"] == {
+        "before": 1.5,
+        "after": 1.0,
+        "per_state": {"active": 1.0, "passive": 2.0},
+    }
+    assert row.recurrent_share == 0.25
+    # Doublings from 1: 1 and 0 of the first seed's states, log2(1.5) and log2(3) of the second's.
+    assert row.ei_error == pytest.approx((1 + 0 + np.log2(1.5) + np.log2(3.0)) / 4)
 
 
 def decoding(student, teacher, chance=0.5, num_scored=100):

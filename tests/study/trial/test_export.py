@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from rheobase.core.errors import ArtifactError
+from rheobase.measures.balance import ei_balance, recurrent_share, synaptic_currents
 from rheobase.measures.cca import heldout_cca
 from rheobase.measures.firing import ei_weight_balance
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
-from rheobase.shards.timeline import timeline_of
+from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.result import TrialRequest
@@ -55,6 +56,7 @@ def shard_of(session, seed):
         image=label[:0],
         is_change=no,
         omitted=no,
+        unit_columns={"kind": np.array(["RS", "FS", "RS", "", "FS", ""])},
     )
 
 
@@ -62,7 +64,8 @@ def shard_of(session, seed):
 def done(tmp_path_factory):
     """Run a small trial on two sessions."""
     run = tmp_path_factory.mktemp("run")
-    settings = StudentSettings(num_neurons=8, steps=4, batch_windows=2)
+    signed = {"input_signs": "by_unit", "input_sign_column": "kind"}
+    settings = StudentSettings(num_neurons=8, steps=4, batch_windows=2, **signed)
     table = settings.model_dump(mode="json")
     request = TrialRequest(
         trial_id="t", number=0, stage="select", params={}, student=table, seeds=(3, 1)
@@ -99,6 +102,35 @@ def test_exported_features_give_the_trials_numbers_again(done, tmp_path):
             # [post, pre]: the column of a neuron has its sign.
             assert (weights * signs >= 0).all()
             assert ei_weight_balance(weights, signs) == found.ei_weight_balance
+            given, input_sign = kept["input_weights"], kept["input_sign"]
+            assert given.shape == (8, 6)
+            assert set(np.abs(input_sign)) == {1}
+            assert input_sign[[0, 1, 2, 4]].tolist() == [1, -1, 1, -1]
+            assert (given * input_sign >= 0).all()
+            assert found.dale_violations == 0
+            scored = kept["split"] == "validation"
+            rates_hz = 100 * kept["spikes"][scored].mean(axis=0)
+            units_hz = 100 * stacked_counts(shard)[scored].mean(axis=0)
+            currents = synaptic_currents(weights, rates_hz, given, units_hz)
+            assert found.ei_current_balance == pytest.approx(ei_balance(currents))
+            assert found.recurrent_share == pytest.approx(recurrent_share(currents))
+            assert found.ei_current_by_state.keys() == {"active", "passive"}
+
+
+def test_a_run_from_before_inputs_had_signs_is_still_exported(done, tmp_path):
+    request, shards, latents, run, _ = done
+    folder = tmp_path / "trials" / "t"
+    folder.mkdir(parents=True)
+    with np.load(run / "trials" / "t" / "students.npz") as kept:
+        older = {n: a for n, a in kept.items() if "input_signs" not in n and "_connected" not in n}
+    np.savez(folder / "students.npz", **older)
+    (now, *_), (then, *_) = (
+        export_trial(request, SPEC, shards, latents, where, tmp_path / where.name)
+        for where in (run, tmp_path)
+    )
+    with np.load(now) as one, np.load(then) as other:
+        np.testing.assert_array_equal(one["features"], other["features"])
+        assert not other["input_sign"].any()
 
 
 def test_the_files_of_one_session_lie_in_the_folder_itself(done, tmp_path):

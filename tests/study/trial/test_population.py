@@ -319,8 +319,9 @@ def test_a_reports_heldout_numbers_are_those_of_the_final_measure_on_all_its_bin
     pack = [Replicate(seed, settings) for seed in (0, 1)]
     trained = advance(begun(pack, data), data, 60).training
     probe = InterimMeasure(data, spec, settings)
-    (cca, lines), (other, _) = probe.heldout(trained)
+    (cca, lines, balance), (other, *_) = probe.heldout(trained)
     assert cca != other
+    assert 0.5 < balance < 2
     assert 0.3 < cca < 1
     assert {line.partition(":")[0] for line in lines} == {"dale", "finite", "active", "passive"}
     timeline = data.timeline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import log2
 from statistics import fmean
 from typing import Literal
 
@@ -19,6 +20,7 @@ ObjectiveName = Literal[
     "connections",
     "rate_error",
     "rate_change",
+    "ei_error",
 ]
 Direction = Literal["maximize", "minimize"]
 
@@ -31,12 +33,15 @@ DIRECTIONS: Mapping[ObjectiveName, Direction] = {
     "spikes_per_s": "minimize",
     "connections": "minimize",
     "rate_error": "minimize",
+    "ei_error": "minimize",
     "rate_change": "minimize",
 }
 STATE_MEASURES: Sequence[ObjectiveName] = ("cca_within_state", "cca_cross_state")
 """Those that [require] may have a line for; no session of one state has them."""
 OF_STATES: Sequence[ObjectiveName] = (*STATE_MEASURES, "state_cost", "rate_change")
 """Those that a session of one state cannot give."""
+MOST_DOUBLINGS = 10.0
+"""What a network without excitation, inhibition or spikes counts as."""
 
 
 def objective_values(
@@ -58,10 +63,12 @@ def objective_values(
     ``num_neurons``: M. ``spikes_per_s``: the network's spikes a second, M times the mean rate
     over states on test bins. ``connections``: recurrent weights that are not 0; in records from
     before they were counted, all M (M - 1) that there can be. ``rate_error``: share of neurons
-    whose rate lies outside the required band, mean over states. ``rate_change``: greatest minus
-    least mean rate of a state, over the mean of all states. ``state_cost``: `cca_within_state`
-    minus `cca_cross_state`. A network that does not spike,
-    which is never feasible, sends 0 spikes and has all of its neurons outside the band.
+    whose rate lies outside the required band, mean over states. ``ei_error``: doublings between
+    inhibitory over excitatory current, mean over states, and `ei_balance`, or 1 where that is
+    free; at most 10. ``rate_change``: greatest minus least mean rate of a state, over the mean of
+    all states. ``state_cost``: `cca_within_state` minus `cca_cross_state`. A network that does not
+    spike, which is never feasible, sends 0 spikes, has all of its neurons outside the band, and is
+    10 doublings from any balance.
 
     Raises
     ------
@@ -71,6 +78,7 @@ def objective_values(
     replicates = result.replicates
     num_neurons = float(request.student.get("num_neurons", 0))
     every = num_neurons * (num_neurons - 1)
+    target = float(request.student.get("ei_balance", 0.0)) or 1.0
     values = {
         "cca_heldout": [one.cca_heldout for one in replicates],
         "num_neurons": [num_neurons for _ in replicates],
@@ -83,6 +91,7 @@ def objective_values(
         "rate_error": [
             1 - _mean([rate.in_band for rate in one.rates.values()]) for one in replicates
         ],
+        "ei_error": [_doublings(one, target) for one in replicates],
     }
     for name in names:
         if name in STATE_VALUES:
@@ -130,6 +139,15 @@ STATE_VALUES: Mapping[str, Callable[[ReplicateResult], float | None]] = {
     "rate_change": _rate_change,
 }
 """What a replicate's states say, by name."""
+
+
+def _doublings(one: ReplicateResult, target: float) -> float:
+    """Return the mean over states of how many doublings a balance lies from its target."""
+    found = list(one.ei_current_by_state.values()) or [one.ei_current_balance]
+    return fmean(
+        min(abs(log2(value / target)), MOST_DOUBLINGS) if value else MOST_DOUBLINGS
+        for value in found
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -141,7 +141,7 @@ class SearchSettings(Settings):
     objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = ("cca_heldout",)
     """What is sought: `cca_heldout`, and beside it any of `cca_within_state`, `cca_cross_state`
     (the more the better), `state_cost`, `num_neurons`, `spikes_per_s`, `connections`,
-    `rate_error`, `rate_change` (the less the better)."""
+    `rate_error`, `rate_change`, `ei_error` (the less the better)."""
     trials: Annotated[int, Field(ge=1)] = 12
     """Trials of the search, the baseline included."""
     generation: Annotated[int, Field(ge=1)] = 4

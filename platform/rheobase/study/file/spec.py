@@ -15,7 +15,7 @@ from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.paths import expanded, matching
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
-from rheobase.student.settings import StudentSettings
+from rheobase.student.settings import RENAMED, StudentSettings
 from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
 from rheobase.study.file.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.study.records.result import BASELINE, TOP
@@ -28,10 +28,24 @@ BASELINES: Mapping[str, Mapping[str, Scalar]] = {
     "gru": {"student.neuron": "gru"},
     "linear-readout": {"student.neuron": "linear"},
     "shuffled-spikes": {"student.input": "shuffled"},
+    "no-input-signs": {"student.input_signs": "free"},
+    "no-ei-balance": {"student.ei_balance": 0.0},
+    "feed-forward": {"student.recurrence": "none"},
+    "echo-state": {"student.recurrence": "fixed"},
 }
-CONTROLS = frozenset({"untrained", "gru", "linear-readout", "shuffled-spikes"})
+CONTROLS = frozenset(
+    {"untrained", "feed-forward", "echo-state", "gru", "linear-readout", "shuffled-spikes"}
+)
 """Baselines that lift no constraint: what the others are held against, and no hypothesis."""
 
+BALANCE_PATHS = frozenset(
+    f"student.{name}"
+    for name in (
+        "ei_balance", "ei_of", "recurrence", "connection_prob", "recurrent_gain",
+        "initial_inhibitory_gain", "input_signs", "input_gain", "input_prob", "input_share",
+    )
+)  # fmt: skip
+"""Settings that decide whether a balance can be held."""
 MEMORY_TAUS = 5
 """Membrane time constants after which less than 1 % of where a window began is left."""
 
@@ -46,8 +60,10 @@ class AblationSettings(Settings):
     """`held`: every other setting stays as in the baseline."""
     baselines: tuple[str, ...] = ()
     """Arms in one word, each alone whatever the design: `untrained` (`steps = 0`), `no-dale`
-    (`dale = false`), `no-rate-penalty` (`rate_weight = 0`), `gru` and `linear-readout` (`neuron` in
-    the network's place), `shuffled-spikes` (`input`)."""
+    (`dale = false`), `no-rate-penalty` (`rate_weight = 0`), `no-input-signs` (`input_signs =
+    "free"`), `no-ei-balance` (`ei_balance = 0`), `feed-forward` and `echo-state` (`recurrence` none
+    and fixed), `gru` and `linear-readout` (`neuron` in the network's place), `shuffled-spikes`
+    (`input`)."""
     arms: dict[str, dict[str, Scalar]] = {}
     """Overrides of student settings by dotted path, under the arm's name."""
 
@@ -77,6 +93,9 @@ class Require(Settings):
 
     rate_hz: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] = (5.0, 20.0)
     """Band of firing rates, for every seed and state."""
+    ei_balance: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = None
+    """Band of inhibitory over excitatory current, input included, for every seed and state; none:
+    any, but for what `student.ei_balance` holds."""
     cca_heldout: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Held-out CCA must exceed it, and every null."""
     cca_within_state: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -88,9 +107,11 @@ class Require(Settings):
 
     @model_validator(mode="after")
     def _band_is_ordered(self) -> Require:
-        low, high = self.rate_hz
-        if not low < high:
-            raise ValueError(f"rate_hz: low < high must hold, but got (low={low}, high={high}).")
+        for name, band in (("rate_hz", self.rate_hz), ("ei_balance", self.ei_balance)):
+            if band and not band[0] < band[1]:
+                raise ValueError(
+                    f"{name}: low < high must hold, but got (low={band[0]}, high={band[1]})."
+                )
         return self
 
 
@@ -219,6 +240,9 @@ class StudySpec(Settings):
                     f"[ablation]: baselines must change the student, but '{word}' is the study's "
                     f"own: {path} is {_own(self.student, path)!r} already; leave it out."
                 )
+            problems += self._problem(f"ablation.baselines.{word}", BASELINES[word])
+        if self.student.missing_balance:
+            problems.append(f"[student]: {self.student.missing_balance}.")
         if self.student.missing_sign:
             problems.append(f"[student]: {self.student.missing_sign}.")
         problems += self._forgetful("student", self.student)
@@ -323,6 +347,8 @@ class StudySpec(Settings):
         counted = overrides.keys() & {"student.num_neurons", "student.excitatory_fraction"}
         if counted and student.missing_sign:
             problems.append(f"[{where}]: {student.missing_sign}.")
+        if overrides.keys() & BALANCE_PATHS and student.missing_balance:
+            problems.append(f"[{where}]: {student.missing_balance}.")
         decisive = ("neuron", *student.kind.forgets_rest_over)
         if overrides.keys() & {f"student.{name}" for name in decisive}:
             problems += self._forgetful(where, student)
@@ -365,6 +391,8 @@ def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> Stu
                 f"a setting below 'student.' must be named, but '{path}' is one of [{room}], which "
                 "is the same for all trials; set it there, or make studies of their own."
             )
+        if room == "student" and key in RENAMED:
+            raise StudyError(f"'{path}' is now called 'student.{RENAMED[key]}'; write that.")
         if room != "student" or key not in table:
             known = [f"student.{name}" for name in table]
             raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")

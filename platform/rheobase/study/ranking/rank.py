@@ -10,6 +10,7 @@ from typing import Any
 from rheobase.measures.firing import total_violation
 from rheobase.study.file.objectives import ObjectiveName, objective_values
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.balance import balances_of
 from rheobase.study.ranking.confirm import least_network, optimism
 from rheobase.study.ranking.feasibility import violations_of
 from rheobase.study.ranking.gate import gate_of
@@ -38,7 +39,7 @@ from rheobase.study.records.result import (
 )
 
 STATES = ("active", "passive")  # None where not recorded; other states are added as found
-SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections")
+SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections", "ei_error")
 WITHIN = 0.9  # of what the teacher decodes
 LEAST_R2 = 0.05  # of a teacher that decodes something
 
@@ -187,11 +188,10 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
     closed = (cca - untrained) / (1 - untrained) if untrained < 1 else None
     if closed is None:
         notes.append("closed: the untrained network leaves nothing to close")
-    weights = _mean_or_none([one.ei_weight_balance for one in found])
-    currents = _mean_or_none([one.ei_current_balance for one in found])
+    balances = balances_of(found)
     if rates is not None:
-        balances = {"ei_weight_balance": weights, "ei_current_balance": currents}
-        notes += [f"{name}: excitation is nil" for name, value in balances.items() if value is None]
+        names = ("ei_weight_balance", "ei_current_balance")
+        notes += [f"{name}: excitation is nil" for name in names if balances[name].after is None]
     decoding = _decoding(found)
     if not decoding:
         notes.append("decoding: no probe was to be had, or the record is older than it")
@@ -242,8 +242,8 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         spikes_per_s=fmean(sizes["spikes_per_s"]) if rates else None,
         connections=fmean(sizes["connections"]),
         dale_violations=sum(one.dale_violations for one in found),
-        ei_weight_balance=weights,
-        ei_current_balance=currents,
+        **balances,
+        ei_error=fmean(sizes["ei_error"]) if rates else None,
         cv_isi=regularity,
         reliability=_mean_or_none([one.reliability for one in found]),
         decoding=decoding,

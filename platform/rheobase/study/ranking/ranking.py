@@ -145,6 +145,17 @@ class Gate(Settings):
         return above and self.above_states is not False
 
 
+class Balance(Settings):
+    """Inhibition over excitation, a mean over replicates; null where nothing spikes or excites."""
+
+    before: float | None = None
+    """Before the first step; null of records from before it was kept."""
+    after: float | None = None
+    """After training."""
+    per_state: Mapping[str, float | None] = {}
+    """After training, by state; empty of weights, which have none."""
+
+
 class EndedTrial(Settings):
     """A trial that has ended: what was asked of it, and its place."""
 
@@ -234,10 +245,14 @@ class MeasuredTrial(EndedTrial):
     """Recurrent weights that are not 0."""
     dale_violations: int
     """Weights of the wrong sign, summed over replicates."""
-    ei_weight_balance: float | None
-    """Summed inhibitory over summed excitatory weight."""
-    ei_current_balance: float | None
-    """The same, each presynaptic neuron weighted by its rate."""
+    ei_weight_balance: Balance
+    """Summed inhibitory over summed excitatory recurrent weight."""
+    ei_current_balance: Balance
+    """Inhibitory over excitatory current, of input and recurrent synapses."""
+    ei_error: float | None
+    """Doublings between the current balance and the one that is sought, mean over states."""
+    recurrent_share: float | None
+    """Share of the magnitude of synaptic current that is recurrent."""
     cv_isi: float | None
     """Coefficient of variation of inter-spike intervals."""
     reliability: float | None
@@ -287,8 +302,10 @@ class UnmeasuredTrial(EndedTrial):
     spikes_per_s: None = None
     connections: None = None
     dale_violations: None = None
-    ei_weight_balance: None = None
-    ei_current_balance: None = None
+    ei_weight_balance: Balance = Balance()
+    ei_current_balance: Balance = Balance()
+    ei_error: None = None
+    recurrent_share: None = None
     cv_isi: None = None
     reliability: None = None
     decoding: Mapping[str, ProbeScores] = {}
@@ -340,6 +357,8 @@ class FrontTrial(Settings):
     rate_error: Sought[MeanInterval] = None
     """Share of neurons outside the required band."""
     rate_change: Sought[MeanInterval] = None
+    ei_error: Sought[MeanInterval] = None
+    """Doublings between the current balance and the one that is sought."""
     bulge: float
     """How far it bulges towards the ideal; the knee is where the front does most."""
 
@@ -378,6 +397,8 @@ class LeastTrial(Settings):
     rate_error: Sought[float] = None
     """Share of neurons outside the required band."""
     rate_change: Sought[float] = None
+    ei_error: Sought[float] = None
+    """Doublings between the current balance and the one that is sought."""
 
     @property
     def means(self) -> dict[ObjectiveName, float]:

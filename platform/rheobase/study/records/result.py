@@ -165,7 +165,19 @@ class ReplicateResult(Settings):
     connections: int | None = None
     """Recurrent weights that are not 0; None in records from before they were counted."""
     ei_weight_balance: float | None
+    """Inhibitory over excitatory recurrent weight."""
     ei_current_balance: float | None
+    """Inhibitory over excitatory current on scored bins, of input and recurrent synapses; of
+    recurrent ones alone in records without `recurrent_share`."""
+    ei_weight_before: float | None = None
+    """`ei_weight_balance` before the first step; None in records from before it was kept."""
+    ei_current_before: float | None = None
+    """`ei_current_balance` before the first step; None in records from before it was kept."""
+    ei_current_by_state: Mapping[str, float | None] = {}
+    """`ei_current_balance` by state; empty in records from before it was kept."""
+    recurrent_share: float | None = None
+    """Share of the magnitude of synaptic current that is recurrent; None where nothing spikes, and
+    in records from before it was kept."""
     cv_isi: float | None = None
     """On test bins; None where too few intervals are seen, and in records from before it."""
     reliability: float | None = None

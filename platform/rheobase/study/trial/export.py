@@ -1,6 +1,6 @@
 """What a trial's networks did, written out for other tools."""
 
-# Shape legend: T bins, M neurons, D teacher dimensions.
+# Shape legend: T bins, N units, M neurons, D teacher dimensions.
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def export_trial(
     The files. Each holds ``features`` (T, M) float32, the filtered spikes or counts that CCA sees;
     ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
     (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; ``bin_ms``;
-    ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
+    ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre]; ``input_sign`` (N,) int8, 0
+    of units whose weights are free; ``input_weights`` (M, N) [post, pre] ((3 M, N) of gated units);
+    ``bias`` (M,).
 
     Raises
     ------
@@ -105,6 +107,9 @@ def export_trial(
                     bin_ms=np.array(timeline.bin_ms),
                     dale_sign=students.signs[index].numpy().astype(np.int8),
                     recurrent_weights=students.recurrent[index].numpy().T,
+                    input_sign=students.input_signs[index].numpy().astype(np.int8),
+                    input_weights=students.input_weights[index].numpy().T,
+                    bias=students.bias[index].numpy(),
                 )
             written.append(path)
     return written
@@ -118,6 +123,10 @@ def _stored_students(study: str, path: Path, session: str) -> tuple[Students, li
         )
     try:
         arrays = read_archive(path)
+        given = arrays[f"{session}/input_weights"]
+        # Of runs from before inputs had signs and gaps.
+        arrays.setdefault(f"{session}/input_signs", np.zeros(given.shape[:2], np.float32))
+        arrays.setdefault(f"{session}/input_connected", np.ones(given.shape, bool))
         names = [field.name for field in fields(Students)]
         stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
         # The seeds of a trial share their signs, which are stored once.

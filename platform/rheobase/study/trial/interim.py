@@ -15,12 +15,13 @@ from rheobase.measures.cca import fit_cca, score_cca
 from rheobase.measures.firing import firing_rates, violations
 from rheobase.shards.shard import TRAIN
 from rheobase.shards.windows import window_starts
-from rheobase.student.dale import dale_violations
+from rheobase.student.dale import dale_violations, input_violations
 from rheobase.student.fit import NUM_REPORTS, Training, TrainingData
 from rheobase.student.inputs import Windows
 from rheobase.student.network import activity_of, features_of
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.trial.balance import ScoredCounts, balance_of
 
 # Of the bins that training simulates, those that all reports together may: a bin of training
 # costs about three, for its backward pass.
@@ -46,6 +47,17 @@ class Stretches(NamedTuple):
         return np.asarray(self.starts[:, None] + scored, np.int64)
 
 
+class Heard(NamedTuple):
+    """Held-out CCA of a network in training, the violation of each feasibility line, and E/I.
+
+    `balance` is inhibitory over excitatory current; None where nothing spikes or excites.
+    """
+
+    cca: float
+    violations: dict[str, float]
+    balance: float | None
+
+
 class InterimMeasure:
     """What reports measure on one session: the same bins for all trials of a study.
 
@@ -66,7 +78,7 @@ class InterimMeasure:
 
     def __init__(self, data: TrainingData, spec: StudySpec, settings: StudentSettings) -> None:
         self._data = data
-        self._band_hz = spec.require.rate_hz
+        self._require = spec.require
         trained = settings.num_steps * settings.batch_windows * data.num_bins
         budget = BINS_SHARE * trained / NUM_REPORTS
         least = LEAST_PER_FEATURE * (settings.num_neurons + data.counted.shape[1])
@@ -76,11 +88,12 @@ class InterimMeasure:
             data, data.timeline.scored_split, max((1 - TRAIN_SHARE) * budget, least / 2), seed
         )
 
-    def heldout(self, training: Training) -> list[tuple[float, dict[str, float]]]:
-        """Return each network's held-out CCA and signed violation of each feasibility line.
+    def heldout(self, training: Training) -> list[Heard]:
+        """Return what each network reports: held-out CCA, signed violations of feasibility, E/I.
 
-        As `measures.cca` and `measures.firing` define them, on fewer bins, at a fixed shrinkage
-        and from windows that start at rest: close to the final measure, not equal to it.
+        As `measures.cca`, `measures.firing` and `measures.balance` define them, on fewer bins, at
+        a fixed shrinkage and from windows that start at rest: close to the final measure, not equal
+        to it.
 
         Raises
         ------
@@ -91,23 +104,31 @@ class InterimMeasure:
         x_train, _ = self._simulated(training, self._train)
         x_test, spikes = self._simulated(training, self._scored)
         train, test = self._train.rows.ravel(), self._scored.rows.ravel()
-        recurrent = training.students.recurrent
-        wrong = dale_violations(recurrent, training.students.signs).tolist()
-        connections = recurrent.count_nonzero(dim=(1, 2)).tolist()
+        students = training.students
+        wrong = dale_violations(students.recurrent, students.signs) + input_violations(
+            students.input_weights, students.input_signs
+        )
+        connections = students.recurrent.count_nonzero(dim=(1, 2)).tolist()
+        state = timeline.state[test]
+        scored = ScoredCounts.of(self._data.counts[test], state, timeline.bin_ms)
         found = []
         for index in range(len(training.replicates)):
-            latents = self._data.of_seed(training.replicates[index].seed).counted
+            seed, settings = training.replicates[index]
+            latents = self._data.of_seed(seed).counted
             fit = fit_cca(x_train[index], latents[train], SHRINKAGE)
             cca = float(score_cca(fit, x_test[index], latents[test]).mean())
-            spikes_at_all = training.replicates[index].settings.kind.spikes
             rates = {
-                str(state) or "all": firing_rates(
-                    spikes[index][timeline.state[test] == state], timeline.bin_ms
-                )
-                for state in np.unique(timeline.state[test] if spikes_at_all else [])
+                str(name) or "all": firing_rates(spikes[index][state == name], timeline.bin_ms)
+                for name in np.unique(state if settings.kind.spikes else [])
             }
             sizes = int(wrong[index]), int(connections[index])
-            found.append((cca, violations(rates, self._band_hz, *sizes, True)))
+            broken = violations(rates, self._require.rate_hz, *sizes, True)
+            current = None
+            if settings.kind.spikes:
+                balance = balance_of(students, index, spikes[index], scored)
+                broken |= balance.violations(settings, self._require.ei_balance)
+                current = balance.current
+            found.append(Heard(cca, broken, current))
         return found
 
     def _simulated(

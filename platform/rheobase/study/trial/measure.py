@@ -15,22 +15,13 @@ import numpy.typing as npt
 
 from rheobase.measures.blocks import block_values
 from rheobase.measures.cca_moments import HeldoutCCA, best_shrinkage, heldout_of, score_moments
-from rheobase.measures.firing import (
-    cv_isi,
-    ei_current_balance,
-    ei_weight_balance,
-    firing_rates,
-    mean_correlation,
-    rate_summary,
-    violations,
-)
+from rheobase.measures.firing import mean_correlation
 from rheobase.measures.moments import CrossMoments, Parts, of_first_latents
 from rheobase.measures.null_sessions import Other
 from rheobase.measures.procrustes import procrustes_of
 from rheobase.measures.tasks import Codes, Row, probe, tasks_of
 from rheobase.shards.shard import Shard
-from rheobase.shards.timeline import Timeline
-from rheobase.student.dale import dale_violations
+from rheobase.student.dale import dale_violations, input_violations
 from rheobase.student.fit import Training, TrainingData
 from rheobase.student.inputs import counts_for
 from rheobase.student.network import (
@@ -42,8 +33,10 @@ from rheobase.student.network import (
 from rheobase.student.settings import InputKind
 from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.records.result import Decoding, RateSummary, ReplicateResult
+from rheobase.study.records.result import Decoding, ReplicateResult
 from rheobase.study.sample import write_sample
+from rheobase.study.trial.balance import Balance, ScoredCounts, balance_of
+from rheobase.study.trial.firing import firing_of
 from rheobase.study.trial.linear_readout import LinearReadout, choose_linear_readout
 from rheobase.study.trial.session_nulls import SessionNulls
 from rheobase.study.trial.states import StateMeasures
@@ -61,6 +54,7 @@ SEEN_IN_TRAINING = {
     "steps",
     "batch_windows",
     "learning_rate",
+    "ei_tolerance",
 }
 """Settings that decide nothing of a network before its first step; any other may."""
 
@@ -109,6 +103,8 @@ class SessionScorer:
     _chosen: dict[str, LinearReadout] = field(default_factory=dict)
     _linear: dict[str, Heldout] = field(default_factory=dict)
     _untrained: dict[tuple[int, str], HeldoutScore] = field(default_factory=dict)
+    _before: dict[tuple[int, str], Balance] = field(default_factory=dict)
+    _scored_counts: dict[str, ScoredCounts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.nulls = SessionNulls(self.data, self.spec, self.others)
@@ -183,18 +179,39 @@ class SessionScorer:
         data = self.data
         if replicates[0].settings.neuron == "linear":
             return [self.linear_readout(own.input).score for _, own in replicates]
-        keys = [
-            (seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING))
-            for seed, settings in replicates
-        ]
+        keys = [_untrained_key(one) for one in replicates]
         if new := [index for index, key in enumerate(keys) if key not in self._untrained]:
             pack = [replicates[index] for index in new]
             counts = self.counts_for(pack[0])
-            fresh = initial_students(pack, counts, data.timeline, data.session)
-            _, features = simulate_session(fresh, counts, data.timeline, pack)
-            for index, x in zip(new, features, strict=True):
+            fresh = initial_students(pack, counts, data.timeline, data.session, data.unit_columns)
+            spikes, features = simulate_session(fresh, counts, data.timeline, pack)
+            balances = self.balances(fresh, pack, spikes)
+            for index, x, balance in zip(new, features, balances, strict=True):
                 self._untrained[keys[index]] = self.heldout(x).score
+                if balance:
+                    self._before[keys[index]] = balance
         return [self._untrained[key] for key in keys]
+
+    def before(self, replicates: Sequence[Replicate]) -> list[Balance | None]:
+        """Return the excitation and inhibition of each network before training, if it spikes."""
+        return [self._before.get(_untrained_key(one)) for one in replicates]
+
+    def balances(
+        self,
+        students: Students,
+        replicates: Sequence[Replicate],
+        spikes: npt.NDArray[np.uint8] | None,
+    ) -> list[Balance | None]:
+        """Return the excitation and inhibition of networks with spikes (R, T, M) on scored bins."""
+        if spikes is None:
+            return [None] * len(replicates)
+        line, kind = self.states.timeline, replicates[0].settings.input
+        here = line.scored
+        if kind not in self._scored_counts:
+            counts = self._counts_of(kind)[here]
+            self._scored_counts[kind] = ScoredCounts.of(counts, line.state[here], line.bin_ms)
+        scored = self._scored_counts[kind]
+        return [balance_of(students, row, one[here], scored) for row, one in enumerate(spikes)]
 
     def reliability(
         self,
@@ -250,6 +267,11 @@ class SessionScorer:
         if kind not in self._linear:
             self._linear[kind] = self.heldout(self.linear_features(kind))
         return self._linear[kind]
+
+
+def _untrained_key(replicate: Replicate) -> tuple[int, str]:
+    seed, settings = replicate
+    return seed, settings.model_dump_json(exclude=SEEN_IN_TRAINING)
 
 
 def measure_students(
@@ -312,14 +334,17 @@ def measure_students(
     decoding = scorer.decoding(features) * num_alike
     reliability = scorer.reliability(students, replicates, features)
     heldouts *= num_alike
-    wrong = dale_violations(students.recurrent, students.signs).tolist()
+    wrong = (
+        dale_violations(students.recurrent, students.signs)
+        + input_violations(students.input_weights, students.input_signs)
+    ).tolist()
+    balances, before = scorer.balances(students, replicates, spikes), scorer.before(replicates)
     notes = [
         *(*scorer.notes, *scorer.nulls.notes, *scorer.states.notes),
         *([f"memory: {too_short}"] if too_short else []),
     ]
     results = []
     for index, ((seed, _), heldout) in enumerate(zip(replicates, heldouts, strict=True)):
-        signs = students.signs[index].cpu().numpy()
         held = heldout.held
         shrinkage = held.fit.shrinkage
         recurrent = students.recurrent[index].detach().cpu().numpy().T
@@ -347,7 +372,15 @@ def measure_students(
                 **by_states[index],
                 reliability=reliability[index],
                 decoding=decoding[index],
-                **_firing(fired, recurrent, signs, wrong[index], every_state, spec.require.rate_hz),
+                **firing_of(
+                    fired,
+                    recurrent,
+                    wrong[index],
+                    (balances[index], before[index]),
+                    every_state,
+                    settings,
+                    spec.require,
+                ),
             )
         )
     if sample is not None:
@@ -355,46 +388,3 @@ def measure_students(
         fired = None if spikes is None else spikes[0]
         write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
     return results, failed, notes
-
-
-def _firing(
-    spikes: npt.NDArray[np.uint8] | None,
-    recurrent: npt.NDArray[np.float32],
-    signs: npt.NDArray[np.float32],
-    wrong: int,
-    timeline: Timeline,
-    band_hz: tuple[float, float],
-) -> dict[str, Any]:
-    """Return what the result holds of the spikes (scored bins, M) and weights of one network.
-
-    `wrong` of its weights break Dale's principle. One that does not spike has neither rates nor
-    neurons that excite or inhibit.
-    """
-    connections = int(np.count_nonzero(recurrent))
-    if spikes is None:
-        return {
-            "rates": {},
-            "dale_violations": 0,
-            "connections": connections,
-            "ei_weight_balance": None,
-            "ei_current_balance": None,
-            "violations": violations({}, band_hz, 0, connections, True),
-        }
-    test, runs = timeline.scored, timeline.runs(timeline.scored_split)
-    rates = {
-        str(state) or "all": firing_rates(spikes[timeline.state[test] == state], timeline.bin_ms)
-        for state in np.unique(timeline.state[test])
-    }
-    everywhere = firing_rates(spikes, timeline.bin_ms)
-    return {
-        "rates": {
-            state: RateSummary(**rate_summary(rate, band_hz)._asdict())
-            for state, rate in rates.items()
-        },
-        "dale_violations": wrong,
-        "connections": connections,
-        "ei_weight_balance": ei_weight_balance(recurrent, signs),
-        "ei_current_balance": ei_current_balance(recurrent, signs, everywhere),
-        "cv_isi": cv_isi(spikes, np.repeat(np.arange(len(runs)), [len(bins) for bins in runs])),
-        "violations": violations(rates, band_hz, wrong, connections, True),
-    }

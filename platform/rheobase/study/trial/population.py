@@ -19,6 +19,7 @@ from rheobase.core.errors import DataError, RheobaseError
 from rheobase.core.versions import deciding_versions
 from rheobase.measures.firing import total_violation, worst_violations
 from rheobase.student.fit import (
+    EI_MISSED,
     Training,
     TrainingData,
     advance,
@@ -41,7 +42,7 @@ from rheobase.study.records.result import (
     score,
 )
 from rheobase.study.run_folder import TrialFolder
-from rheobase.study.trial.interim import InterimMeasure
+from rheobase.study.trial.interim import Heard, InterimMeasure
 from rheobase.teacher.stored import read_state
 
 CHECKPOINT_SHARE = 0.05  # of a training's time, at most, that writing its checkpoints may take
@@ -225,13 +226,13 @@ class SessionTraining:
         pool = packed([self._training(trial) for trial in group])
         parts: dict[str, list[Training]] = defaultdict(list)
         scalars: dict[str, list[dict[str, float]]] = defaultdict(list)
-        heldout: dict[str, list[tuple[float, dict[str, float]]]] = defaultdict(list)
+        heldout: dict[str, list[Heard]] = defaultdict(list)
         for rows in chunks(len(owners), self._most_replicates):
             trained, values, failed = advance(pool.chosen(rows), self._data, until)
             for row, reason in failed.items():
                 owner, seed = owners[rows[row]]
                 owner.leave_out(seed, self._data.session, reason)
-            seen: list[tuple[float, dict[str, float]]] = []
+            seen: list[Heard] = []
             if self._interim and trained.replicates:
                 with suppress(DataError):
                     seen = self._interim.heldout(trained)
@@ -247,13 +248,17 @@ class SessionTraining:
             trial.trained[self._data.session] = packed(parts[trial_id])
             each = scalars[trial_id]
             reports[trial_id] = {name: fmean(one[name] for one in each) for name in each[0]}
+            if EI_MISSED in each[0]:
+                reports[trial_id][EI_MISSED] = max(one[EI_MISSED] for one in each)
             seeds = [one.seed for one in trial.trained[self._data.session].replicates]
             of_seeds = {"rate_hz": [one["rate_hz"] for one in each]}
             if heldout[trial_id]:
-                ccas, violations = zip(*heldout[trial_id], strict=True)
+                ccas, violations, balances = zip(*heldout[trial_id], strict=True)
                 violation = total_violation(worst_violations(violations))
                 reports[trial_id] |= {"cca_heldout": fmean(ccas), "violation": violation}
                 of_seeds["cca_heldout"] = list(ccas)
+                if None not in balances:
+                    reports[trial_id]["ei_current_balance"] = fmean(balances)
             for name, found in of_seeds.items():
                 if len(found) == len(seeds):
                     keys = [f"{name}{OF_SEED}{seed}" for seed in seeds]

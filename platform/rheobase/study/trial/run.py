@@ -219,6 +219,7 @@ def _of_teachers(
                 timeline,
                 spec.data.window_ms,
                 dims=teacher.dims,
+                unit_columns=shard.unit_columns,
             )
         )
     return found
