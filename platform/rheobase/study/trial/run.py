@@ -158,7 +158,7 @@ def _outcomes(
         trials.append(trial)
         populations[population_key(settings)].append(trial)
     for index, shard in enumerate(_by_id(shards)):
-        data = _training_data(shard, spec, latents)
+        data = training_data(shard, spec, latents)
         for population in populations.values():
             fed = data.fed(population[0].settings.input, spec.data.split.seed)
             SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
@@ -215,7 +215,7 @@ def _of_teachers(
     return found
 
 
-def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
+def training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
     """Return what students learn from, each seed from its own teacher."""
     first, *others = of_teachers = _of_teachers(shard, latents, spec.data.window_ms)
     own = {seed: of_teachers[spec.seeds.teacher_of(seed)] for seed in spec.seeds.report}
