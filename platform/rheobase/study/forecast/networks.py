@@ -57,7 +57,10 @@ class Networks:
             yield self._features(fresh, replicate)
 
     def trained(
-        self, model: str, replicates: list[Replicate], target: npt.NDArray[np.float32] | None = None
+        self,
+        model: str,
+        replicates: list[Replicate],
+        target_of: Callable[[int], npt.NDArray[np.float32]] | None = None,
     ) -> Iterator[Features]:
         """Yield those of networks trained here, each as a trial would.
 
@@ -67,8 +70,8 @@ class Networks:
             Its name, for who is told.
         replicates
             Their seeds and settings.
-        target
-            (T, D) what they learn in the place of their teachers' latents.
+        target_of
+            Gives what a seed learns (T, D) in the place of its teacher's latents.
 
         Raises
         ------
@@ -77,7 +80,8 @@ class Networks:
         """
         for replicate in replicates:
             fed = self._fed(replicate.settings)
-            latents = fed.of_seed(replicate.seed).latents if target is None else target
+            seed = replicate.seed
+            latents = target_of(seed) if target_of else fed.of_seed(seed).latents
             data = replace(fed, latents=latents, taught={})
             training = begun([replicate], data)
             steps = replicate.settings.num_steps
@@ -86,7 +90,7 @@ class Networks:
                 if found.failed:
                     raise DataError(f"{model}: {found.failed[0]}")
                 training = found.training
-                self.on_step(model, replicate.seed, step, steps)
+                self.on_step(model, seed, step, steps)
             yield self._features(training.students, replicate)
 
     def _fed(self, settings: StudentSettings) -> TrainingData:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,14 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.measures.forecast import forecast_blocks, forecast_scores
-from rheobase.measures.poisson_readout import fit_poisson_readout
+from rheobase.measures.poisson_readout import PoissonReadout, fit_poisson_readout
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.forecast.bins import ForecastBins, forecast_bins, future_code
+from rheobase.study.forecast.bins import (
+    MOST_BINS,
+    ForecastBins,
+    forecast_bins,
+    future_code,
+)
 from rheobase.study.forecast.networks import Networks, OnStep
 from rheobase.study.forecast.own_past import filtered_rows, last_bin, mean_rates, smoothing
 from rheobase.study.forecast.record import ScoredForecast, SessionForecast
@@ -40,11 +45,16 @@ MODELS = {
     "teacher": "the teacher's latents",
     "gru": "gated units distilled from the latents, without a constraint",
     "student": "the constrained student, distilled from the latents",
+    "by-rates": "the same student, distilled from the rates that the teacher forecasts",
     "untrained": "the same student before its first step",
     "no-teacher": "the same student, trained on the counts to come in the teacher's place",
 }
 """What each model forecasts from, in the order that they are shown."""
+UNTAUGHT = {"untrained", "no-teacher"}
+"""Networks that no teacher took part in."""
 Rates = npt.NDArray[np.float64]
+Parts = list[npt.NDArray[Any]]
+"""Features (B, M) of train, validation and test."""
 OnModel = Callable[[str, ScoredForecast], None]
 """Told the session and each forecast as it is scored."""
 
@@ -113,49 +123,60 @@ class SessionForecaster:
 
     def _forecasts(self, bins: ForecastBins) -> Iterator[ScoredForecast]:
         spec, shard, session = self.spec, self.shard, self.shard.session_id
-        yield self._scored(bins, "mean-rate", mean_rates(bins))
-        yield self._scored(bins, "last-bin", last_bin(bins))
-        yield self._scored(bins, "smoothing", smoothing(bins, shard))
+        yield _scored(bins, "mean-rate", mean_rates(bins))
+        yield _scored(bins, "last-bin", last_bin(bins))
+        yield _scored(bins, "smoothing", smoothing(bins, shard))
         filters_ms = spec.teacher.filters_ms
         parts = [filtered_rows(shard, filters_ms, rows) for rows in _parts(bins)]
-        yield self._read(bins, "filtered-counts", parts)
+        yield _read(bins, "filtered-counts", parts)
         dims = self.latents.latent_dim
         for kind in ("pca", "cva"):
             settings = spec.with_teacher(0).teacher.model_copy(
                 update={"kind": kind, "latent_dim": dims, "encoder": "linear", "views": "none"}
             )
             code = encode(closed_form_teacher([shard], settings), shard)
-            yield self._read(bins, kind, _at(code, bins))
+            yield _read(bins, kind, _at(code, bins))
         students, replicates = self._stored(self.chosen.student)
-        roots = {one.seed: self._root(one.seed) for one in replicates}
+        taught_by = {self._root(one.seed) for one in replicates}
+        rates_of = {}
         for index, root in enumerate(spec.teacher_seeds):
-            if root in roots.values():
+            if root in taught_by:
                 code = self.latents.of_teacher(index).by_session[session]
-                yield self._read(bins, "teacher", _at(code, bins), teacher=root)
+                parts = _at(code, bins)
+                readout = _fitted(bins, parts)
+                yield _read(bins, "teacher", parts, readout, teacher=root)
+                rates_of[root] = _on_train(bins, readout, code)
         networks = Networks(
             data=training_data(shard, spec, self.latents),
             timeline=bins.timeline,
             split_seed=spec.data.split.seed,
             on_step=self.on_step,
         )
-        gated = [
-            Replicate(seed, settings.model_copy(update={"neuron": "gru"}))
-            for seed, settings in replicates
-        ]
+        gated = _changed(replicates, neuron="gru")
         of_gated = networks.trained("gru", gated)
         if self.chosen.gru is not None:
             weights, gated = self._stored(self.chosen.gru)
             of_gated = networks.stored(weights, gated)
-        target = future_code(bins, dims)
-        for model, of_model, codes, is_taught in (
-            ("gru", gated, of_gated, True),
-            ("student", replicates, networks.stored(students, replicates), True),
-            ("untrained", replicates, networks.untrained(replicates), False),
-            ("no-teacher", replicates, networks.trained("no-teacher", replicates, target), False),
+        by_rates = _changed(replicates, distill="readout")
+        future = future_code(bins, dims)
+        for model, of_model, codes in (
+            ("gru", gated, of_gated),
+            ("student", replicates, networks.stored(students, replicates)),
+            (
+                "by-rates",
+                by_rates,
+                networks.trained("by-rates", by_rates, lambda seed: rates_of[self._root(seed)]),
+            ),
+            ("untrained", replicates, networks.untrained(replicates)),
+            (
+                "no-teacher",
+                replicates,
+                networks.trained("no-teacher", replicates, lambda _: future),
+            ),
         ):
             for (seed, _), code in zip(of_model, codes, strict=True):
-                by = self._root(seed) if is_taught else None
-                yield self._read(bins, model, _at(code, bins), seed=seed, teacher=by)
+                by = None if model in UNTAUGHT else self._root(seed)
+                yield _read(bins, model, _at(code, bins), seed=seed, teacher=by)
 
     def _root(self, seed: int) -> int:
         """Return the root seed of the teacher that a seed learns from."""
@@ -168,33 +189,60 @@ class SessionForecaster:
         settings = StudentSettings.model_validate(trial.student)
         return students, [Replicate(seed, settings) for seed in seeds]
 
-    def _read(
-        self, bins: ForecastBins, model: str, parts: list[npt.NDArray[Any]], **of: int | None
-    ) -> ScoredForecast:
-        """Score what the readout makes of features (B, M) of train, validation and test."""
-        train, validation, test = parts
-        readout = fit_poisson_readout(
-            (train, bins.ahead(bins.train)), (validation, bins.ahead(bins.validation))
-        )
-        return self._scored(bins, model, readout.rates(test), shrinkage=readout.shrinkage, **of)
 
-    def _scored(self, bins: ForecastBins, model: str, rates: Rates, **of: Any) -> ScoredForecast:
-        counts, group = bins.ahead(bins.test), bins.timeline.group[bins.test]
-        return ScoredForecast(
-            model=model,
-            scores=forecast_scores(rates, counts)._asdict(),
-            blocks={
-                name: tuple(values.tolist())
-                for name, values in forecast_blocks(rates, counts, group).items()
-            },
-            **of,
-        )
+def _read(
+    bins: ForecastBins,
+    model: str,
+    parts: Parts,
+    fit: PoissonReadout | None = None,
+    **of: int | None,
+) -> ScoredForecast:
+    """Score what a readout makes of features of train, validation and test."""
+    readout = fit or _fitted(bins, parts)
+    return _scored(bins, model, readout.rates(parts[-1]), shrinkage=readout.shrinkage, **of)
+
+
+def _scored(bins: ForecastBins, model: str, rates: Rates, **of: Any) -> ScoredForecast:
+    counts, group = bins.ahead(bins.test), bins.timeline.group[bins.test]
+    return ScoredForecast(
+        model=model,
+        scores=forecast_scores(rates, counts)._asdict(),
+        blocks={
+            name: tuple(values.tolist())
+            for name, values in forecast_blocks(rates, counts, group).items()
+        },
+        **of,
+    )
+
+
+def _fitted(bins: ForecastBins, parts: Parts) -> PoissonReadout:
+    train, validation, _ = parts
+    return fit_poisson_readout(
+        (train, bins.ahead(bins.train)), (validation, bins.ahead(bins.validation))
+    )
+
+
+def _on_train(
+    bins: ForecastBins, readout: PoissonReadout, code: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the rates (T, N) that a readout forecasts from train bins; NaN from others."""
+    rates = np.full((len(code), bins.counts.shape[1]), np.nan, np.float32)
+    rows = np.flatnonzero(bins.timeline.train)
+    for begin in range(0, len(rows), MOST_BINS):
+        here = rows[begin : begin + MOST_BINS]
+        rates[here] = readout.rates(code[here])
+    return rates
+
+
+def _changed(replicates: Sequence[Replicate], **changes: str) -> list[Replicate]:
+    """Return networks of the same seeds, with settings changed."""
+    return [Replicate(seed, own.model_copy(update=changes)) for seed, own in replicates]
 
 
 def _parts(bins: ForecastBins) -> tuple[npt.NDArray[np.int64], ...]:
     return bins.train, bins.validation, bins.test
 
 
-def _at(code: npt.NDArray[Any], bins: ForecastBins) -> list[npt.NDArray[Any]]:
+def _at(code: npt.NDArray[Any], bins: ForecastBins) -> Parts:
     """Return a code (T, M) at the presents of train, validation and test."""
     return [code[rows] for rows in _parts(bins)]

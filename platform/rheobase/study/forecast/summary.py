@@ -24,6 +24,8 @@ SCORES: tuple[Score, ...] = get_args(Score)
 ASKED = (
     ("student", "teacher", "what the network and its constraints lose of the teacher's forecast"),
     ("student", "no-teacher", "whether distilling latents helps, or training on counts does"),
+    ("student", "by-rates", "whether latents or forecast rates are the better thing to distil"),
+    ("by-rates", "no-teacher", "whether distilling forecast rates helps"),
     ("student", "untrained", "what training gives"),
     ("student", "gru", "what the constraints lose beside gated units"),
     ("teacher", "cva", "the teacher beside the closed form"),
