@@ -147,7 +147,7 @@ class SessionForecaster:
                 yield _read(bins, "teacher", parts, readout, teacher=root)
                 rates_of[root] = _on_train(bins, readout, code)
         networks = Networks(
-            data=training_data(shard, spec, self.latents),
+            data=training_data(shard, spec, self.latents, replicates[0].settings.target),
             timeline=bins.timeline,
             split_seed=spec.data.split.seed,
             on_step=self.on_step,

@@ -56,9 +56,9 @@ def export_trial(
     Returns
     -------
     The files. Each holds ``features`` (T, M) float32, the filtered spikes or counts that CCA sees;
-    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
-    (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; ``bin_ms``;
-    ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
+    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32, its target;
+    ``groups`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str;
+    ``bin_ms``; ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
 
     Raises
     ------
@@ -81,7 +81,7 @@ def export_trial(
             readouts = {
                 teacher.digest: choose_linear_readout(
                     counts,
-                    teacher.by_session[session][:, : teacher.dims],
+                    teacher.of_target(settings.target)[session][:, : teacher.dims],
                     timeline,
                     spec.teacher.filters_ms,
                 ).of(counts, timeline)
@@ -97,7 +97,7 @@ def export_trial(
                     file,
                     features=features[index],
                     **({} if spikes is None else {"spikes": spikes[index]}),
-                    latents=taught_by[index].by_session[session],
+                    latents=taught_by[index].of_target(settings.target)[session],
                     groups=timeline.group,
                     split=np.array([SPLITS[int(label)] for label in timeline.split]),
                     state=timeline.state,
