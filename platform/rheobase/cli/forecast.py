@@ -33,7 +33,7 @@ def forecast(
     try:
         found = forecast_run(RunFolder(run_folder), ahead_ms, _scored, _trained)
     except KeyboardInterrupt:
-        log.print("interrupted; the same command goes on after its last session", style="yellow")
+        log.print("interrupted; the same command goes on after the last network", style="yellow")
         raise typer.Exit(130) from None
     if as_json:
         print_json(found.model_dump(mode="json"))

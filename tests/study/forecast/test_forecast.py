@@ -9,10 +9,12 @@ import pytest
 
 from rheobase.cli.schemas import schema_of
 from rheobase.study.forecast import networks
-from rheobase.study.forecast.record import Forecast
+from rheobase.study.forecast.record import Forecast, SessionForecast
 from rheobase.study.forecast.run import chosen_trials
 from rheobase.study.forecast.session import MODELS
 from rheobase.study.run_folder import RunFolder
+
+TRAINED = ("gru", "by-rates", "no-teacher")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_every_model_is_scored_and_stands_above_what_it_must(found):
         assert bits[model] > bits["mean-rate"] + 0.02
     runs = {one.model: one.num_runs for one in found.models}
     assert runs["teacher"] == 2  # of two teachers, each taught a seed
-    assert {runs[name] for name in ("gru", "student", "untrained", "no-teacher")} == {2}
+    assert {runs[name] for name in ("student", "untrained", *TRAINED)} == {2}
     assert {runs[name] for name in ("mean-rate", "pca", "cva", "filtered-counts")} == {1}
 
 
@@ -107,16 +109,33 @@ def test_the_same_command_trains_nothing_again(run, found, called_once, monkeypa
     assert {path.name for path in run.lasting_files()} >= {"forecast.json"}
 
 
-def test_an_interrupted_forecast_leaves_nothing_half_written(run, found, command, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def test_an_interrupted_forecast_goes_on_with_the_network_that_was_cut_off(
+    run, found, command, monkeypatch
+):
+    (kept,) = run.forecast.glob("*-50ms.json")
+    whole, advance, calls = kept.read_bytes(), networks.advance, []
+    kept.unlink()
 
-    before = {path: path.read_bytes() for path in run.forecast.iterdir()}
+    def interrupted(*given):
+        calls.append(given)
+        if len({one[0].replicates for one in calls}) == 4:  # two of each model: the second's second
+            raise KeyboardInterrupt
+        return advance(*given)
+
     monkeypatch.setattr(networks, "advance", interrupted)
-    done = command("forecast", run.path, "--ahead-ms", "100")
+    done = command("forecast", run.path)
     assert done.returncode == 130
     assert "the same command goes on" in done.stderr
-    assert {path: path.read_bytes() for path in run.forecast.iterdir()} == before
+    partial = SessionForecast.model_validate_json(kept.read_bytes())
+    assert not partial.is_whole
+    trained = [(one.model, one.seed) for one in partial.forecasts if one.model in TRAINED]
+    assert trained == [("gru", 10), ("gru", 11), ("by-rates", 10)]
+    monkeypatch.setattr(networks, "advance", lambda *given: calls.append(given) or advance(*given))
+    calls.clear()
+    assert command("forecast", run.path).returncode == 0
+    assert kept.read_bytes() == whole
+    assert len({one[0].replicates for one in calls}) == 3
+    assert [path for path in run.forecast.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_width_that_is_no_number_of_bins_is_refused_in_one_line(run, command):

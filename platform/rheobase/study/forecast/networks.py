@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,55 +43,46 @@ class Networks:
     split_seed: int
     on_step: OnStep
 
-    def stored(self, students: Students, replicates: list[Replicate]) -> Iterator[Features]:
-        """Yield the features (T, M) of networks that a run has trained."""
-        for row, replicate in enumerate(replicates):
-            one = Students(**{name: each[row : row + 1] for name, each in vars(students).items()})
-            yield self._features(one, replicate)
+    def stored(self, students: Students, row: int, replicate: Replicate) -> Features:
+        """Return the features (T, M) of one of the networks that a run has trained."""
+        one = Students(**{name: each[row : row + 1] for name, each in vars(students).items()})
+        return self._features(one, replicate)
 
-    def untrained(self, replicates: list[Replicate]) -> Iterator[Features]:
-        """Yield those of the same networks before their first step."""
-        for replicate in replicates:
-            counts = self._fed(replicate.settings).counts
-            fresh = initial_students([replicate], counts, self.data.timeline, self.data.session)
-            yield self._features(fresh, replicate)
+    def untrained(self, replicate: Replicate) -> Features:
+        """Return those of a network before its first step."""
+        counts = self._fed(replicate.settings).counts
+        fresh = initial_students([replicate], counts, self.data.timeline, self.data.session)
+        return self._features(fresh, replicate)
 
-    def trained(
-        self,
-        model: str,
-        replicates: list[Replicate],
-        target_of: Callable[[int], npt.NDArray[np.float32]] | None = None,
-    ) -> Iterator[Features]:
-        """Yield those of networks trained here, each as a trial would.
+    def trained(self, model: str, replicate: Replicate, target: Features | None = None) -> Features:
+        """Return those of a network trained here, as a trial would train it.
 
         Parameters
         ----------
         model
             Its name, for who is told.
-        replicates
-            Their seeds and settings.
-        target_of
-            Gives what a seed learns (T, D) in the place of its teacher's latents.
+        replicate
+            Its seed and settings.
+        target
+            (T, D) what it learns in the place of its teacher's latents.
 
         Raises
         ------
         DataError
-            A network's loss is not finite.
+            Its loss is not finite.
         """
-        for replicate in replicates:
-            fed = self._fed(replicate.settings)
-            seed = replicate.seed
-            latents = target_of(seed) if target_of else fed.of_seed(seed).latents
-            data = replace(fed, latents=latents, taught={})
-            training = begun([replicate], data)
-            steps = replicate.settings.num_steps
-            for step in report_steps(steps):
-                found = advance(training, data, step)
-                if found.failed:
-                    raise DataError(f"{model}: {found.failed[0]}")
-                training = found.training
-                self.on_step(model, seed, step, steps)
-            yield self._features(training.students, replicate)
+        fed = self._fed(replicate.settings)
+        seed, steps = replicate.seed, replicate.settings.num_steps
+        latents = fed.of_seed(seed).latents if target is None else target
+        data = replace(fed, latents=latents, taught={})
+        training = begun([replicate], data)
+        for step in report_steps(steps):
+            found = advance(training, data, step)
+            if found.failed:
+                raise DataError(f"{model}: {found.failed[0]}")
+            training = found.training
+            self.on_step(model, seed, step, steps)
+        return self._features(training.students, replicate)
 
     def _fed(self, settings: StudentSettings) -> TrainingData:
         return self.data.fed(settings.input, self.split_seed)

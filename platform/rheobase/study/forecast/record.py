@@ -42,6 +42,8 @@ class SessionForecast(Settings):
 
     key: str
     """Digest of what decides them."""
+    is_whole: bool
+    """False of what is kept while networks are still trained."""
     session: str
     num_units: int
     """Units that are forecast."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -55,8 +56,8 @@ def forecast_run(run: RunFolder, ahead_ms: float, on_model: OnModel, on_step: On
 
     Notes
     -----
-    A session's scores are kept in the run's folder as soon as they are there, under the digest of
-    what decides them: the same command goes on where it stopped. Nothing is kept of a run that
+    Each network's scores are kept in the run's folder as soon as they are there, under the digest
+    of what decides them: the same command goes on where it stopped. Nothing is kept of a run that
     nobody may write to.
     """
     torch.set_num_threads(1)
@@ -80,7 +81,7 @@ def forecast_run(run: RunFolder, ahead_ms: float, on_model: OnModel, on_step: On
         )
         path = run.forecast / f"{shard.session_id}-{ahead_ms:g}ms.json"
         found = _kept(path, key)
-        if found is None:
+        if found is None or not found.is_whole:
             forecaster = SessionForecaster(
                 spec=spec,
                 run=run,
@@ -91,7 +92,7 @@ def forecast_run(run: RunFolder, ahead_ms: float, on_model: OnModel, on_step: On
                 on_model=on_model,
                 on_step=on_step,
             )
-            found = forecaster.found(key)
+            found = forecaster.found(key, found.forecasts if found else (), partial(_keep, path))
             _keep(path, found)
         sessions.append(found)
     whole = summary(spec, row, ahead_ms, sessions)

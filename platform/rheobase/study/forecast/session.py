@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,24 +93,27 @@ class SessionForecaster:
     on_model: OnModel
     on_step: OnStep
 
-    def found(self, key: str) -> SessionForecast:
+    def found(
+        self, key: str, known: Sequence[ScoredForecast], keep: Callable[[SessionForecast], None]
+    ) -> SessionForecast:
         """Return every forecast's scores, in the order of `MODELS`.
 
         Parameters
         ----------
         key
             Digest of what decides them, kept beside them.
+        known
+            Those that there are already; their networks are not trained again.
+        keep
+            Given what there is after each new network.
         """
         shard = self.shard
         timeline, counts = timeline_of(shard, open_test=True), stacked_counts(shard)
         bins = forecast_bins(timeline, counts, self.ahead_ms, shard.session_id)
-        forecasts = []
-        for one in self._forecasts(bins):
-            self.on_model(shard.session_id, one)
-            forecasts.append(one)
         num = bins.counts.shape[1]
-        return SessionForecast(
+        found = SessionForecast(
             key=key,
+            is_whole=False,
             session=shard.session_id,
             num_units=num,
             num_quiet=counts.shape[1] - num,
@@ -118,10 +121,20 @@ class SessionForecaster:
             num_validation=len(bins.validation),
             num_scored=len(bins.test),
             spikes_per_bin=float(bins.ahead(bins.test).mean()),
-            forecasts=tuple(forecasts),
+            forecasts=(),
         )
+        of_networks = {(one.model, one.seed): one for one in known if one.seed is not None}
+        for one in self._forecasts(bins, of_networks):
+            found = found.model_copy(update={"forecasts": (*found.forecasts, one)})
+            self.on_model(shard.session_id, one)
+            if one.seed is not None and (one.model, one.seed) not in of_networks:
+                later = [it for it in of_networks.values() if it not in found.forecasts]
+                keep(found.model_copy(update={"forecasts": (*found.forecasts, *later)}))
+        return found.model_copy(update={"is_whole": True})
 
-    def _forecasts(self, bins: ForecastBins) -> Iterator[ScoredForecast]:
+    def _forecasts(
+        self, bins: ForecastBins, known: Mapping[tuple[str, int], ScoredForecast]
+    ) -> Iterator[ScoredForecast]:
         spec, shard, session = self.spec, self.shard, self.shard.session_id
         yield _scored(bins, "mean-rate", mean_rates(bins))
         yield _scored(bins, "last-bin", last_bin(bins))
@@ -152,31 +165,41 @@ class SessionForecaster:
             split_seed=spec.data.split.seed,
             on_step=self.on_step,
         )
-        gated = _changed(replicates, neuron="gru")
-        of_gated = networks.trained("gru", gated)
+        gated, by_rates = (
+            [Replicate(seed, own.model_copy(update=change)) for seed, own in replicates]
+            for change in ({"neuron": "gru"}, {"distill": "readout"})
+        )
+        own_gated = None
         if self.chosen.gru is not None:
-            weights, gated = self._stored(self.chosen.gru)
-            of_gated = networks.stored(weights, gated)
-        by_rates = _changed(replicates, distill="readout")
+            own_gated, gated = self._stored(self.chosen.gru)
         future = future_code(bins, dims)
-        for model, of_model, codes in (
-            ("gru", gated, of_gated),
-            ("student", replicates, networks.stored(students, replicates)),
-            (
-                "by-rates",
-                by_rates,
-                networks.trained("by-rates", by_rates, lambda seed: rates_of[self._root(seed)]),
-            ),
-            ("untrained", replicates, networks.untrained(replicates)),
-            (
-                "no-teacher",
-                replicates,
-                networks.trained("no-teacher", replicates, lambda _: future),
-            ),
+
+        def features(model: str, row: int, network: Replicate) -> npt.NDArray[np.float32]:
+            if model == "student":
+                return networks.stored(students, row, network)
+            if model == "untrained":
+                return networks.untrained(network)
+            if model == "gru" and own_gated is not None:
+                return networks.stored(own_gated, row, network)
+            rates = rates_of[self._root(network.seed)]
+            targets = {"by-rates": rates, "no-teacher": future}
+            return networks.trained(model, network, targets.get(model))
+
+        for model, of_model in (
+            ("gru", gated),
+            ("student", replicates),
+            ("by-rates", by_rates),
+            ("untrained", replicates),
+            ("no-teacher", replicates),
         ):
-            for (seed, _), code in zip(of_model, codes, strict=True):
+            for row, network in enumerate(of_model):
+                seed = network.seed
+                if (model, seed) in known:
+                    yield known[model, seed]
+                    continue
                 by = None if model in UNTAUGHT else self._root(seed)
-                yield _read(bins, model, _at(code, bins), seed=seed, teacher=by)
+                parts = _at(features(model, row, network), bins)
+                yield _read(bins, model, parts, seed=seed, teacher=by)
 
     def _root(self, seed: int) -> int:
         """Return the root seed of the teacher that a seed learns from."""
@@ -232,11 +255,6 @@ def _on_train(
         here = rows[begin : begin + MOST_BINS]
         rates[here] = readout.rates(code[here])
     return rates
-
-
-def _changed(replicates: Sequence[Replicate], **changes: str) -> list[Replicate]:
-    """Return networks of the same seeds, with settings changed."""
-    return [Replicate(seed, own.model_copy(update=changes)) for seed, own in replicates]
 
 
 def _parts(bins: ForecastBins) -> tuple[npt.NDArray[np.int64], ...]:
