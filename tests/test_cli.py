@@ -191,7 +191,7 @@ def test_every_study_of_the_repository_is_valid(cli, root, tmp_path, name):
 
 COMMANDS = [
     *("doctor", "simulate", "validate", "bin", "plan", "pretrain", "encode", "run", "rank"),
-    *("compare", "report", "replay", "trace", "export", "pack", "score"),
+    *("compare", "report", "replay", "trace", "export", "pack", "score", "forecast"),
 ]
 
 

@@ -16,7 +16,7 @@ from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.study.file.spec import dump_study, parse_study
-from rheobase.teacher.encode import encode
+from rheobase.teacher.encode import encode, foretold
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import MOST_DIMS
@@ -49,6 +49,8 @@ def test_two_workers_reduce_to_the_teacher_of_one_and_nothing_is_trained_twice(
     for shard in shards:
         latents = found.by_session[shard.session_id]
         np.testing.assert_array_equal(encode(teacher, shard), latents)
+        future = found.of_target("future")[shard.session_id]
+        np.testing.assert_array_equal(foretold(teacher, np.array(latents)), future)
     dims = teacher.settings.latent_dim
     assert not torch.equal(teacher.order.turn, torch.eye(dims))
     # Their order, by what they predict, is undone: directions that are nearly level may turn.
@@ -108,6 +110,8 @@ def test_auto_keeps_the_dimensions_that_predict(
     whole = read_latents(pretrain(with_teacher(spec, latent_dim=MOST_DIMS), [path], Silent()))
     for session, latents in kept.by_session.items():
         np.testing.assert_array_equal(latents, whole.by_session[session][:, : kept.dims])
+        future = whole.of_target("future")[session]
+        np.testing.assert_array_equal(kept.of_target("future")[session], future[:, : kept.dims])
 
 
 def test_auto_where_nothing_predicts_is_told_in_one_line(

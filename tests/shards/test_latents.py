@@ -55,3 +55,22 @@ def test_how_many_dimensions_predict_is_read_with_them(tmp_path, latents, said, 
     with whole_folder(tmp_path / "l", manifest) as partial:
         write_latents(partial, latents)
     assert read_latents(tmp_path / "l").dims == dims
+
+
+def test_what_a_teacher_foretells_lies_beside_its_latents(tmp_path, latents):
+    future = {session: array * 2 for session, array in latents.items()}
+    manifest = {"digest": "d" * 16, "sessions": ["a", "b"]}
+    with whole_folder(tmp_path / "l", manifest) as partial:
+        write_latents(partial, latents, future)
+    found = read_latents(tmp_path / "l")
+    for session, array in found.of_target("future").items():
+        np.testing.assert_array_equal(array, future[session].astype(np.float32))
+    assert found.of_target("latents") is found.by_session
+    (tmp_path / "l" / "b.future.npy").unlink()
+    with pytest.raises(ArtifactError, match=r"b\.future\.npy: .* is missing"):
+        read_latents(tmp_path / "l")
+
+
+def test_a_future_that_was_not_stored_is_told(folder):
+    with pytest.raises(ArtifactError, match="stored without it"):
+        read_latents(folder).of_target("future")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from listeners import Silent
 from rheobase.core.errors import DataError
@@ -18,7 +19,7 @@ from rheobase.teacher.closed_forms import (
     cva,
     reduced_rank,
 )
-from rheobase.teacher.encode import encode
+from rheobase.teacher.encode import encode, foretold
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.evaluate import _prediction
 from rheobase.teacher.fit import fit_teacher
@@ -94,6 +95,18 @@ def test_the_ridge_is_chosen_by_what_holds_in_the_other_fold():
         x, y, mix_x, mix_y = related(seed)
         many.append(moments(x @ mix_x, y @ mix_y))
     assert best_shrinkage(few, 2) > best_shrinkage(many, 2)
+
+
+def test_a_closed_form_foretells_a_linear_map_of_its_latents(shard, latents):
+    teacher = fit_teacher([shard], of("cva", horizons_ms=(20.0, 80.0)), 1000.0)
+    now = encode(teacher, shard)
+    ahead = foretold(teacher, now)
+    with torch.no_grad():
+        whole = teacher.order(teacher.predict(torch.from_numpy(now))[:, -1])
+    np.testing.assert_allclose(ahead, whole.numpy(), atol=1e-5)
+    assert np.abs(ahead - now).max() > 0.1
+    assert explained(now, ahead) == pytest.approx(1, abs=1e-4)
+    assert explained(ahead, now) == pytest.approx(1, abs=1e-4)
 
 
 def test_principal_components_and_factors_are_those_that_the_report_compares_with(shard, latents):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rheobase import __version__
-from rheobase.cli import archive, jobs, machine, recordings, results, schemas, studies
+from rheobase.cli import archive, forecast, jobs, machine, recordings, results, schemas, studies
 from rheobase.cli.extras import extras_installed
 from rheobase.cli.faults import told_in_one_line
 from rheobase.core.artifacts import room_on_disk
@@ -52,6 +52,7 @@ app.command()(studies.run)
 app.command()(results.rank)
 app.command()(results.compare)
 app.command()(results.report)
+app.command()(forecast.forecast)
 app.command()(results.replay)
 app.command()(results.trace)
 app.command()(results.export)

@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from rheobase.cli.terminal import print_json
 
-Name = Literal["study", "ranking", "plan", "validate", "compare"]
+Name = Literal["study", "ranking", "plan", "validate", "compare", "forecast"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -18,6 +18,7 @@ def schema_of(name: Name) -> dict[str, Any]:
     """Return the JSON schema of a study file, or of what a command prints with ``--json``."""
     from rheobase.sessions.quality.profile import Profile
     from rheobase.study.file.spec import StudySpec
+    from rheobase.study.forecast.record import Forecast
     from rheobase.study.planning.plan import Plan
     from rheobase.study.ranking.ranking import Ranking
     from rheobase.study.ranking.statistics import Comparison
@@ -28,6 +29,7 @@ def schema_of(name: Name) -> dict[str, Any]:
         "plan": (Plan, "What rheobase plan --json prints"),
         "validate": (Profile | list[Profile], "What rheobase validate --json prints"),
         "compare": (Comparison, "What rheobase compare --json prints"),
+        "forecast": (Forecast, "What rheobase forecast --json prints"),
     }
     form, title = forms[name]
     mode: JsonSchemaMode = "validation" if name == "study" else "serialization"

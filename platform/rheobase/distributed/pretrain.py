@@ -23,7 +23,7 @@ from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
 from rheobase.study.run_folder import TEACHER_REPORT
-from rheobase.teacher.encode import encode
+from rheobase.teacher.encode import encode, foretold
 from rheobase.teacher.evaluate import evaluate
 from rheobase.teacher.flash import write_flash
 from rheobase.teacher.predictability import ordered
@@ -56,8 +56,9 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
     Returns
     -------
     ``$RHEOBASE_HOME/latents/<digest>`` with ``teacher.pt``, ``<session>.npy``,
-    ``report.json``, ``flash.npz`` and ``manifest.json``. The digest names shards, settings and
-    code, so that no other change of a study trains a teacher again.
+    ``<session>.future.npy``, ``report.json``, ``flash.npz`` and ``manifest.json``. The
+    digest names shards, settings and code, so that no other change of a study trains a teacher
+    again.
 
     Raises
     ------
@@ -105,8 +106,11 @@ def pretrain(spec: StudySpec, shard_paths: Sequence[Path], listener: Listener) -
             report = {**evaluate(teacher, shards, latents, kept), **told}
             if states:
                 report["notes"] = [*report["notes"], _learnt_in(states)]
+            future = {
+                session: foretold(teacher, whole)[:, :kept] for session, whole in latents.items()
+            }
             latents = {session: whole[:, :kept] for session, whole in latents.items()}
-            write_latents(partial, latents)
+            write_latents(partial, latents, future)
             write_json(partial / TEACHER_REPORT, report)
             write_flash(partial / FLASH, latents, shards)
             if (training / CURVES).exists():

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from rheobase.core.settings import Settings
+from rheobase.shards.targets import Target
 from rheobase.student.neurons import NEURONS, NeuronKind, NeuronName
 
 InputKind = Literal["counts", "shuffled"]
@@ -38,6 +39,10 @@ class StudentSettings(Settings):
     """Neurons M."""
     input: InputKind = "counts"
     """`shuffled`: each unit's bins permuted, to see what is left without the units' code."""
+    target: Target = "latents"
+    """What the network is to carry: the teacher's `latents`; or its `future`, what the teacher's
+    predictor makes of them for the longest of `teacher.horizons_ms`. Of a closed form that is the
+    latents again, up to a linear map."""
     dale: bool = True
     """Each neuron's outgoing recurrent weights share one sign, exactly, after every step."""
     input_signs: InputSigns = "free"

@@ -107,6 +107,11 @@ class RunFolder:
         return self.path / "report"
 
     @property
+    def forecast(self) -> Path:
+        """Folder of what forecasts of its recordings came to."""
+        return self.path / "forecast"
+
+    @property
     def lock(self) -> Path:
         """Locked while a process runs the study."""
         return self.path / ".lock"
@@ -140,7 +145,7 @@ class RunFolder:
         for folder in sorted((self.path / "trials").glob("*")):
             trial = TrialFolder(folder)
             yield from (path for path in (trial.students, trial.sample) if path.is_file())
-        for folder in (self.report, self.tensorboard):
+        for folder in (self.report, self.tensorboard, self.forecast):
             yield from sorted(path for path in folder.rglob("[!.]*") if path.is_file())
 
     def begin(self, inputs: RunInputs, teacher_report: Mapping[str, Any]) -> None:

@@ -14,6 +14,24 @@ from rheobase.teacher.features import filtered_counts
 CHUNK_BINS = 32_768  # bounds the memory of filtered counts
 
 
+def foretold(teacher: Teacher, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return what a teacher foretells at its longest horizon (T, D), in the order of latents.
+
+    Parameters
+    ----------
+    teacher
+        The teacher.
+    latents
+        (T, D) of a session, all that `encode` returns.
+    """
+    parts = []
+    with torch.no_grad():
+        for begin in range(0, len(latents), CHUNK_BINS):
+            ahead = teacher.predict(torch.from_numpy(latents[begin : begin + CHUNK_BINS]))
+            parts.append(teacher.order(ahead[:, -1]))
+    return torch.cat(parts).numpy()
+
+
 def encode(teacher: Teacher, shard: Shard) -> npt.NDArray[np.float32]:
     """Return the latents (T, D) of every bin of a shard, in the order of its timeline.
 

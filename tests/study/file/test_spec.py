@@ -30,6 +30,25 @@ def test_a_study_survives_being_written_and_read():
         ({"student": {"dalle": True}}, "Did you mean 'dale'?"),
         ({"ablation": {"arms": {"a": {"student.dalle": 1}}}}, "Did you mean 'student.dale'?"),
         ({"serch": {}}, "Did you mean 'search'?"),
+        (
+            {"teacher": {"kind": "cva"}, "student": {"target": "future"}},
+            "[student]: target = 'future' must be what a trained predictor foretells, but "
+            "teacher.kind = 'cva' foretells a linear map of its own latents",
+        ),
+        (
+            {
+                "teacher": {"kind": "pca"},
+                "ablation": {"arms": {"ahead": {"student.target": "future"}}},
+            },
+            "[ablation.arms.ahead]: target = 'future' must be",
+        ),
+        (
+            {
+                "teacher": {"kind": "pca"},
+                "search": {"space": {"student.target": {"choices": ["latents", "future"]}}},
+            },
+            "[search.space.student.target]: target = 'future' must be",
+        ),
         ({"student": {"excitatory_fraction": 4.0}}, "For a 4:1 ratio write 0.8."),
         (
             {"student": {"excitatory_fraction": 0}},

@@ -64,3 +64,21 @@ def test_each_report_seed_learns_from_its_own_teacher_as_if_that_were_the_only_o
     assert (
         of_first.replicates == run_trial(searched, one_study, [shard], latents, tmp_path).replicates
     )
+
+
+def test_a_student_of_the_future_is_taught_and_scored_as_if_that_were_the_latents(
+    planted, request_of, tmp_path
+):
+    spec, shard, latents = planted
+    turned = latents.by_session["s"] @ np.array([[1.0, 0.5], [-0.5, 2.0]], np.float32)
+    turned[:, 0] += lfilter([0.3], [1.0, -0.9], np.random.default_rng(2).standard_normal(18_000))
+    future = {"s": turned.astype(np.float32)}
+    both = Latents("d", latents.by_session, future=future)
+
+    def found(taught, **student):
+        request = request_of(steps=20, **student)
+        return run_trial(request, spec, [shard], taught, tmp_path).replicates
+
+    of_future = found(both, target="future")
+    assert of_future == found(Latents("e", future))
+    assert of_future != found(both) == found(latents)

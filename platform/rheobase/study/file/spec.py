@@ -241,6 +241,7 @@ class StudySpec(Settings):
                     f"own: {path} is {_own(self.student, path)!r} already; leave it out."
                 )
             problems += self._problem(f"ablation.baselines.{word}", BASELINES[word])
+        problems += self._futures_of_closed_forms()
         if self.student.missing_balance:
             problems.append(f"[student]: {self.student.missing_balance}.")
         if self.student.missing_sign:
@@ -289,6 +290,24 @@ class StudySpec(Settings):
         if problems:
             raise ValueError(" ; ".join(dict.fromkeys(problems)))
         return self
+
+    def _futures_of_closed_forms(self) -> list[str]:
+        """Return where a student is to carry what only a trained predictor tells."""
+        if self.teacher.kind == "lejepa":
+            return []
+        arms = self.ablation.arms if self.ablation else {}
+        axis = self.search.space.get("student.target")
+        asked = {
+            "student": self.student.target == "future",
+            "search.space.student.target": isinstance(axis, Choice) and "future" in axis.choices,
+        } | {f"ablation.arms.{a}": one.get("student.target") == "future" for a, one in arms.items()}
+        return [
+            f"[{where}]: target = 'future' must be what a trained predictor foretells, but "
+            f"teacher.kind = '{self.teacher.kind}' foretells a linear map of its own latents, "
+            "which measures take for the latents; leave it out, or use teacher.kind = 'lejepa'."
+            for where, is_asked in asked.items()
+            if is_asked
+        ]
 
     def _hollow(self, path: str, axis: Range | Choice) -> list[str]:
         if isinstance(axis, Choice) or not is_integer(path):

@@ -57,11 +57,11 @@ def export_trial(
     Returns
     -------
     The files. Each holds ``features`` (T, M) float32, the filtered spikes or counts that CCA sees;
-    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
-    (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; ``bin_ms``;
-    ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre]; ``input_sign`` (N,) int8, 0
-    of units whose weights are free; ``input_weights`` (M, N) [post, pre] ((3 M, N) of gated units);
-    ``bias`` (M,).
+    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32, its target;
+    ``groups`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str;
+    ``bin_ms``; ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre]; ``input_sign``
+    (N,) int8, 0 of units whose weights are free; ``input_weights`` (M, N) [post, pre] ((3 M, N) of
+    gated units); ``bias`` (M,).
 
     Raises
     ------
@@ -76,7 +76,7 @@ def export_trial(
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id
         timeline = student_line(timeline_of(shard, open_test=True), session, spec.data)
-        students, seeds = _stored_students(spec.name, stored, session)
+        students, seeds = stored_students(spec.name, stored, session)
         taught_by = [latents.of_teacher(spec.seeds.teacher_of(seed)) for seed in seeds]
         replicates = [Replicate(seed, settings) for seed in seeds]
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
@@ -84,7 +84,7 @@ def export_trial(
             readouts = {
                 teacher.digest: choose_linear_readout(
                     counts,
-                    teacher.by_session[session][:, : teacher.dims],
+                    teacher.of_target(settings.target)[session][:, : teacher.dims],
                     timeline,
                     spec.teacher.filters_ms,
                 ).of(counts, timeline)
@@ -100,7 +100,7 @@ def export_trial(
                     file,
                     features=features[index],
                     **({} if spikes is None else {"spikes": spikes[index]}),
-                    latents=taught_by[index].by_session[session],
+                    latents=taught_by[index].of_target(settings.target)[session],
                     groups=timeline.group,
                     split=np.array([SPLITS[int(label)] for label in timeline.split]),
                     state=timeline.state,
@@ -115,7 +115,23 @@ def export_trial(
     return written
 
 
-def _stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
+def stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
+    """Return the networks of a trial on a session, and the seed of each.
+
+    Parameters
+    ----------
+    study
+        Its name, for errors.
+    path
+        The trial's `TrialFolder.students`.
+    session
+        Id of the session.
+
+    Raises
+    ------
+    ArtifactError
+        The file is not there, or not of this session.
+    """
     if not path.is_file():
         raise ArtifactError(
             f"{study}: only a complete trial can be exported, but there is no {path}; "

@@ -49,6 +49,7 @@ SEEN_IN_TRAINING = {
     "rate_band_hz",
     "distill",
     "distill_shrinkage",
+    "target",
     "regularity_weight",
     "cv_isi_band",
     "steps",

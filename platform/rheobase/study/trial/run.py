@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from rheobase.core.versions import deciding_versions
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.states import student_line
+from rheobase.shards.targets import Target
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.fit import TrainingData
 from rheobase.student.memory import MEMORY_BYTES, keep_freed_memory
@@ -159,15 +160,24 @@ def _outcomes(
         trials.append(trial)
         populations[population_key(settings)].append(trial)
     for index, shard in enumerate(_by_id(shards)):
-        data = _training_data(shard, spec, latents)
+        data = {
+            target: training_data(shard, spec, latents, target)
+            for target in {population[0].settings.target for population in populations.values()}
+        }
         for population in populations.values():
-            fed = data.fed(population[0].settings.input, spec.data.split.seed)
+            settings = population[0].settings
+            fed = data[settings.target].fed(settings.input, spec.data.split.seed)
             SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
-    for shard, opens in product(_by_id(shards), (False, True)):
-        left = [t for t in going_on(trials) if opens is (t.request.stage == "report")]
+    targets: tuple[Target, ...] = get_args(Target)
+    for shard, opens, target in product(_by_id(shards), (False, True), targets):
+        left = [
+            trial
+            for trial in going_on(trials)
+            if opens is (trial.request.stage == "report") and trial.settings.target == target
+        ]
         if left:
             teachers = latents if opens else replace(latents, further=())
-            scorers = _scorers(shard, spec, shards, teachers, open_test=opens)
+            scorers = _scorers(shard, spec, shards, teachers, target, open_test=opens)
             for trial in left:
                 with trial_clock(trial):
                     _measure(trial, shard.session_id, scorers)
@@ -196,7 +206,7 @@ def _by_id(shards: Iterable[Shard]) -> list[Shard]:
 
 
 def _of_teachers(
-    shard: Shard, latents: Latents, spec: StudySpec, *, open_test: bool = False
+    shard: Shard, latents: Latents, spec: StudySpec, target: Target, *, open_test: bool = False
 ) -> list[TrainingData]:
     """Return what students learn from, or are measured against, one for each teacher.
 
@@ -209,13 +219,13 @@ def _of_teachers(
     dims = min(teacher.latent_dim for teacher in teachers)  # of those of auto not all keep as many
     found = []
     for teacher in teachers:
-        target = np.array(teacher.by_session[shard.session_id][:, :dims])
-        target[timeline.sealed] = np.nan
+        carried = np.array(teacher.of_target(target)[shard.session_id][:, :dims])
+        carried[timeline.sealed] = np.nan
         found.append(
             TrainingData(
                 shard.session_id,
                 counts,
-                target,
+                carried,
                 timeline,
                 spec.data.window_ms,
                 dims=teacher.dims,
@@ -225,26 +235,44 @@ def _of_teachers(
     return found
 
 
-def _training_data(shard: Shard, spec: StudySpec, latents: Latents) -> TrainingData:
-    """Return what students learn from, each seed from its own teacher."""
-    first, *others = of_teachers = _of_teachers(shard, latents, spec)
+def training_data(shard: Shard, spec: StudySpec, latents: Latents, target: Target) -> TrainingData:
+    """Return what students of a session learn from, each seed from its own teacher.
+
+    Parameters
+    ----------
+    shard
+        The session.
+    spec
+        The study.
+    latents
+        Those of each of its teachers.
+    target
+        What of them is learnt.
+    """
+    first, *others = of_teachers = _of_teachers(shard, latents, spec, target)
     own = {seed: of_teachers[spec.seeds.teacher_of(seed)] for seed in spec.seeds.report}
     return replace(first, taught=own if others else {})
 
 
 def _scorers(
-    shard: Shard, spec: StudySpec, shards: Sequence[Shard], latents: Latents, *, open_test: bool
+    shard: Shard,
+    spec: StudySpec,
+    shards: Sequence[Shard],
+    latents: Latents,
+    target: Target,
+    *,
+    open_test: bool,
 ) -> list[SessionScorer]:
     """Return what students of a session are measured against, one for each teacher."""
     beside = [one for one in _by_id(shards) if one is not shard][:MOST_OTHERS]
     timelines = [timeline_of(one) for one in beside]
     teachers = latents, *latents.further
-    all_data = _of_teachers(shard, latents, spec, open_test=open_test)
+    all_data = _of_teachers(shard, latents, spec, target, open_test=open_test)
     scorers = []
     for teacher, data in zip(teachers, all_data, strict=True):
         width = data.counted.shape[1]
         others = [
-            (teacher.by_session[one.session_id][:, :width], line)
+            (teacher.of_target(target)[one.session_id][:, :width], line)
             for one, line in zip(beside, timelines, strict=True)
         ]
         scorers.append(SessionScorer(data=data, spec=spec, shard=shard, others=others))
