@@ -1,32 +1,33 @@
-"""What a trial's networks did, written out for other tools."""
+"""A trial's networks, and what they did, written out for other tools."""
 
 # Shape legend: T bins, M neurons, D teacher dimensions.
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from importlib import resources
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
-import torch
 
-from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import whole_file
-from rheobase.core.errors import ArtifactError, DataError
+from rheobase.core.errors import ConstraintError
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Shard
-from rheobase.shards.timeline import stacked_counts, timeline_of
-from rheobase.student.inputs import counts_for
-from rheobase.student.network import simulate_session
+from rheobase.student import portable
 from rheobase.student.settings import StudentSettings
-from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.run_folder import RunFolder
-from rheobase.study.trial.linear_readout import choose_linear_readout
+from rheobase.study.trial.network_arrays import network_arrays
+from rheobase.study.trial.network_nir import write_nir
+from rheobase.study.trial.trained import TrainedNetwork, trained_networks
 
+Format = Literal["npz", "torch", "snntorch", "nir"]
+FORMATS: tuple[str, ...] = get_args(Format)
 SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", GAP: "gap"}
+SOURCES = {"torch": ("network_torch.py",), "snntorch": ("network_torch.py", "network_snntorch.py")}
+"""Files that load an archive, copied beside it."""
 
 
 def export_trial(
@@ -36,8 +37,9 @@ def export_trial(
     latents: Latents,
     run: Path,
     out: Path,
+    form: Format = "npz",
 ) -> list[Path]:
-    """Write one ``seed-<s>.npz`` for each seed that a complete trial has numbers of.
+    """Write the network of each seed that a complete trial has numbers of.
 
     Parameters
     ----------
@@ -52,79 +54,84 @@ def export_trial(
     out
         Folder to write; each session has a network of its own, so that where there are several
         sessions each has a folder of its name in it.
+    form
+        ``npz``: ``seed-<s>.npz`` with what it did and what rebuilds it. ``torch`` and
+        ``snntorch``: ``seed-<s>.network.npz`` with what rebuilds it, and the files that load it
+        without rheobase. ``nir``: ``seed-<s>.nir``.
 
     Returns
     -------
-    The files. Each holds ``features`` (T, M) float32, the filtered spikes or counts that CCA sees;
-    ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32; ``groups``
-    (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; ``bin_ms``;
-    ``dale_sign`` (M,) int8; ``recurrent_weights`` (M, M) [post, pre].
+    The files. Those of ``npz`` hold ``features`` (T, M) float32, the filtered spikes or counts that
+    CCA sees; ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32;
+    ``groups`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; and all
+    that `network_arrays` names.
 
     Raises
     ------
     ArtifactError
         The run does not hold the networks' weights.
+    ConstraintError
+        The form has no word for something of these networks.
     """
-    # As in the trial: sums over threads would differ in the last bit.
-    torch.set_num_threads(1)
     settings = StudentSettings.model_validate(request.student)
-    stored = RunFolder(run).trial(request.trial_id).students
+    refuse_form(settings, form)
     written = []
-    for shard in sorted(shards, key=lambda shard: shard.session_id):
-        session = shard.session_id
-        timeline = timeline_of(shard, open_test=True)
-        students, seeds = _stored_students(spec.name, stored, session)
-        taught_by = [latents.of_teacher(spec.seeds.teacher_of(seed)) for seed in seeds]
-        replicates = [Replicate(seed, settings) for seed in seeds]
-        counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
-        if settings.neuron == "linear":
-            readouts = {
-                teacher.digest: choose_linear_readout(
-                    counts,
-                    teacher.by_session[session][:, : teacher.dims],
-                    timeline,
-                    spec.teacher.filters_ms,
-                ).of(counts, timeline)
-                for teacher in {one.digest: one for one in taught_by}.values()
-            }
-            spikes, features = None, np.stack([readouts[one.digest] for one in taught_by])
-        else:
-            spikes, features = simulate_session(students, counts, timeline, replicates)
-        for index, seed in enumerate(seeds):
-            path = (out / session if len(shards) > 1 else out) / f"seed-{seed}.npz"
-            with whole_file(path) as partial, partial.open("wb") as file:
-                np.savez_compressed(
-                    file,
-                    features=features[index],
-                    **({} if spikes is None else {"spikes": spikes[index]}),
-                    latents=taught_by[index].by_session[session],
-                    groups=timeline.group,
-                    split=np.array([SPLITS[int(label)] for label in timeline.split]),
-                    state=timeline.state,
-                    bin_ms=np.array(timeline.bin_ms),
-                    dale_sign=students.signs[index].numpy().astype(np.int8),
-                    recurrent_weights=students.recurrent[index].numpy().T,
-                )
-            written.append(path)
+    for network in trained_networks(request, spec, shards, latents, run):
+        folder = out / network.shard.session_id if len(shards) > 1 else out
+        name = f"seed-{network.replicate.seed}"
+        if form == "npz":
+            written.append(_write_arrays(network, folder / f"{name}.npz"))
+            continue
+        arrays = network_arrays(network, network.run()[1])
+        path = folder / (f"{name}.nir" if form == "nir" else f"{name}.network.npz")
+        with whole_file(path) as partial:
+            if form == "nir":
+                write_nir(arrays, partial)
+            else:
+                with partial.open("wb") as file:
+                    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        written.append(path)
+    for source in SOURCES.get(form, ()):
+        with whole_file(out / source) as partial:
+            text = (resources.files(portable) / source).read_text(encoding="utf-8")
+            partial.write_text(text.replace(f"{portable.__name__}.", ""), encoding="utf-8")
+        written.append(out / source)
     return written
 
 
-def _stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
-    if not path.is_file():
-        raise ArtifactError(
-            f"{study}: only a complete trial can be exported, but there is no {path}; "
-            "'rheobase rank' lists which are complete"
+def refuse_form(settings: StudentSettings, form: Format) -> None:
+    """Raise where a form cannot say what networks of these settings do."""
+    neuron = settings.neuron
+    wrong = ""
+    if form != "npz" and neuron not in ("lif", "gru"):
+        wrong = f"{neuron} networks, which npz holds"
+    elif form in ("snntorch", "nir") and neuron != "lif":
+        wrong = f"{neuron} networks, which torch and npz hold"
+    elif form in ("snntorch", "nir"):
+        more = [name for name in ("adaptation", "refractory_ms") if getattr(settings, name) > 0]
+        if more:
+            wrong = f"student.{' and student.'.join(more)}, which torch and npz hold"
+    if wrong:
+        raise ConstraintError(
+            f"a network must be said whole by what it leaves as, but {form} has no word for {wrong}"
         )
-    try:
-        arrays = read_archive(path)
-        names = [field.name for field in fields(Students)]
-        stored = {name: torch.from_numpy(arrays[f"{session}/{name}"]) for name in names}
-        # The seeds of a trial share their signs, which are stored once.
-        stored["signs"] = stored["signs"].expand(len(stored["bias"]), -1)
-        return Students(**stored), arrays[f"{session}/seeds"].tolist()
-    except (DataError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        reason = next(iter(str(error).splitlines()), "")
-        raise ArtifactError(
-            f"{study}: {path} is damaged, or of other sessions ({reason}); run the study again in "
-            "a new folder"
-        ) from None
+
+
+def _write_arrays(network: TrainedNetwork, path: Path) -> Path:
+    timeline = network.timeline
+    spikes, features = network.run()
+    done = {
+        "features": features,
+        **({} if spikes is None else {"spikes": spikes}),
+        "latents": network.latents,
+        "groups": timeline.group,
+        "split": np.array([SPLITS[int(label)] for label in timeline.split]),
+        "state": timeline.state,
+    }
+    if network.linear is None:
+        done |= network_arrays(network, features)
+    else:
+        done |= {"bin_ms": np.array(timeline.bin_ms), "unit_id": network.shard.unit_id}
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **done)  # type: ignore[arg-type]
+    return path
