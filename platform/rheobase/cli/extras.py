@@ -14,6 +14,7 @@ EXTRAS = {
         "tensorboardX", "threadpoolctl", "torch", "yaml",
     },
     "nir": {"nir"},
+    "snntorch": {"snntorch"},
 }  # fmt: skip
 """Names of modules, by the extra of pyproject.toml that brings them."""
 

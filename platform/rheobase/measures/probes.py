@@ -85,7 +85,7 @@ def ridge_r2(
 
 
 def ridge_map(x: Array, y: Array, timeline: Timeline) -> tuple[Floats, Floats]:
-    """Return the linear map that `ridge_r2` scores: weights (M, D) and offsets (D,).
+    """Return the linear map that `ridge_r2` scores.
 
     Parameters
     ----------
@@ -95,6 +95,10 @@ def ridge_map(x: Array, y: Array, timeline: Timeline) -> tuple[Floats, Floats]:
         (T, D) targets.
     timeline
         Labels (T,): fitted on train, on nothing else.
+
+    Returns
+    -------
+    Weights (M, D) and offsets (D,).
 
     Raises
     ------
