@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,17 @@ def ranking_of(run_folder: Path) -> Ranking:
 
 def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
     spec, records = _stored(run_folder)
+    return spec, record_of(run_folder, trial, records)
+
+
+def record_of(run_folder: Path, trial: str, records: Sequence[TrialRecord]) -> TrialRecord:
+    """Return the trial of a run that the first letters of an id name.
+
+    Raises
+    ------
+    StudyError
+        They name none, or several.
+    """
     known = {record.request.trial_id: record for record in records}
     found = [name for name in known if name.startswith(trial)]
     if trial in known:
@@ -53,7 +65,7 @@ def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
             f"letters of it or more, but got '{trial}'."
             f"{did_you_mean(trial, known)} 'rheobase rank' lists them"
         )
-    return spec, known[found[0]]
+    return known[found[0]]
 
 
 def rank(run_folder: GivenRun, as_json: Json = False) -> None:

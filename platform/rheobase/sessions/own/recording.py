@@ -33,6 +33,15 @@ class Recording:
         Under the names that an NPZ recording has.
     session
         The same as the platform reads it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> mine = recording([[0.1, 0.2], [0.4]], duration_s=1.0, name="mine")
+    >>> mine.check()
+    []
+    >>> mine.write(Path(tempfile.mkdtemp()) / "mine.npz").name
+    'mine.npz'
     """
 
     name: str

@@ -231,11 +231,15 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def load(path: str | Path) -> Lif | Gated:
     """Return the network of an archive, frozen."""
-    arrays = read(path)
+    return of_arrays(read(path))
+
+
+def of_arrays(arrays: Arrays) -> Lif | Gated:
+    """Return the network that the arrays of an archive make, frozen."""
     kinds: dict[str, type[Lif] | type[Gated]] = {"lif": Lif, "gru": Gated}
     neuron = str(arrays["neuron"])
     if neuron not in kinds:
-        raise ValueError(f"{path}: neurons must be one of {', '.join(kinds)}, but are {neuron}")
+        raise ValueError(f"neurons must be one of {', '.join(kinds)}, but are {neuron}")
     network = kinds[neuron](arrays)
     network.requires_grad_(requires_grad=False)
     return network
