@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak test-pythons mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak test-pythons test-wheel mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -100,6 +100,9 @@ test-pythons: $(PYTHONS:%=test-on-%) ## run the fast tests on other Pythons, tho
 
 test-on-%: .venv-%/.dev
 	.venv-$*/bin/python -m pytest -q $(FAST_TESTS)
+
+test-wheel: | interpreter ## the wheel alone, in an empty environment and folder, from `new` to a network on new spikes (PYTHON=python3.13 for another)
+	RAY_USAGE_STATS_ENABLED=0 $(PYTHON) tests/wheel.py --python $(PYTHON)
 
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .

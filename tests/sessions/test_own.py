@@ -1,7 +1,6 @@
 """Spikes that users hold, in memory and in other libraries."""
 
 import types
-from collections import UserDict
 
 import numpy as np
 import pandas as pd
@@ -18,27 +17,9 @@ from rheobase.sessions.own.adapters import (
 )
 from rheobase.sessions.own.recording import recording
 from rheobase.sessions.readers.npz import read_npz, write_npz
+from stand_ins import Group, Quantity, Times, neo_train
 
 TRAINS = {3: np.array([0.25, 0.5]), 8: np.array([]), 5: np.array([0.75])}
-
-
-class Times:
-    """Stands for pynapple's Ts."""
-
-    def __init__(self, t):
-        self.t = np.asarray(t)
-
-
-class Group(UserDict):
-    """Stands for pynapple's TsGroup, which is a mapping: iterating gives keys."""
-
-    metadata_columns = ["rate", "location", "snr"]
-    time_support = types.SimpleNamespace(start=np.array([0.0, 4.0]), end=np.array([2.0, 6.0]))
-
-    def get_info(self, column):
-        return pd.Series({"rate": [1, 0, 1], "location": ["VISp", "VISl", "LGd"]}.get(
-            column, [1.5, 2.5, 3.5]
-        ))  # fmt: skip
 
 
 FORMS = {
@@ -137,28 +118,6 @@ def test_a_group_of_pynapple_brings_time_support_metadata_and_states():
     assert states.state.tolist() == ["sleep", "active"]
     with pytest.raises(SessionError, match="a dict has no time_support; give spike times to"):
         from_pynapple(TRAINS)
-
-
-class Quantity(np.ndarray):
-    """Stands for a quantity in milliseconds."""
-
-    def __new__(cls, values):
-        return np.asarray(values, float).view(cls)
-
-    @property
-    def magnitude(self):
-        return np.asarray(self)
-
-    def rescale(self, unit):
-        assert unit == "s"
-        return Quantity(np.asarray(self) / 1000)
-
-
-def neo_train(times_ms, start_ms, stop_ms, **annotations):
-    train = Quantity(times_ms)
-    train.t_start, train.t_stop = Quantity(start_ms), Quantity(stop_ms)
-    train.annotations = annotations
-    return train
 
 
 def test_a_segment_of_neo_is_brought_to_seconds_from_zero():
