@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rheobase.core.errors import ArtifactError, DataError
-from rheobase.student.portable import network_torch
-from rheobase.student.portable.network_torch import Gated, Lif
+from rheobase.study.networks.export import refuse_form
+from rheobase.study.networks.network_arrays import network_arrays
+from rheobase.study.networks.portable import network_torch
+from rheobase.study.networks.portable.network_torch import Gated, Lif
+from rheobase.study.networks.trained import trained_networks
 from rheobase.study.records.result import TrialRequest
 from rheobase.study.run_folder import RunFolder
-from rheobase.study.trial.export import refuse_form
-from rheobase.study.trial.network_arrays import network_arrays
-from rheobase.study.trial.trained import trained_networks
 
 
 def load_network(path: str | Path) -> Lif | Gated:

@@ -20,7 +20,7 @@ from rheobase.study.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rheobase.api.figures import Figures
-    from rheobase.student.portable.network_torch import Gated, Lif
+    from rheobase.study.networks.portable.network_torch import Gated, Lif
 
 TableName = Literal["trials", "replicates", "effects"]
 Kind = Literal["arrow", "pandas", "polars"]

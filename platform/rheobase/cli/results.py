@@ -207,8 +207,8 @@ def export(
 
     Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --format torch --out network
     """
+    from rheobase.study.networks.export import export_trial
     from rheobase.study.run_folder import RunFolder
-    from rheobase.study.trial.export import export_trial
 
     spec, record = _record(run_folder, trial)
     shards, latents = RunFolder(run_folder).read_data()

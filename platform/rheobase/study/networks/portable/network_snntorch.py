@@ -23,7 +23,7 @@ import torch
 from snntorch import surrogate
 from torch import Tensor
 
-from rheobase.student.portable.network_torch import (
+from rheobase.study.networks.portable.network_torch import (
     Arrays,
     Network,
     Summed,

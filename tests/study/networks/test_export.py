@@ -11,11 +11,11 @@ from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
 from rheobase.shards.timeline import timeline_of
-from rheobase.student.portable.network_torch import load
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import parse_study
+from rheobase.study.networks.export import export_trial
+from rheobase.study.networks.portable.network_torch import load
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.trial.export import export_trial
 from rheobase.study.trial.run import run_trial
 
 SPEC = parse_study(

@@ -15,13 +15,13 @@ from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import ConstraintError
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Shard
-from rheobase.student import portable
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.networks import portable
+from rheobase.study.networks.network_arrays import network_arrays
+from rheobase.study.networks.network_nir import write_nir
+from rheobase.study.networks.trained import TrainedNetwork, trained_networks
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.trial.network_arrays import network_arrays
-from rheobase.study.trial.network_nir import write_nir
-from rheobase.study.trial.trained import TrainedNetwork, trained_networks
 
 Format = Literal["npz", "torch", "snntorch", "nir"]
 FORMATS: tuple[str, ...] = get_args(Format)

@@ -13,15 +13,15 @@ from rheobase.shards.latents import Latents
 from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
 from rheobase.student.inputs import SparseCounts
 from rheobase.student.kernels import lif_forward
-from rheobase.student.portable.network_snntorch import Snntorch
-from rheobase.student.portable.network_torch import Lif
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import parse_study
+from rheobase.study.networks import network_arrays as archive
+from rheobase.study.networks.export import export_trial
+from rheobase.study.networks.portable.network_snntorch import Snntorch
+from rheobase.study.networks.portable.network_torch import Lif
+from rheobase.study.networks.trained import trained_networks
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.trial import network_arrays as archive
-from rheobase.study.trial.export import export_trial
 from rheobase.study.trial.run import run_trial
-from rheobase.study.trial.trained import trained_networks
 
 BINS, UNITS, NEURONS = 2000, 20, 32
 SPEC = parse_study(
@@ -304,7 +304,7 @@ def test_every_setting_of_today_is_known_to_the_export():
 
 
 def test_an_archive_of_a_newer_schema_is_told(exported, tmp_path):
-    from rheobase.student.portable.network_torch import load
+    from rheobase.study.networks.portable.network_torch import load
 
     arrays = archive_of(exported("plain", "torch")[0]) | {"schema": np.array(99)}
     np.savez(tmp_path / "newer.npz", **arrays)

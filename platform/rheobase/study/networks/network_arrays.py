@@ -14,9 +14,9 @@ from rheobase.core.errors import ConstraintError
 from rheobase.measures.probes import ridge_map
 from rheobase.student.izhikevich import EXCITATORY, INHIBITORY
 from rheobase.student.lif import cells_of, membrane_decay
-from rheobase.student.portable.network_torch import SCHEMA
 from rheobase.student.settings import StudentSettings
-from rheobase.study.trial.trained import TrainedNetwork
+from rheobase.study.networks.portable.network_torch import SCHEMA
+from rheobase.study.networks.trained import TrainedNetwork
 
 Arrays = dict[str, npt.NDArray[Any]]
 
