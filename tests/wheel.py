@@ -66,7 +66,7 @@ def main() -> None:
 
         def call(*words: str, where: Path = scratch) -> None:
             print(f"[{time.monotonic() - began:4.0f} s]", *words[:6], flush=True)
-            subprocess.run(words, cwd=where, check=True, timeout=1200)
+            subprocess.run(words, cwd=where, check=True, timeout=1800)
 
         call(python, "-m", "venv", "env")
         pip = (str(scratch / "env" / "bin" / "python"), "-m", "pip", "--quiet",
@@ -78,6 +78,7 @@ def main() -> None:
             shutil.copy(ROOT / file, source)
         call(*pip, "wheel", "--no-deps", "--wheel-dir", str(scratch), str(source))
         (wheel,) = scratch.glob("rheobase-*.whl")
+        # At the versions of the lock, or what is tried is not what is promised.
         call(*pip, "install", "-c", str(ROOT / "requirements.lock"), f"{wheel}[train]")
         empty = scratch / "empty"
         empty.mkdir()
