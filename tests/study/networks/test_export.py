@@ -90,6 +90,7 @@ def test_exported_features_give_the_trials_numbers_again(done, tmp_path):
         with np.load(path) as kept:
             x, y = kept["features"].astype(np.float64), kept["latents"]
             np.testing.assert_array_equal(kept["groups"], timeline.group)
+            np.testing.assert_array_equal(kept["segment"], timeline.segment)
             np.testing.assert_array_equal(kept["split"] == "validation", timeline.scored)
             np.testing.assert_array_equal(kept["split"] == "test", timeline.sealed)
             np.testing.assert_array_equal(kept["split"] == "train", timeline.train)

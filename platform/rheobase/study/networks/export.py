@@ -63,7 +63,7 @@ def export_trial(
     -------
     The files. Those of ``npz`` hold ``features`` (T, M) float32, the filtered spikes or counts that
     CCA sees; ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32;
-    ``groups`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; and all
+    ``groups`` and ``segment`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; and all
     that `network_arrays` names.
 
     Raises
@@ -125,6 +125,7 @@ def _write_arrays(network: TrainedNetwork, path: Path) -> Path:
         **({} if spikes is None else {"spikes": spikes}),
         "latents": network.latents,
         "groups": timeline.group,
+        "segment": timeline.segment,
         "split": np.array([SPLITS[int(label)] for label in timeline.split]),
         "state": timeline.state,
     }

@@ -97,7 +97,7 @@ def trained_networks(
     stored = RunFolder(run).trial(request.trial_id).students
     for shard in sorted(shards, key=lambda shard: shard.session_id):
         session = shard.session_id
-        students, seeds = _stored_students(spec.name, stored, session)
+        students, seeds = stored_students(spec.name, stored, session)
         timeline = timeline_of(shard, open_test=True)
         counts = counts_for(settings.input, stacked_counts(shard), session, spec.data.split.seed)
         readouts: dict[str, LinearReadout] = {}
@@ -119,7 +119,23 @@ def trained_networks(
             )
 
 
-def _stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
+def stored_students(study: str, path: Path, session: str) -> tuple[Students, list[int]]:
+    """Return the networks of a trial on a session, and the seed of each.
+
+    Parameters
+    ----------
+    study
+        Its name, for errors.
+    path
+        The trial's `TrialFolder.students`.
+    session
+        Id of the session.
+
+    Raises
+    ------
+    ArtifactError
+        The file is not there, or not of this session.
+    """
     if not path.is_file():
         raise ArtifactError(
             f"{study}: only a complete trial can be exported, but there is no {path}; "
