@@ -63,8 +63,8 @@ def export_trial(
     -------
     The files. Those of ``npz`` hold ``features`` (T, M) float32, the filtered spikes or counts that
     CCA sees; ``spikes`` (T, M) uint8, where the network spikes; ``latents`` (T, D) float32;
-    ``groups`` and ``segment`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state`` (T,) str; and all
-    that `network_arrays` names.
+    ``groups`` and ``segment`` (T,) int; ``split`` (T,) train, validation, test or gap; ``state``
+    (T,) str; and all that `network_arrays` names.
 
     Raises
     ------
