@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak test-pythons mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -101,6 +101,18 @@ test-pythons: $(PYTHONS:%=test-on-%) ## run the fast tests on other Pythons, tho
 test-on-%: .venv-%/.dev
 	.venv-$*/bin/python -m pytest -q $(FAST_TESTS)
 
+test-wheel: | interpreter ## the wheel alone, in an empty environment and folder, from `new` to a network on new spikes (PYTHON=python3.13 for another)
+	RAY_USAGE_STATS_ENABLED=0 $(PYTHON) tests/wheel.py --python $(PYTHON)
+
+DOCS := .venv-docs
+$(DOCS)/.setup: requirements-docs.lock | interpreter
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	touch $@
+
+docs: $(DOCS)/.setup ## the pages as a site in .site; a broken link or a warning ends it
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build -f website/mkdocs.yml
+
 lint: $(VENV)/.dev ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -148,4 +160,4 @@ soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random k
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/soak.py
 
 clean: ## remove environments and caches, keep runs/
-	rm -rf $(VENV) $(ALLEN) $(BENCH) .venv-cluster .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
+	rm -rf $(VENV) $(ALLEN) $(BENCH) $(DOCS) .site .venv-cluster .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

@@ -5,7 +5,7 @@ from sklearn.metrics import r2_score
 
 from rheobase.core.errors import DataError
 from rheobase.measures import probes
-from rheobase.measures.probes import ridge_r2
+from rheobase.measures.probes import ridge_map, ridge_r2
 from rheobase.shards.timeline import Timeline
 
 
@@ -58,6 +58,18 @@ def test_with_one_penalty_it_is_ridge_regression_of_scikit_learn(draw, monkeypat
         y[line.scored], model.predict(scaled[line.scored]), multioutput="raw_values"
     )
     np.testing.assert_allclose(ridge_r2(x, y, line), expected, rtol=1e-9)
+
+
+def test_the_map_is_the_one_whose_r2_is_told(draw):
+    x = draw.standard_normal((800, 9)) * np.arange(1, 10) + 4
+    y = x[:, :2] + draw.standard_normal((800, 2)) - 7
+    line = line_of(800)
+    weights, offsets = ridge_map(x, y, line)
+    found = r2_score(y[line.scored], (x @ weights + offsets)[line.scored], multioutput="raw_values")
+    np.testing.assert_allclose(found, ridge_r2(x, y, line), rtol=1e-9)
+    assert (found > 0.3).all()
+    x[line.scored] = np.nan
+    np.testing.assert_array_equal(ridge_map(x, y, line)[0], weights)
 
 
 def test_the_penalty_is_chosen_for_each_target(draw, monkeypatch):

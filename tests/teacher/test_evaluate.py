@@ -12,10 +12,13 @@ from rheobase.sessions.planted.simulate import NAMES
 from rheobase.sessions.quality.selection import select_units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
+from rheobase.shards.shard import NONE
+from rheobase.shards.timeline import timeline_of
 from rheobase.teacher import evaluate as reports
 from rheobase.teacher.encode import encode
 from rheobase.teacher.fit import fit_teacher
 from rheobase.teacher.settings import RANDOM_START, TeacherSettings
+from rheobase.teacher.state_evidence import state_geometry
 
 SETTINGS = TeacherSettings(
     latent_dim=4,
@@ -228,6 +231,18 @@ def test_a_recording_that_knows_spikes_alone_is_reported_with_the_reasons(teache
     for reason in ("true_latents_r2", "transfer: two states", "image, change, omission", "running"):
         assert any(note.startswith(reason) for note in report["notes"])
     assert "true_latents" not in report["codes"]
+
+
+def test_states_without_a_presentation_have_no_geometry(shards):
+    shard = shards[0]
+    segments = tuple(
+        replace(one, presentation=np.full(len(one), NONE, np.int32)) for one in shard.segments
+    )
+    none = np.zeros(0, bool)
+    bare = replace(shard, segments=segments, image=shard.image[:0], is_change=none, omitted=none)
+    line = timeline_of(bare)
+    assert len(set(line.state)) == 2
+    assert list(state_geometry(bare, {"x": np.zeros((len(line), 2))}, line, [])) == []
 
 
 @pytest.mark.realdata

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from rheobase import __version__
-from rheobase.cli import archive, forecast, jobs, machine, recordings, results, schemas, studies
+from rheobase.cli import (
+    archive,
+    forecast,
+    jobs,
+    machine,
+    new,
+    recordings,
+    results,
+    schemas,
+    studies,
+)
 from rheobase.cli.extras import extras_installed
 from rheobase.cli.faults import told_in_one_line
 from rheobase.core.artifacts import room_on_disk
@@ -44,6 +54,7 @@ app.command()(machine.doctor)
 app.command()(recordings.simulate)
 app.command()(recordings.validate)
 app.command("bin")(recordings.bin_command)
+app.command()(new.new)
 app.command()(studies.plan)
 app.command()(studies.pretrain)
 app.command()(studies.adapt)

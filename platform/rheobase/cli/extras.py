@@ -13,6 +13,8 @@ EXTRAS = {
         "cmaes", "numba", "optuna", "pandas", "ray", "requests", "sklearn", "tensorboard",
         "tensorboardX", "threadpoolctl", "torch", "yaml",
     },
+    "nir": {"nir"},
+    "snntorch": {"snntorch"},
 }  # fmt: skip
 """Names of modules, by the extra of pyproject.toml that brings them."""
 

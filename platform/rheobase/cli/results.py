@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -38,6 +39,17 @@ def ranking_of(run_folder: Path) -> Ranking:
 
 def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
     spec, records = _stored(run_folder)
+    return spec, record_of(run_folder, trial, records)
+
+
+def record_of(run_folder: Path, trial: str, records: Sequence[TrialRecord]) -> TrialRecord:
+    """Return the trial of a run that the first letters of an id name.
+
+    Raises
+    ------
+    StudyError
+        They name none, or several.
+    """
     known = {record.request.trial_id: record for record in records}
     found = [name for name in known if name.startswith(trial)]
     if trial in known:
@@ -53,7 +65,7 @@ def _record(run_folder: Path, trial: str) -> tuple[StudySpec, TrialRecord]:
             f"letters of it or more, but got '{trial}'."
             f"{did_you_mean(trial, known)} 'rheobase rank' lists them"
         )
-    return spec, known[found[0]]
+    return known[found[0]]
 
 
 def rank(run_folder: GivenRun, as_json: Json = False) -> None:
@@ -188,19 +200,27 @@ def trace(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
 def export(
     run_folder: GivenRun,
     trial: str,
-    out: Annotated[Path, typer.Option("--out", help="Folder for seed-<s>.npz.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for a file a seed.")],
+    form: Annotated[
+        Literal["npz", "torch", "snntorch", "nir"],
+        typer.Option(
+            "--format",
+            help="npz: what each network did, and its weights. The others: the network alone, to "
+            "run without rheobase.",
+        ),
+    ] = "npz",
     as_json: Json = False,
 ) -> None:
-    """Write features, spikes, latents and weights of a trial, a file a seed.
+    """Write the networks of a trial, and what they did, a file a seed.
 
-    Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --out export
+    Example: rheobase export runs/studies/quickstart 3f2a9c0d1b7e4a55 --format torch --out network
     """
+    from rheobase.study.networks.export import export_trial
     from rheobase.study.run_folder import RunFolder
-    from rheobase.study.trial.export import export_trial
 
     spec, record = _record(run_folder, trial)
     shards, latents = RunFolder(run_folder).read_data()
-    files = export_trial(record.request, spec, shards, latents, run_folder, out)
+    files = export_trial(record.request, spec, shards, latents, run_folder, out, form)
     if as_json:
         print_json({"files": [str(path) for path in files]})
     else:

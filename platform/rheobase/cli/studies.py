@@ -11,10 +11,9 @@ import typer
 from rich.console import Console
 
 from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, given_study
-from rheobase.cli.results import ranking_of
 from rheobase.cli.terminal import log, print_json
 from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
-from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
 
@@ -240,17 +239,15 @@ def run(
 
     Example: rheobase run studies/quickstart.toml
     """
-    from rheobase.distributed.copies import copy_to_store
+    from rheobase.cli.finish import finish_run
     from rheobase.distributed.run import run_study
-    from rheobase.report.html import TEACHER_PAGE, write_report
-    from rheobase.report.tables import ranking_table, write_tables
-    from rheobase.report.teacher import write_teacher_page
+    from rheobase.report.tables import ranking_table
     from rheobase.report.teacher_standing import first_sentence, standing
     from rheobase.study.run_folder import RunFolder
 
     spec = given_study(study, sessions)
     if not underpowered:
-        _refuse_underpowered(spec)
+        refuse_underpowered(spec)
     folder = out or home() / "studies" / spec.name
     with room_on_disk("the same command with --resume goes on"):
         try:
@@ -268,18 +265,11 @@ def run(
         except KeyboardInterrupt:
             log.print("interrupted; the same command with --resume goes on", style="yellow")
             raise typer.Exit(130) from None
-        ranking = ranking_of(folder)
-        write_tables(ranking, folder)
-        kept = RunFolder(folder)
-        try:
-            write_teacher_page(kept.latents(), kept.report / TEACHER_PAGE)
-        except ArtifactError as error:  # stored latents may be of an earlier version
-            log.print(f"no page of the teacher: {error}", markup=False, soft_wrap=True)
-        page = write_report(folder)
-        copy_to_store(kept)
+        ranking, page = finish_run(folder)
     if as_json:
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
+    kept = RunFolder(folder)
     console = Console()
     console.print(ranking_table(ranking, console.width))
     teacher = kept.read_teacher_report()
@@ -307,7 +297,8 @@ def _shown(folder: Path, spec: StudySpec) -> Iterator[Listener]:
         yield listener
 
 
-def _refuse_underpowered(spec: StudySpec) -> None:
+def refuse_underpowered(spec: StudySpec) -> None:
+    """Raise a StudyError where an ablation cannot reach p <= 0.05 whatever it finds."""
     from rheobase.sessions.load import resolve_sessions
     from rheobase.study.ranking.resampling import least_p, num_paired_units
 

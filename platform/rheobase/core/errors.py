@@ -7,7 +7,16 @@ from collections.abc import Iterable
 
 
 class RheobaseError(Exception):
-    """Wrong input, told in one line; the command line turns it into exit code 2."""
+    """Wrong input, told in one line; the command line turns it into exit code 2.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise StudyError("mine.toml: no such study file")
+    ... except RheobaseError as error:
+    ...     print(error)
+    mine.toml: no such study file
+    """
 
 
 class StudyError(RheobaseError):

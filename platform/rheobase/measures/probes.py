@@ -8,6 +8,7 @@ never a silicon probe.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,9 +68,71 @@ def ridge_r2(
     train = timeline.train if train is None else train
     test = timeline.scored if test is None else test
     y = np.asarray(y, np.float64)
-    fold = folds(timeline.group[train])
+    parts, sums, still = _by_fold(x, y, timeline, train)
     if not test.any():
         raise DataError("at least 1 bin must be held out to score, but none is")
+    scored = sums(np.flatnonzero(test))
+    whole = _together(parts)
+    for name, values in (("x", whole.xx + scored.xx), ("y", whole.yy + scored.yy)):
+        if not np.isfinite(values).all():
+            raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
+    chosen = _chosen_penalties(parts, whole, still)
+    errors = np.array([_missed(scored, *model) for model in _ridge(whole, still)])
+    left = errors[chosen, np.arange(y.shape[1])]
+    total = scored.yy - scored.y**2 / scored.num
+    varies = np.ptp(y[test], axis=0) > 0
+    return np.where(varies, 1 - left / np.where(varies, total, 1.0), 0.0)
+
+
+def ridge_map(x: Array, y: Array, timeline: Timeline) -> tuple[Floats, Floats]:
+    """Return the linear map that `ridge_r2` scores.
+
+    Parameters
+    ----------
+    x
+        (T, M) features.
+    y
+        (T, D) targets.
+    timeline
+        Labels (T,): fitted on train, on nothing else.
+
+    Returns
+    -------
+    Weights (M, D) and offsets (D,).
+
+    Raises
+    ------
+    DataError
+        A number is not finite, or train holds fewer than two groups.
+
+    Notes
+    -----
+    ``x @ weights + offsets`` are the targets that ridge regression reads, with the penalty of
+    each chosen over folds inside train. It equals a least squares fit where the penalty is small.
+    """
+    y = np.asarray(y, np.float64)
+    parts, _, still = _by_fold(x, y, timeline, timeline.train)
+    whole = _together(parts)
+    if not (np.isfinite(whole.xx).all() and np.isfinite(whole.yy).all()):
+        raise DataError("every value of x and y must be finite, but they hold NaN or infinity")
+    chosen = _chosen_penalties(parts, whole, still)
+    models = _ridge(whole, still)
+    each = range(y.shape[1])
+    weights = np.stack([models[chosen[d]][0][:, d] for d in each], axis=1)
+    offsets = np.array([models[chosen[d]][1][d] for d in each])
+    rows = timeline.train
+    centre_x, centre_y = np.mean(x[rows], axis=0, dtype=np.float64), y[rows].mean(axis=0)
+    return weights, offsets + centre_y - centre_x @ weights
+
+
+def _by_fold(
+    x: Array, y: Floats, timeline: Timeline, train: Bools
+) -> tuple[list[_Sums], Callable[[npt.NDArray[np.int64]], _Sums], Floats]:
+    """Return the sums of each fold of train, how to make more, and what of a variance is rounding.
+
+    All are about the means of train.
+    """
+    fold = folds(timeline.group[train])
     rows = np.flatnonzero(train)
     centre_x: Floats = np.asarray(np.mean(x[train], axis=0, dtype=np.float64))
     centre_y = y[train].mean(axis=0)
@@ -78,23 +141,22 @@ def ridge_r2(
         return _sums(x, y, chosen, centre_x, centre_y)
 
     parts = [sums(rows[fold == held]) for held in range(int(fold.max()) + 1)]
-    scored = sums(np.flatnonzero(test))
-    whole = _Sums(*(np.sum(one, axis=0) for one in zip(*parts, strict=True)))
-    for name, values in (("x", whole.xx + scored.xx), ("y", whole.yy + scored.yy)):
-        if not np.isfinite(values).all():
-            raise DataError(f"every value of {name} must be finite, but it holds NaN or infinity")
-    still: Floats = STILL * np.square(centre_x)
-    missed = np.zeros((len(PENALTIES), y.shape[1]))
+    return parts, sums, STILL * np.square(centre_x)
+
+
+def _together(parts: list[_Sums]) -> _Sums:
+    return _Sums(*(np.sum(one, axis=0) for one in zip(*parts, strict=True)))
+
+
+def _chosen_penalties(parts: list[_Sums], whole: _Sums, still: Floats) -> npt.NDArray[np.intp]:
+    """Return the number of the penalty (D,) of each target, the larger of two that score alike."""
+    missed = np.zeros((len(PENALTIES), len(whole.y)))
     for part in parts:
         others = _Sums(*(total - one for total, one in zip(whole, part, strict=True)))
         missed += [_missed(part, *model) for model in _ridge(others, still)]
     # Penalties rise: the last of the least errors.
-    chosen = len(PENALTIES) - 1 - np.argmin(missed[::-1], axis=0)
-    errors = np.array([_missed(scored, *model) for model in _ridge(whole, still)])
-    left = errors[chosen, np.arange(y.shape[1])]
-    total = scored.yy - scored.y**2 / scored.num
-    varies = np.ptp(y[test], axis=0) > 0
-    return np.where(varies, 1 - left / np.where(varies, total, 1.0), 0.0)
+    chosen: npt.NDArray[np.intp] = len(PENALTIES) - 1 - np.argmin(missed[::-1], axis=0)
+    return chosen
 
 
 def folds(group: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

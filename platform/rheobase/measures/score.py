@@ -1,18 +1,21 @@
 """Held-out CCA, Procrustes and the shift null of any two arrays."""
 
-# Shape legend: B samples, M features, D dimensions.
+# Shape legend: B samples, M features, D dimensions, I blocks held out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from rheobase.core.archives import read_array
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
+from rheobase.measures.blocks import block_values
 from rheobase.measures.cca import heldout_cca
 from rheobase.measures.moments import moments_of
 from rheobase.measures.nulls import Measured, NullRows, null_cca, own_cca
@@ -22,8 +25,55 @@ from rheobase.shards.shard import NONE, TEST, TRAIN
 from rheobase.shards.timeline import Timeline
 
 NUM_NULL_DRAWS = 100
+FEWEST_BLOCKS = 4  # held out, for an interval over them
+OF_ARRAYS = ("ci95",)  # what is told of arrays in memory alone
 LEAST_SHIFT = 0.05  # of all samples; at least the longest group
 MOST = 1e100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayScore:
+    """What is measured of two arrays.
+
+    Attributes
+    ----------
+    cca_heldout
+        Held-out CCA, the mean of `cca_pairs`.
+    cca_pairs
+        (D,) correlation of each canonical pair on held-out samples.
+    shrinkage
+        Chosen inside train.
+    procrustes
+        Held-out Procrustes similarity.
+    null_shift_mean, null_shift_q95
+        Held-out CCA of 100 shifts of y in time: what unrelated signals as slow as these give.
+    null_shift_own
+        That of y itself on the samples that the shifts are scored on: what must exceed the second.
+    null_clock_q95
+        Always None: arrays name no presentations.
+    num_groups, num_test_groups, num_train, num_test
+        Sizes.
+    notes
+        Why a number is None.
+    ci95
+        95 % interval of `cca_heldout`, over held-out groups: it speaks of other stretches of this
+        recording.
+    """
+
+    cca_heldout: float
+    cca_pairs: list[float]
+    shrinkage: float
+    procrustes: float
+    null_shift_mean: float | None = None
+    null_shift_q95: float | None = None
+    null_shift_own: float | None = None
+    null_clock_q95: float | None = None
+    num_groups: int
+    num_test_groups: int
+    num_train: int
+    num_test: int
+    notes: list[str]
+    ci95: tuple[float, float] | None = None
 
 
 def score_arrays(
@@ -64,6 +114,43 @@ def score_arrays(
     used as they come, so that arrays of a slow signal should leave out the bins at their borders.
     """
     x, y, labels = _read(a, 2), _read(b, 2), _read(groups, 1)
+    scored = score_of(x, y, labels, test=test, seed=seed, where=f"{groups}: ")
+    return {name: value for name, value in vars(scored).items() if name not in OF_ARRAYS}
+
+
+def score_of(
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    *,
+    test: float,
+    seed: int,
+    where: str = "",
+) -> ArrayScore:
+    """Return the measures of two arrays.
+
+    Parameters
+    ----------
+    x
+        (B, M) the student's features.
+    y
+        (B, D) the teacher's latents.
+    labels
+        (B,) group of each sample.
+    test, seed
+        As `score_arrays` takes them.
+    where
+        What errors about groups begin with.
+
+    Returns
+    -------
+    The measures, with the interval of the held-out CCA.
+
+    Raises
+    ------
+    DataError
+        The arrays do not fit each other, or there are too few groups.
+    """
     if not len(x) == len(y) == len(labels):
         raise DataError(
             f"A, B and G must have as many samples, but got {len(x)}, {len(y)} and {len(labels)}"
@@ -72,42 +159,40 @@ def score_arrays(
         raise DataError(f"0 < test < 1 must hold, but got {test:g}; 0.2 holds out a fifth")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise DataError(
-            f"{groups}: every sample must have a group, but {int((~np.isfinite(labels)).sum())} "
+            f"{where}every sample must have a group, but {int((~np.isfinite(labels)).sum())} "
             "are NaN or infinite; leave those samples out of A, B and G"
         )
     names, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 3:
         raise DataError(
-            f"{groups}: at least 3 groups must hold, two to fit and one to score, but got "
+            f"{where}at least 3 groups must hold, two to fit and one to score, but got "
             f"{len(names)}; use smaller groups"
         )
     num_test = min(max(1, round(test * len(names))), len(names) - 2)
     chosen = generator(seed, "score", "split").choice(len(names), num_test, replace=False)
     timeline = _timeline(group, np.isin(group, chosen))
     held = heldout_cca(x, y, timeline)
+    here = timeline.scored
     notes = ["null_clock: arrays name no presentations"]
-    measures: dict[str, Any] = {
-        "cca_heldout": held.mean,
-        "cca_pairs": held.pairs.tolist(),
-        "shrinkage": held.fit.shrinkage,
-        "procrustes": heldout_procrustes(x, y, timeline),
-        "null_shift_mean": None,
-        "null_shift_q95": None,
-        "null_shift_own": None,
-        "null_clock_q95": None,
-        "num_groups": len(names),
-        "num_test_groups": num_test,
-        "num_train": int(timeline.train.sum()),
-        "num_test": int(timeline.scored.sum()),
-        "notes": notes,
-    }
+    score = ArrayScore(
+        cca_heldout=held.mean,
+        cca_pairs=held.pairs.tolist(),
+        shrinkage=held.fit.shrinkage,
+        procrustes=heldout_procrustes(x, y, timeline),
+        num_groups=len(names),
+        num_test_groups=num_test,
+        num_train=int(timeline.train.sum()),
+        num_test=int(here.sum()),
+        notes=notes,
+        ci95=_interval(block_values(held.fit, x[here], y[here], timeline.group[here]), notes),
+    )
     least, room = max(int(sizes.max()), round(LEAST_SHIFT * len(x))), len(x) // ENDS
     if least > room:
         notes.append(
             "null_shift: a group must hold at most a fifth of the samples to shift B by more than "
             f"one, but the longest holds {sizes.max()} of {len(x)}; use smaller groups"
         )
-        return measures
+        return score
     null = _shifts(len(x), least, room, generator(seed, "score", "null"))
     try:
         draws = null_cca(x, y, timeline, null, held.fit.shrinkage)
@@ -118,12 +203,25 @@ def score_arrays(
         own = own_cca(Measured(x, inside, outside, held.fit.shrinkage))
     except DataError as error:
         notes.append(f"null_shift: {error}")
-        return measures
-    return measures | {
-        "null_shift_mean": float(draws.mean()),
-        "null_shift_q95": float(np.quantile(draws, 0.95)),
-        "null_shift_own": own,
-    }
+        return score
+    return replace(
+        score,
+        null_shift_mean=float(draws.mean()),
+        null_shift_q95=float(np.quantile(draws, 0.95)),
+        null_shift_own=own,
+    )
+
+
+def _interval(values: npt.NDArray[np.float64], notes: list[str]) -> tuple[float, float] | None:
+    """Return the 95 % t interval of the mean of pseudo-values (I,)."""
+    if len(values) < FEWEST_BLOCKS:
+        notes.append(
+            f"ci95: at least {FEWEST_BLOCKS} groups must be held out to know how far the number "
+            f"would move on others, but {len(values)} are; use smaller groups"
+        )
+        return None
+    half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def _shifts(num: int, least: int, most: int, random: np.random.Generator) -> NullRows:

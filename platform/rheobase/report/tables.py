@@ -78,13 +78,15 @@ def write_tables(ranking: Ranking, folder: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
     with whole_file(run.ranking("parquet")) as partial:
-        pq.write_table(_arrow_table([_typed(row) for row in rows]), partial)
+        pq.write_table(arrow_table(rows), partial)
 
 
-def _arrow_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return rows as an Arrow table by way of JSON: from Python's values it would load pandas."""
+def arrow_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return flat rows as an Arrow table, each of which has every column."""
+    # By way of JSON: from Python's values it would load pandas.
     if not rows:
         return pa.table({})
+    rows = [_typed(row) for row in rows]
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
     as_text = pa.json.ParseOptions(explicit_schema=pa.schema([(name, "string") for name in texts]))
     lines = "\n".join(json.dumps(row) for row in rows)

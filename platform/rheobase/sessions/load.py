@@ -145,6 +145,12 @@ def load_session(
     ------
     SessionError
         There is no such recording, or it cannot be read.
+
+    Examples
+    --------
+    >>> session = load_session("synthetic:planted?seed=0&minutes=1&units=10&nuisance=0")
+    >>> len(session.units), session.intervals.state.tolist()
+    (10, ['active', 'passive'])
     """
     return _load(address, events, paths, spikes=True)
 

@@ -35,11 +35,15 @@ if not compiler.CACHE_DIR:
 compiled: Callable[[Loops], Loops] = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
 )
+# And none where others are to get the same spikes: each operation rounds, on every processor.
+compiled_as_written: Callable[[Loops], Loops] = numba.njit(
+    cache=True, nogil=True, error_model="numpy"
+)
 PEAK_MV, REST_MV, LEAST_MV, CHARGE = 30.0, -65.0, -90.0, 140.0  # of Izhikevich neurons
 FAST_SIGMOID, ATAN, STRAIGHT_THROUGH, TRIANGULAR = range(4)  # in the order of SURROGATES
 
 
-@compiled
+@compiled_as_written
 def lif_forward(
     starts: Array,
     row_ends: Array,
@@ -127,7 +131,7 @@ def lif_forward(
                 ends[r, after + b + 1] = end
 
 
-@compiled
+@compiled_as_written
 def add_listed(weights: Array, chosen: Array, into: Array) -> None:
     """Add the `chosen` rows (E,) of weights (M, M) to `into` (M,), in their order, four a visit."""
     in_fours = len(chosen) // 4 * 4

@@ -70,11 +70,20 @@ def lif_activity(
     bin_ms
         Width of a bin.
     """
-    cells = _cells(students, replicates, bin_ms)
+    cells = cells_of(students, replicates, bin_ms)
     return lif_spikes(windows, students.input_weights, students.bias, students.recurrent, cells)
 
 
-def _cells(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:
+def cells_of(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:
+    """Return what makes the neurons of networks.
+
+    Parameters
+    ----------
+    students, replicates
+        R networks and their settings.
+    bin_ms
+        Width of a bin.
+    """
     settings = replicates[0].settings
     if settings.learn_tau:
         beta = torch.exp(-bin_ms / students.log_tau.exp())

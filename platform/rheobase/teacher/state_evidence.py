@@ -79,7 +79,9 @@ def state_geometry(shard: Shard, codes: Codes, line: Timeline, notes: list[str])
     """
     names = [str(state) for state in np.unique(line.state[line.train])]
     seen = (line.presentation >= 0) & (line.train | line.scored)
-    if len(names) < 2 or not (seen & (shard.image != "")[line.presentation]).any():
+    if len(names) < 2 or not seen.any():
+        return
+    if not (seen & (shard.image != "")[line.presentation]).any():
         return
     _, image = np.unique(shard.image, return_inverse=True)
     length = int(line.phase.max()) + 1

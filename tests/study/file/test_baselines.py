@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from rheobase.study.file.spec import BASELINES, override_student
+from rheobase.study.networks.export import export_trial
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.records.result import TrialRecord
-from rheobase.study.trial.export import export_trial
 from rheobase.study.trial.run import run_population
 
 KINDS = {

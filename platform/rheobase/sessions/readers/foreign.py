@@ -132,7 +132,8 @@ def _of_kilosort(path: Path) -> Session:
     for table in sorted(path.glob("cluster_*.tsv")):
         used.append(table)
         for row in _rows(table):
-            labels.setdefault(int(row.pop("cluster_id")), {}).update(row)
+            number = row.pop("cluster_id", "") or row.pop("id")
+            labels.setdefault(int(number), {}).update(row)
     keys = np.unique(clusters)
     columns = sorted({name for row in labels.values() for name in row})
     metadata: dict[str, npt.NDArray[Any]] = {
@@ -146,7 +147,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
         with table.open(newline="", encoding="utf-8") as file:
             rows = [dict(row) for row in csv.DictReader(file, delimiter="\t")]
         for row in rows:
-            int(row["cluster_id"])
+            int(row.get("cluster_id") or row["id"])  # phy 2 before its release: id
             if None in row or None in row.values():
                 raise ValueError(f"a row has {len(row)} entries")
         return rows
@@ -191,8 +192,14 @@ def _of_alf(path: Path) -> Session:
             used.append(file)
             columns[file.name.split(".")[1]] = values
     num = max((len(values) for values in columns.values()), default=0)
-    keys = np.arange(num) if num and clusters.max(initial=0) < num else np.unique(clusters)
-    metadata = {name: values[keys] for name, values in columns.items() if len(values) == num > 0}
+    least, most = int(clusters.min(initial=0)), int(clusters.max(initial=0))
+    if num and not 0 <= least <= most < num:
+        raise SessionError(
+            f"{path}: clusters of spikes must lie from 0 to {num - 1}, the rows of clusters.*.npy, "
+            f"but lie from {least} to {most}; download both from one sorting"
+        )
+    keys = np.arange(num) if num else np.unique(clusters)
+    metadata = {name: values for name, values in columns.items() if len(values) == num}
     for name in ("brainLocationAcronyms_ccf_2017", "acronyms", "atlas_acronym"):
         if name in metadata:
             metadata["acronym"] = metadata.pop(name)

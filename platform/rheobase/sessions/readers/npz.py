@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.readers.foreign import session_of_other_tools
-from rheobase.sessions.readers.npz_arrays import recording_of, require, trials_of
-from rheobase.sessions.records.session import SIGNALS, Session, TrialSession
+from rheobase.sessions.readers.npz_arrays import recording_of, trials_of
+from rheobase.sessions.readers.own_arrays import SpikeTimes, continuous_arrays
+from rheobase.sessions.records.session import Session, TrialSession
 
 CONTINUOUS = ("spike_times_s", "unit_index")
 TRIALS = ("counts", "bin_s", "trial_start_s")
@@ -29,7 +28,8 @@ def read_npz(path: Path) -> Session | TrialSession:
     Continuous: ``spike_times_s`` (S,) seconds, unit after unit; ``unit_index`` (N + 1,)
     offsets into it; optional ``duration_s``, ``brain_area`` or ``location`` (N,),
     ``probe`` (N,), ``epoch_start_s``, ``epoch_stop_s``, ``epoch_tag`` (I,) stretches of one brain
-    state, ``presentation_start_s``, ``presentation_stop_s``, ``presentation_image`` (P,), and
+    state, ``presentation_start_s``, ``presentation_stop_s``, ``presentation_image`` (P,),
+    ``unit_id`` (N,) and further ``unit_…`` (N,), metrics where they hold numbers, and
     ``running_time_s``, ``running`` in cm/s, ``pupil_time_s``, ``pupil`` (L,), NaN where lost.
 
     By trial: ``counts`` (P, N, T) spikes a bin, ``bin_s`` width of a bin in seconds,
@@ -71,40 +71,19 @@ def read_npz(path: Path) -> Session | TrialSession:
 
 def write_npz(
     path: Path,
-    spike_times_s: Sequence[npt.ArrayLike],
+    spike_times_s: SpikeTimes,
     *,
-    duration_s: float,
-    area: Sequence[str] = (),
-    probe: Sequence[str] = (),
-    epochs: Sequence[tuple[float, float, str]] = (),
-    presentations: Sequence[tuple[float, float, str]] = (),
-    signals: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+    duration_s: float | None = None,
+    **columns: Any,
 ) -> None:
     """Write a continuous recording in the form `read_npz` reads, whole or not at all.
-
-    This is the way in for recordings held by other libraries: Neo's spike trains as
-    ``[train.rescale("s").magnitude for train in segment.spiketrains]``, pynapple's groups as
-    ``[group[n].t for n in group]``.
 
     Parameters
     ----------
     path
         ``OUT.npz``; its stem becomes the session's id.
-    spike_times_s
-        One array of spike times in seconds for each of N units.
-    duration_s
-        Length of the recording.
-    area
-        N structure acronyms, or none.
-    probe
-        N names of probes, or none.
-    epochs
-        (start, stop, state) in seconds, in order; states ``active`` and ``passive`` are those
-        that CCA is compared across.
-    presentations
-        (onset, offset, image) in seconds, in order; an image ``omitted`` is an omission.
-    signals
-        Times in seconds and values of ``running`` in cm/s and ``pupil`` area.
+    spike_times_s, duration_s, columns
+        As `rheobase.sessions.readers.own_arrays.continuous_arrays` takes them.
 
     Raises
     ------
@@ -119,29 +98,7 @@ def write_npz(
     >>> read_npz(out).num_spikes
     3
     """
-    trains = [np.asarray(train, np.float64).ravel() for train in spike_times_s]
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "spike_times_s": np.concatenate([np.zeros(0), *trains]),
-        "unit_index": np.concatenate([[0], np.cumsum([len(train) for train in trains])]).astype(
-            np.int64
-        ),
-        "duration_s": np.array(float(duration_s)),
-    }
-    for key, names in (("brain_area", area), ("probe", probe)):
-        if names:
-            arrays[key] = np.array(list(names), np.str_)
-    for name, (time_s, value) in (signals or {}).items():
-        require(
-            name in SIGNALS, path, f"a signal must be {' or '.join(SIGNALS)}", f"got '{name}'",
-            "leave it out",
-        )  # fmt: skip
-        arrays[f"{name}_time_s"], arrays[name] = np.asarray(time_s), np.asarray(value)
-    if epochs:
-        for index, name in enumerate(("epoch_start_s", "epoch_stop_s", "epoch_tag")):
-            arrays[name] = np.array([epoch[index] for epoch in epochs])
-    if presentations:
-        for index, name in enumerate(("start_s", "stop_s", "image")):
-            arrays[f"presentation_{name}"] = np.array([shown[index] for shown in presentations])
+    arrays = continuous_arrays(str(path), spike_times_s, duration_s=duration_s, **columns)
     with whole_file(path) as partial:
         with partial.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -29,6 +29,8 @@ from rheobase.sessions.records.session import (
     Units,
 )
 
+COLUMN = "unit_"
+"""How names of further columns of the units begin: a metric where it holds numbers, or words."""
 END_S = 1.0
 """An epoch may end so much after the recording: ends are often rounded up."""
 MOST_BIN_S = 1.0
@@ -104,10 +106,33 @@ def _named(path: Path, arrays: Arrays, num_units: int, what: str, *keys: str) ->
 def _units(path: Path, arrays: Arrays, num_units: int) -> Units:
     area = _named(path, arrays, num_units, "an area", "brain_area", "location")
     probe = _named(path, arrays, num_units, "a probe", "probe")
-    return Units(np.arange(num_units), area, probe)
+    unit_id = arrays.get("unit_id", np.arange(num_units))
+    require(
+        unit_id.shape == (num_units,) and unit_id.dtype.kind in "iu",
+        path,
+        f"unit_id must be a whole number for each of {num_units} units",
+        f"it is {unit_id.dtype} of shape {unit_id.shape}",
+        "write one entry a unit, or leave it out",
+    )
+    columns = {
+        name.removeprefix(COLUMN): array
+        for name, array in arrays.items()
+        if name.startswith(COLUMN) and name not in ("unit_id", "unit_index")
+    }
+    for name, array in columns.items():
+        require(
+            array.shape == (num_units,),
+            path,
+            f"{COLUMN}{name} must have one entry for each of {num_units} units",
+            f"its shape is {array.shape}",
+            "write one entry a unit",
+        )
+    metrics = {n: a.astype(np.float64) for n, a in columns.items() if a.dtype.kind in "fiub"}
+    labels = {n: a.astype(np.str_) for n, a in columns.items() if n not in metrics}
+    return Units(unit_id.astype(np.int64), area, probe, metrics, labels)
 
 
-def recording_of(path: Path, arrays: Arrays) -> Session:
+def recording_of(path: Path, arrays: Arrays, data_digest: str | None = None) -> Session:
     """Return the continuous recording that an archive's arrays make.
 
     Parameters
@@ -116,6 +141,8 @@ def recording_of(path: Path, arrays: Arrays) -> Session:
         The archive.
     arrays
         By name, as `rheobase.sessions.readers.npz.read_npz` lists them.
+    data_digest
+        What names their bytes; None: the digest of the file.
 
     Raises
     ------
@@ -146,7 +173,7 @@ def recording_of(path: Path, arrays: Arrays) -> Session:
     return Session(
         session_id=path.stem,
         source=str(path),
-        data_digest=file_digest(path),
+        data_digest=data_digest or file_digest(path),
         units=_units(path, arrays, num_units),
         spike_times_s=spikes_s,
         spike_offsets=offsets,

@@ -462,7 +462,14 @@ def _found(name: Any, folder: Path) -> Any:
 
 
 def parse_study(table: Mapping[str, Any], source: str = "study") -> StudySpec:
-    """Return the study that a table describes; `source` is named in errors."""
+    """Return the study that a table describes; `source` is named in errors.
+
+    Examples
+    --------
+    >>> spec = parse_study({"name": "mine", "data": {"sessions": ["mine.npz"]}})
+    >>> spec.student.num_neurons, spec.data.bin_ms
+    (128, 10.0)
+    """
     try:
         return StudySpec.model_validate(table)
     except ValidationError as error:

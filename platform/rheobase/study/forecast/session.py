@@ -28,9 +28,9 @@ from rheobase.study.forecast.bins import (
 from rheobase.study.forecast.networks import Networks, OnStep
 from rheobase.study.forecast.own_past import filtered_rows, last_bin, mean_rates, smoothing
 from rheobase.study.forecast.record import ScoredForecast, SessionForecast
+from rheobase.study.networks.trained import stored_students
 from rheobase.study.records.result import TrialRequest
 from rheobase.study.run_folder import RunFolder
-from rheobase.study.trial.export import stored_students
 from rheobase.study.trial.run import training_data
 from rheobase.teacher.closed_forms import closed_form_teacher
 from rheobase.teacher.encode import encode

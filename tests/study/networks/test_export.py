@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,8 +14,9 @@ from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import parse_study
+from rheobase.study.networks.export import export_trial
+from rheobase.study.networks.portable.network_torch import load
 from rheobase.study.records.result import TrialRequest
-from rheobase.study.trial.export import export_trial
 from rheobase.study.trial.run import run_trial
 
 SPEC = parse_study(
@@ -89,6 +93,7 @@ def test_exported_features_give_the_trials_numbers_again(done, tmp_path):
         with np.load(path) as kept:
             x, y = kept["features"].astype(np.float64), kept["latents"]
             np.testing.assert_array_equal(kept["groups"], timeline.group)
+            np.testing.assert_array_equal(kept["segment"], timeline.segment)
             np.testing.assert_array_equal(kept["split"] == "validation", timeline.scored)
             np.testing.assert_array_equal(kept["split"] == "test", timeline.sealed)
             np.testing.assert_array_equal(kept["split"] == "train", timeline.train)
@@ -150,3 +155,18 @@ def test_a_trial_without_networks_or_of_other_sessions_is_named(done, tmp_path):
     (folder / "students.npz").write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(ArtifactError, match="is damaged"):
         export_trial(request, SPEC, shards, latents, tmp_path, tmp_path)
+
+
+def test_the_command_writes_a_network_that_loads_alone(small_run, cli):
+    trial = json.loads(cli("rank", small_run, "--json").stdout)["trials"][0]["trial_id"]
+    done = cli("export", small_run, trial, "--format", "torch", "--out", "network", "--json")
+    assert done.returncode == 0, done.stderr
+    files = [Path(file) for file in json.loads(done.stdout)["files"]]
+    assert [file.name for file in files] == [
+        "seed-0.network.npz",
+        "seed-1.network.npz",
+        "network_torch.py",
+    ]
+    assert "rheobase." not in files[-1].read_text()
+    network = load(files[0])
+    assert network(np.ones((5, len(network.unit_id)), np.uint8)).shape == (5, 8)

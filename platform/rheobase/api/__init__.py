@@ -1,0 +1,1 @@
+"""What `import rheobase as rb` gives; nothing in the package imports it."""

@@ -1,0 +1,1 @@
+"""Recordings that users hold in memory, or in other libraries."""

@@ -1,0 +1,1 @@
+"""Trained networks of stored trials, and how they leave."""

@@ -1,0 +1,1 @@
+"""Networks as they leave: files that run outside the package, and are copied as they stand."""
