@@ -120,7 +120,7 @@ def hold_balance_(
     Returns
     -------
     Whether each network could be brought to its balance: not where a side has no synapse that may
-    move.
+    move. Of fixed recurrence the inputs alone move.
 
     Notes
     -----
@@ -133,6 +133,8 @@ def hold_balance_(
     """
     could = [True] * len(replicates)
     for row, settings in _held(replicates):
+        if settings.ei_of == "weights" and settings.recurrence == "fixed":
+            continue  # they stay as they were scaled at the start
         fired = rates[row].clamp(min=least_rate)
         synapses = _synapses(students, row, settings, unit_rates, fired)
         moved = synapses.pull
