@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -18,7 +19,8 @@ MOST_ROWS = 60
 """Of the figure: more are in the table alone."""
 
 
-class StateRow(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class StateRow:
     """An arm on all sessions, or on one of several."""
 
     arm: str
@@ -53,16 +55,17 @@ def state_table(rows: Sequence[RankedTrial]) -> StateTable | None:
         if not isinstance(row, MeasuredTrial) or row.cca_within_state is None:
             continue
         assert row.cca_cross_state is not None
+        nulls = [null for null in row.cross_state_nulls_q95.values() if null is not None]
         found.append(
             StateRow(
-                row.arm,
-                ALL,
-                row.cca_within_state,
-                row.cca_cross_state,
-                _cost(row),
-                _pairs(row.cca_by_states),
-                max((v for v in row.cross_state_nulls_q95.values() if v is not None), default=None),
-                _rates(row.rate_hz.per_state),
+                arm=row.arm,
+                session=ALL,
+                within=row.cca_within_state,
+                across=row.cca_cross_state,
+                cost=_cost(row),
+                pairs=_pairs(row.cca_by_states),
+                null=max(nulls, default=None),
+                rates=_rates(row.rate_hz.per_state),
             )
         )
         if len(row.by_session) > 1:
@@ -81,10 +84,15 @@ def state_table(rows: Sequence[RankedTrial]) -> StateTable | None:
 def _of_session(arm: str, session: str, one: SessionScores) -> StateRow:
     assert one.cca_within_state is not None
     assert one.cca_cross_state is not None
-    cost = number(one.cca_within_state - one.cca_cross_state)
-    pairs, rates = _pairs(one.cca_by_states), _rates(one.per_state)
     return StateRow(
-        arm, session, one.cca_within_state, one.cca_cross_state, cost, pairs, None, rates
+        arm=arm,
+        session=session,
+        within=one.cca_within_state,
+        across=one.cca_cross_state,
+        cost=number(one.cca_within_state - one.cca_cross_state),
+        pairs=_pairs(one.cca_by_states),
+        null=None,
+        rates=_rates(one.per_state),
     )
 
 
