@@ -193,8 +193,8 @@ def test_the_variance_of_a_neurons_input_hangs_on_no_share(session):
 def test_an_echo_state_network_holds_its_balance_by_its_inputs_alone(session, ei_of):
     own = of(recurrence="fixed", ei_balance=2.0, ei_of=ei_of, learning_rate=6e-3, batch_windows=32)
     start = begun([Replicate(0, own)], session).students.recurrent
-    for training, scalars in each_step(session, [Replicate(0, own)]):
-        assert torch.equal(training.students.recurrent, start)
+    (*_, (training, scalars)) = each_step(session, [Replicate(0, own)])
+    assert torch.equal(training.students.recurrent, start)
     assert scalars[0][EI_MISSED] < own.ei_tolerance
 
 

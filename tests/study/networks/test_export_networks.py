@@ -23,7 +23,7 @@ from rheobase.study.networks.trained import trained_networks
 from rheobase.study.records.result import TrialRequest
 from rheobase.study.trial.run import run_trial
 
-BINS, UNITS, NEURONS = 2000, 20, 32
+BINS, UNITS, NEURONS = 1500, 20, 32
 SPEC = parse_study(
     {
         "name": "t",
