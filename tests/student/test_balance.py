@@ -10,7 +10,7 @@ from rheobase.student.balance import START_RATE_HZ, balance_missed, hold_balance
 from rheobase.student.dale import dale_violations, input_violations
 from rheobase.student.fit import EI_MISSED, TrainingData, advance, begun
 from rheobase.student.inputs import Windows
-from rheobase.student.lif import _cells, currents_of, looped_lif
+from rheobase.student.lif import cells_of, currents_of, looped_lif
 from rheobase.student.network import activity_of, initial_students
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Replicate
@@ -219,6 +219,6 @@ def test_compiled_loops_give_the_spikes_of_plain_ones(session, own):
     fast = activity_of(students, windows, pack, 10.0)
     counts = windows.dense(students.bias.device)
     currents = currents_of(counts, students.input_weights, students.bias)
-    plain = looped_lif(currents, students.recurrent, _cells(students, pack, 10.0))
+    plain = looped_lif(currents, students.recurrent, cells_of(students, pack, 10.0))
     assert fast.any()
     assert torch.equal(fast, plain)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from rheobase.shards.shard import GAP, TRAIN, VALIDATION
 from rheobase.student.adam import adam_step_
 from rheobase.student.dale import dale_violations
 from rheobase.student.distill import squared_canonical_correlation
@@ -438,3 +439,21 @@ def test_a_linear_map_of_the_latents_has_correlation_one():
 
 
 # Linux's own peak of this process; `ru_maxrss` would begin at that of pytest, which forked it.
+
+
+def test_a_neuron_that_fires_in_no_train_bin_has_no_feature(one_segment):
+    """The tail of a spike in the gap, a millionth, is all that varies on train of such a neuron."""
+    split = np.repeat([GAP, TRAIN, VALIDATION], [200, 3000, 800])
+    line = one_segment(split)
+    counts = np.zeros((len(line), 2), np.uint8)
+    counts[::20, 0] = 1
+    counts[[150, 3500], 1] = 1
+    pack = [Replicate(0, StudentSettings(num_neurons=5, recurrence="none", tau_mem_ms=5))]
+    students = initial_students(pack, counts, line, "s")
+    students.bias.zero_()
+    students.input_weights.copy_(3 * torch.eye(2, 5)[None])
+    spikes, features = simulate_session(students, counts, line, pack)
+    assert spikes[0, 3500, 1]
+    assert not spikes[0, line.train, 1].any()
+    assert not features[0, :, 1].any()
+    assert features[0, line.train, 0].std() > 0.01

@@ -152,7 +152,9 @@ def simulate_session(
     -------
     spikes (R, T, M) uint8, None of networks that do not spike, and features (R, T, M) float32,
     the spikes through the readout's causal filter, or the states of gated units. Of the linear
-    readout the counts (T, N) through that filter stand for a network's features.
+    readout the counts (T, N) through that filter stand for a network's features. A neuron without a
+    spike on train bins has features of 0: what a spike before them left in the filter is so small
+    that its first spike elsewhere would be thousands of its deviations.
     """
     settings = replicates[0].settings
     if of_session := DYNAMICS[settings.neuron].of_session:
@@ -162,7 +164,11 @@ def simulate_session(
         Stretch(begin, begin, end)
         for begin, end in zip(np.append(0, ends).tolist(), ends.tolist(), strict=False)
     ]
-    return simulate_stretches(students, counts, replicates, segments, timeline.bin_ms)
+    spikes, features = simulate_stretches(students, counts, replicates, segments, timeline.bin_ms)
+    if spikes is not None:
+        for fired, seen in zip(spikes, features, strict=True):
+            seen[:, ~fired[timeline.train].any(axis=0)] = 0
+    return spikes, features
 
 
 class Stretch(NamedTuple):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rheobase.measures.signs import column_signs, rounded
 from rheobase.shards.shard import Shard
+from rheobase.teacher.features import lone_spike
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import MAX_COMPONENTS
@@ -57,15 +58,21 @@ class ReadIn(nn.Module):
         self.register_buffer("scale", torch.ones(num_inputs))
         self.register_buffer("components", torch.eye(kept, num_inputs))
 
-    def prepare(self, moments: RunningMoments, num_components: int) -> None:
+    def prepare(
+        self,
+        moments: RunningMoments,
+        num_components: int,
+        silent: float | np.ndarray[Any, Any] = 0.0,
+    ) -> None:
         """Take mean, scale and the leading components from inputs of train bins.
 
-        There are at least as many components as outputs.
+        There are at least as many components as outputs. What varies by no more than `silent`
+        (a number, or one for each input) has not fired.
         """
         covariance = moments.covariance
-        scale = np.sqrt(covariance.diagonal())
+        variance = covariance.diagonal()
         # An input silent in train keeps scale 1: it carries nothing and must not blow up in test.
-        scale = np.where(scale > 0, scale, 1)
+        scale = np.where(variance > silent, np.sqrt(variance), 1)
         correlation = covariance / np.outer(scale, scale)
         kept, size = len(self.components), len(correlation)
         variance, vectors = eigh(correlation, subset_by_index=(size - kept, size - 1))
@@ -239,8 +246,10 @@ class Teacher(nn.Module):
         """
         train_s = past.count * self.bin_ms / 1000
         num_components = round(train_s * self.settings.components_per_s)
+        lone = [lone_spike(tau_ms, self.bin_ms) for tau_ms in self.settings.filters_ms]
+        silent = np.repeat(lone, self.num_units[session]) / past.count / 2
         for state in self.states_of(session):
-            self.reader(session, state).prepare(past, num_components)
+            self.reader(session, state).prepare(past, num_components, silent)
             layers = self.future_layers(session, state)
             for layer, moments in zip(layers, future, strict=True):
                 layer.prepare(moments, num_components)

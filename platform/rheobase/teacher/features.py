@@ -50,6 +50,17 @@ def filtered_counts(
     return filtered
 
 
+def lone_spike(tau_ms: float, bin_ms: float) -> float:
+    """Return the sum over bins of what one spike leaves in a filter, squared.
+
+    Over the bins that are looked at it is the variance of a unit that fires once. What varies by
+    much less has not fired there: it carries only the tail of a spike before, against which its
+    next spike would be thousands of deviations.
+    """
+    decay = math.exp(-bin_ms / tau_ms)
+    return (1 - decay) / (1 + decay)
+
+
 def future_counts(
     shard: Shard, horizons_ms: tuple[float, ...], begin: int = 0, end: int | None = None
 ) -> npt.NDArray[np.uint16]:

@@ -181,3 +181,23 @@ def test_a_scorer_measures_the_chosen_features(session):
     assert np.mean(found.score.blocks) > 0.99
     assert scorer.linear_choice().name == "filters 40, 160 ms"
     assert scorer.linear_readout("shuffled").held.mean < 0.2
+
+
+def test_a_unit_that_fires_in_no_train_bin_tells_nothing_and_spoils_nothing(session):
+    """A unit whose one spike lies in the gap leaves a tail on train; others come on scored bins."""
+    _, shard, counts, line = session
+    latents = latents_of(shard)
+    given = counts.copy()
+    given[:, 0] = 0
+    begins = np.flatnonzero(line.train[1:] & ~line.train[:-1])
+    given[begins[0] - 40, 0] = 1
+    given[np.flatnonzero(line.scored)[::50], 0] = 1
+    blank = given.copy()
+    blank[:, 0] = 0
+    readout, without = (chosen(session, latents, counts=one) for one in (given, blank))
+    scores = [
+        score(session, latents, readout.of(given, line)),
+        score(session, latents, without.of(blank, line)),
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+    assert scores[0] > 0.5

@@ -18,7 +18,7 @@ from rheobase.measures.moments import CrossMoments, moments_of
 from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
 from rheobase.student.lif import membrane_decay
-from rheobase.teacher.features import MEMORY
+from rheobase.teacher.features import MEMORY, lone_spike
 from rheobase.teacher.sizes import MAX_COMPONENTS
 
 Floats = npt.NDArray[np.float64]
@@ -219,9 +219,11 @@ def _prepared(
             products += wide.T @ wide
     mean = total / len(rows)
     variance = squares / len(rows) - mean**2
-    # A unit silent in train keeps scale 1: it carries nothing and must not blow up elsewhere.
-    scale = np.where(variance > 1e-12 * mean**2, np.sqrt(variance.clip(min=0)), 1.0)
-    scale = np.where(scale > 0, scale, 1.0)
+    # What is left in the filter of a unit that is silent in train would blow up elsewhere.
+    lone = [lone_spike(tau_ms, timeline.bin_ms) for tau_ms in features.filters_ms]
+    silent = np.repeat(lone, width // len(lone)) / len(rows) / 2
+    varies = variance > np.maximum(1e-12 * mean**2, silent)
+    scale = np.where(varies, np.sqrt(variance.clip(min=0)), np.inf)
     components = None
     if products is not None:
         correlation = (products / len(rows) - np.outer(mean, mean)) / np.outer(scale, scale)
