@@ -27,7 +27,7 @@ from rheobase.shards.covariates import true_latents_of
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.shard import Shard
 from rheobase.shards.timeline import timeline_of
-from rheobase.teacher.baselines import FACTORS, PCA, TEACHER, UNTRAINED, codes_of
+from rheobase.teacher.baselines import CVA, FACTORS, PCA, TEACHER, UNTRAINED, codes_of
 from rheobase.teacher.encode import encode
 from rheobase.teacher.features import filtered_counts
 from rheobase.teacher.fit import fit_teacher
@@ -59,7 +59,7 @@ def timed_codes(
     teacher = fit_teacher([shard], settings, 1000.0)
     cpu_s = time.process_time() - began
     codes = codes_of(teacher, shard, encode(teacher, shard))
-    shown = {name: codes[name] for name in (TEACHER, UNTRAINED, PCA, FACTORS)}
+    shown = {name: codes[name] for name in (TEACHER, CVA, PCA, FACTORS, UNTRAINED)}
     return {**shown, "ceiling": filtered_counts(shard, CEILING_MS)}, cpu_s
 
 

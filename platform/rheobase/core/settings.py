@@ -9,6 +9,7 @@ class Settings(BaseModel):
     """One table of a study file, or of what a command prints."""
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
