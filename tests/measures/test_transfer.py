@@ -3,6 +3,7 @@ import pytest
 
 from rheobase.core.errors import DataError
 from rheobase.measures.moments import Parts
+from rheobase.measures.probes import ridge_r2
 from rheobase.measures.transfer import pairs_of_states, within_and_cross_state
 from rheobase.shards.timeline import Timeline
 
@@ -55,3 +56,33 @@ def test_one_state_has_no_cca_within_or_across_and_a_reason():
     assert notes == [
         "cca_within, cca_cross_state: two states must be recorded, but there are fewer"
     ]
+
+
+def with_a_tail(draw):
+    """Labels, latents and features; the last of them speaks in a, and in b on scored bins alone."""
+    line = line_of(["a", "b"] * 20, [0, 0] * 15 + [1, 1] * 5)
+    y = draw.standard_normal((len(line), 2))
+    x = y @ draw.standard_normal((2, 4)) + draw.standard_normal((len(line), 4))
+    last = draw.standard_normal(len(line))
+    train_b = np.flatnonzero(line.train & (line.state == "b"))
+    last[train_b] = 0
+    last[train_b[:5]] = 1e-6 * 0.8 ** np.arange(5)
+    return line, y, x, np.column_stack([x, last])
+
+
+def test_what_a_filter_holds_of_a_neuron_silent_in_a_state_spoils_nothing_there():
+    line, y, without, x = with_a_tail(np.random.default_rng(0))
+    parts = Parts(y, line)
+    states = [
+        within_and_cross_state(parts, parts.moments(features), 0.1)[0] for features in (without, x)
+    ]
+    assert states[1]["b"] == pytest.approx(states[0]["b"], abs=1e-9)
+    assert states[0]["b"] > 0.5
+
+
+def test_nor_a_readout_that_is_fitted_there():
+    line, y, without, x = with_a_tail(np.random.default_rng(1))
+    train, test = (part & (line.state == "b") for part in (line.train, line.scored))
+    r2 = [ridge_r2(features, y, line, train=train, test=test) for features in (without, x)]
+    np.testing.assert_allclose(r2[1], r2[0], atol=1e-9)
+    assert r2[0].min() > 0.3

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.moments import CrossMoments, pooled_moments
+from rheobase.measures.moments import CrossMoments, pooled_moments, without_tails
 from rheobase.measures.signs import column_signs
 
 Floats = npt.NDArray[np.float64]
@@ -217,7 +217,7 @@ def fold_scores(parts: Sequence[CrossMoments], grid: tuple[float, ...] = SHRINKA
     """
     scores = np.zeros(len(grid))
     for held, outside in enumerate(parts):
-        inside = pooled_moments([*parts[:held], *parts[held + 1 :]])
+        inside = without_tails(pooled_moments([*parts[:held], *parts[held + 1 :]]), parts)
         refuse_too_few(inside.num, inside.xy.shape)
         spectrum = _spectrum_x(inside)
         white_y = whitening_y(inside.yy / inside.num)

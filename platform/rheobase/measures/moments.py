@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
-from rheobase.measures.probes import folds
+from rheobase.measures.probes import TAIL_SHARE, folds
 from rheobase.shards.shard import VALIDATION
 from rheobase.shards.timeline import Timeline
 
@@ -94,6 +94,34 @@ def pooled_moments(parts: Sequence[CrossMoments]) -> CrossMoments:
     for part in parts:
         xx, xy, yy = xx + part.xx, xy + part.xy, yy + part.yy
     return CrossMoments(num=num, mean_x=mean_x, mean_y=mean_y, xx=xx, xy=xy, yy=yy)
+
+
+def without_tails(some: CrossMoments, train: Sequence[CrossMoments]) -> CrossMoments:
+    """Return moments of some of train in which features that stand still there do not vary at all.
+
+    A neuron that fires in one part of train and not in another leaves there what a filter still
+    held of its last spike. Scaled by that tail, a spike elsewhere would outweigh everything.
+
+    Parameters
+    ----------
+    some
+        Of bins that a fit takes, part of train.
+    train
+        Moments of each part of train.
+
+    Returns
+    -------
+    The same, but zero for features whose variance is at most `TAIL_SHARE` of that on all of train.
+    """
+    num = sum(part.num for part in train)
+    mean = sum((part.num * part.mean_x for part in train), np.zeros(1)) / num
+    usual = sum(
+        (np.diagonal(part.xx) + part.num * (part.mean_x - mean) ** 2 for part in train), np.zeros(1)
+    )
+    varies = np.diagonal(some.xx) / some.num > TAIL_SHARE * usual / num
+    if varies.all():
+        return some
+    return replace(some, xx=some.xx * np.outer(varies, varies), xy=some.xy * varies[:, None])
 
 
 def of_first_latents(moments: CrossMoments, dims: int) -> CrossMoments:
@@ -211,7 +239,7 @@ class Parts:
 
         Returns
         -------
-        What `pooled_moments` gives of them.
+        What `pooled_moments` gives of them; of train bins alone, `without_tails`.
 
         Raises
         ------
@@ -222,7 +250,12 @@ class Parts:
             raise DataError("at least 1 bin must be of the split and state asked for, but none is")
         if not even_constant:
             refuse_constant(self._high[chosen].max(axis=0) - self._low[chosen].min(axis=0))
-        return pooled_moments([one for one, is_in in zip(by_part, chosen, strict=True) if is_in])
+        found = pooled_moments([one for one, is_in in zip(by_part, chosen, strict=True) if is_in])
+        if (chosen & ~self.train).any():
+            return found
+        return without_tails(
+            found, [one for one, is_train in zip(by_part, self.train, strict=True) if is_train]
+        )
 
 
 def refuse_constant(spread: Floats) -> None:
