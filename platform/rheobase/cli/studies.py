@@ -17,8 +17,6 @@ from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
 
-ALPHA = 0.05
-
 
 def plan(
     study: StudyFile,
@@ -300,18 +298,6 @@ def _shown(folder: Path, spec: StudySpec) -> Iterator[Listener]:
 def refuse_underpowered(spec: StudySpec) -> None:
     """Raise a StudyError where an ablation cannot reach p <= 0.05 whatever it finds."""
     from rheobase.sessions.load import resolve_sessions
-    from rheobase.study.ranking.resampling import least_p, num_paired_units
+    from rheobase.study.planning import least_p
 
-    num_sessions = len(resolve_sessions(spec.data.sessions))
-    num_teachers = len(spec.teacher_seeds)
-    num_units = num_paired_units(num_sessions, len(spec.seeds.report), num_teachers)
-    if spec.ablation and least_p(num_units) > ALPHA:
-        unit, cure = "report seeds", "add seeds.report"
-        if num_teachers > 1:
-            unit, cure = "teachers", "add seeds.teacher, or leave it out and speak of one teacher"
-        if num_sessions > 1:
-            unit, cure = "sessions", "name more sessions, or one alone and speak of it"
-        raise StudyError(
-            f"{spec.name}: an ablation must be able to reach p <= {ALPHA}, which takes 6 {unit}, "
-            f"but has {num_units}; {cure}, or say --underpowered"
-        )
+    least_p.refuse_underpowered(spec, len(resolve_sessions(spec.data.sessions)))

@@ -7,11 +7,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rheobase.study.file.ablation import arms_of, controls_of
+from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.planning.estimate import num_replicates, num_winners
+from rheobase.study.planning.least_p import ALPHA, least_p_of
 from rheobase.study.planning.plan import ClusterPlan, Estimate
-from rheobase.study.ranking.resampling import least_p, num_paired_units
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -20,7 +20,6 @@ def plan_view(spec: StudySpec, needs: Estimate) -> Group:
     """Return what will run and what it needs, for a terminal of 80 columns."""
     arms, num_seeds = arms_of(spec), len(spec.seeds.report)
     num_teachers = len(spec.teacher_seeds)
-    num_units = num_paired_units(needs.num_sessions, num_seeds, num_teachers)
     lines = [
         f"{spec.name}: {spec.question}",
         f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds",
@@ -29,15 +28,13 @@ def plan_view(spec: StudySpec, needs: Estimate) -> Group:
         *(f"  {name}: {overrides}" for name, overrides in arms.items()),
     ]
     if num_seeds:
-        unit = "sessions" if needs.num_sessions > 1 else "report seeds"
-        if needs.num_sessions <= 1 and num_teachers > 1:
-            unit = "teachers"
-        floor = least_p(num_units)
-        least = f"least p of {num_units} {unit}: {floor:.4g}"
-        if num_asked := len(arms.keys() - controls_of(spec)):
-            adjusted = min(1.0, num_asked * floor)
-            least += f"; {adjusted:.2g} after Holm over {num_asked} arms"
-        lines.append(least)
+        least = least_p_of(spec, needs.num_sessions)
+        line = f"least p of {least.num_units} {least.unit}: {least.of_one:.4g}"
+        if least.num_tested:
+            line += f"; {least.after_holm:.2g} after Holm over {least.num_tested} arms"
+        if spec.ablation and least.after_holm > ALPHA:
+            line += f", which must be {ALPHA} at most: {least.num_needed} {least.unit}"
+        lines.append(line)
     lines.append(
         f"{needs.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
         f"{duration(needs.cpu_hours_per_session)} of CPU a session"

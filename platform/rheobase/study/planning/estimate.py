@@ -19,10 +19,10 @@ from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import arms_of, tuned_trials
 from rheobase.study.file.spec import StudySpec, dump_study
+from rheobase.study.planning.least_p import least_p_of
 from rheobase.study.planning.limits import drawn, refuse_states, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
 from rheobase.study.planning.sizes import sizes_of
-from rheobase.study.ranking.resampling import least_p, num_paired_units
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
@@ -144,6 +144,7 @@ def num_replicates(spec: StudySpec) -> int:
 
 def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
     """Return what a study will run, beside what it needs."""
+    least = least_p_of(spec, needs.num_sessions)
     return Plan(
         study=spec.name,
         question=spec.question,
@@ -153,9 +154,9 @@ def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
         teacher_seeds=spec.teacher_seeds,
         arms=arms_of(spec),
         replicates_per_session=num_replicates(spec),
-        least_p=least_p(
-            num_paired_units(needs.num_sessions, len(spec.seeds.report), len(spec.teacher_seeds))
-        ),
+        least_p=least.of_one,
+        num_tested=least.num_tested,
+        least_p_after_holm=least.after_holm,
         **dict(needs),
         resolved=dump_study(spec),
     )

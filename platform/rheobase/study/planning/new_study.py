@@ -22,6 +22,7 @@ from rheobase.sessions.records.session import Session, TrialSession
 from rheobase.study import planning
 from rheobase.study.file.spec import StudySpec, parse_study
 from rheobase.study.planning.estimate import estimate
+from rheobase.study.planning.least_p import ALPHA
 from rheobase.study.ranking.resampling import least_p, num_paired_units
 
 SCHEMA_FILE = "study.schema.json"
@@ -34,7 +35,6 @@ LONG_S = 3600.0
 """So much recording has room for longer blocks, between which a slow drift is told apart."""
 MANY_UNITS = 100
 """From so many units on a study begins with the default network; below it with half of one."""
-ALPHA = 0.05
 NUM_SEEDS = 8
 """Of the report stage."""
 BIN_MS = 10.0

@@ -44,6 +44,10 @@ class Work(Settings):
     """Students that are trained on each session."""
     least_p: float
     """The least p of an arm: of flipping whole sessions, or the report seeds of one session."""
+    num_tested: int
+    """Arms that lift constraints: Holm's family, of which controls are no part."""
+    least_p_after_holm: float
+    """The least p of the best of them."""
 
 
 class Estimate(Settings):
