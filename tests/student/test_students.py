@@ -83,6 +83,7 @@ def test_every_setting_is_either_each_replicates_own_or_in_the_key():
         "num_neurons",
         "neuron",
         "input",
+        "target",
         "input_signs",
         "input_sign_column",
         "fast_spiking_below",

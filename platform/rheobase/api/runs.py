@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -225,8 +226,7 @@ class Run:
         if kind == "pandas":
             return table.to_pandas()
         if kind == "polars":
-            import polars
-
+            polars = import_module("polars")
             return polars.from_arrow(table)
         raise StudyError(f"a table must be of arrow, pandas or polars, but got '{kind}'")
 

@@ -118,6 +118,10 @@ def balanced_share(currents: Currents, target: float, tolerance: float) -> float
         Inhibition over excitation.
     tolerance
         How far from it a neuron's may lie, as a share of it.
+
+    Returns
+    -------
+    0 to 1; a neuron without excitation lies near none.
     """
     wanted = target * currents.excitation
     near = np.abs(currents.inhibition - wanted) <= tolerance * wanted

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ STILL = 1e-10
 """Standard deviation across units below which a bin, or its forecast, has no pattern."""
 
 
-class ForecastScores(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class ForecastScores:
     """What a forecast of counts is worth.
 
     Attributes
@@ -102,7 +103,7 @@ def forecast_scores(rates: Array, counts: Array) -> ForecastScores:
     0.0
     """
     sums = _sums(rates, counts, np.zeros(len(counts), np.int64))
-    return ForecastScores(*(float(one[0]) for one in _scores(sums)))
+    return ForecastScores(**{name: float(one[0]) for name, one in _scores(sums).items()})
 
 
 def forecast_blocks(rates: Array, counts: Array, group: Array) -> dict[str, Floats]:
@@ -130,25 +131,20 @@ def forecast_blocks(rates: Array, counts: Array, group: Array) -> dict[str, Floa
     """
     blocks, number = np.unique(group, return_inverse=True)
     if len(blocks) < 2:
-        return {name: np.zeros(0) for name in ForecastScores._fields}
+        return {one.name: np.zeros(0) for one in fields(ForecastScores)}
     each = _sums(rates, counts, number)
-    total = _Sums(*(getattr(each, one.name).sum(axis=0, keepdims=True) for one in fields(each)))
-    rest = _Sums(*(getattr(total, one.name) - getattr(each, one.name) for one in fields(each)))
+    total = _Sums(**{name: one.sum(axis=0, keepdims=True) for name, one in vars(each).items()})
+    rest = _Sums(**{name: getattr(total, name) - one for name, one in vars(each).items()})
     if not (rest.spikes.sum(axis=1) > 0).all():
         raise DataError(
             "spikes must be left without each held-out block, but one of them holds all; "
             "forecast a recording with more spikes"
         )
-    num = len(blocks)
-    return {
-        name: num * whole - (num - 1) * without
-        for name, whole, without in zip(
-            ForecastScores._fields, _scores(total), _scores(rest), strict=True
-        )
-    }
+    num, without = len(blocks), _scores(rest)
+    return {name: num * whole - (num - 1) * without[name] for name, whole in _scores(total).items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Sums:
     """Sums over the samples of each block: (I,), of units (I, N)."""
 
@@ -221,21 +217,23 @@ def _with_count(values: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:
     return np.stack([values, chosen.astype(np.float64)], axis=1)
 
 
-def _scores(sums: _Sums) -> tuple[Floats, ...]:
-    """Return the scores (I,) in the order of `ForecastScores`."""
+def _scores(sums: _Sums) -> dict[str, Floats]:
+    """Return the scores (I,) of `ForecastScores`."""
     num, spikes = sums.num, sums.spikes.sum(axis=1)
     null = (xlogy(sums.spikes, sums.spikes / num[:, None]) - sums.spikes).sum(axis=1)
     gain, deviance = sums.log_likelihood - null, sums.saturated - null
     of_unit = sums.counts, sums.rates, sums.counts2, sums.rates2, sums.both, num[:, None]
     y, r, y2, r2, both = sums.population.T
-    return (
-        gain / spikes / math.log(2),
-        np.where(deviance > 0, gain / np.where(deviance > 0, deviance, 1.0), 0.0),
-        _correlation(*of_unit).mean(axis=1),
-        _correlation(y, r, y2, r2, both, num),
-        _mean(sums.pattern),
-        _mean(sums.cosine),
-    )
+    return {
+        "bits_per_spike": gain / spikes / math.log(2),
+        "deviance_explained": np.where(
+            deviance > 0, gain / np.where(deviance > 0, deviance, 1.0), 0.0
+        ),
+        "unit_r": _correlation(*of_unit).mean(axis=1),
+        "temporal_fidelity": _correlation(y, r, y2, r2, both, num),
+        "spatial_pattern": _mean(sums.pattern),
+        "alignment": _mean(sums.cosine),
+    }
 
 
 def _correlation(y: Floats, r: Floats, y2: Floats, r2: Floats, both: Floats, num: Floats) -> Floats:

@@ -27,7 +27,7 @@ MOST_LOG = 50.0
 """Logarithm of a rate in units of the mean beyond which a search for weights has gone astray."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PoissonReadout:
     """Rates that are exponentials of linear maps of features.
 
@@ -142,7 +142,12 @@ def fit_poisson_readout(
         weights = np.where(varies[:, None], axes @ start[:-1], 0.0)
         bias = np.log(level) + start[-1]
         readout = PoissonReadout(
-            mean, scale, weights, bias, np.exp(standard @ weights + bias).max(axis=0), shrinkage
+            mean=mean,
+            scale=scale,
+            weights=weights,
+            bias=bias,
+            highest=np.exp(standard @ weights + bias).max(axis=0),
+            shrinkage=shrinkage,
         )
         rates, counts = readout.rates(validation[0]), np.asarray(validation[1], np.float64)
         likelihood = float((xlogy(counts, rates) - rates).sum())

@@ -229,7 +229,7 @@ def _scored(bins: ForecastBins, model: str, rates: Rates, **of: Any) -> ScoredFo
     counts, group = bins.ahead(bins.test), bins.timeline.group[bins.test]
     return ScoredForecast(
         model=model,
-        scores=forecast_scores(rates, counts)._asdict(),
+        scores=dict(vars(forecast_scores(rates, counts))),
         blocks={
             name: tuple(values.tolist())
             for name, values in forecast_blocks(rates, counts, group).items()

@@ -8,9 +8,9 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Template
 
@@ -41,7 +41,8 @@ BIN_MS = 10.0
 VISUAL = "VIS"
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Seen:
     """What a study file is fitted to, of all recordings together."""
 
     areas: Counter[str]
