@@ -7,7 +7,7 @@ from rheobase.measures.cca import choose_shrinkage, heldout_cca
 from rheobase.measures.cca_moments import best_shrinkage, heldout_of
 from rheobase.measures.moments import Parts, moments_of
 from rheobase.measures.procrustes import procrustes_of
-from rheobase.measures.transfer import within_and_cross_state
+from rheobase.measures.transfer import mean_across, state_scores
 from rheobase.shards.timeline import Timeline
 
 
@@ -50,7 +50,7 @@ def test_what_parts_say_is_what_their_samples_say(line, seed, num_features):
     assert best_shrinkage(folds) == shrinkage
     plain = heldout_cca(x, y, line)
     np.testing.assert_allclose(heldout_of(train, test, shrinkage).pairs, plain.pairs, atol=1e-12)
-    within, cross, _ = within_and_cross_state(parts, found, shrinkage)
+    scores = state_scores(parts, found, shrinkage)
     by_pair = {
         (fitted, scored): heldout_cca(
             x,
@@ -63,11 +63,11 @@ def test_what_parts_say_is_what_their_samples_say(line, seed, num_features):
         for fitted in ("active", "passive")
         for scored in ("active", "passive")
     }
-    assert within == pytest.approx(
+    assert scores.within == pytest.approx(
         {state: by_pair[state, state] for state in ("active", "passive")}, abs=1e-12
     )
     turned = by_pair["active", "passive"] + by_pair["passive", "active"]
-    assert cross == pytest.approx(turned / 2, abs=1e-12)
+    assert mean_across(scores) == pytest.approx(turned / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("num_features", [2, 12])
@@ -99,7 +99,7 @@ def test_a_state_that_is_never_tested_is_refused_in_one_line(line):
     line.split[(line.state == "passive") & line.scored] = -1
     parts = Parts(y, line)
     with pytest.raises(DataError, match="of the split and state"):
-        within_and_cross_state(parts, parts.moments(x), 0.01)
+        state_scores(parts, parts.moments(x), 0.01)
 
 
 def test_parts_tell_their_fold_state_and_whether_their_bins_are_valid(line):

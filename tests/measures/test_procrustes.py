@@ -6,7 +6,7 @@ from rheobase.measures.cca import heldout_cca
 from rheobase.measures.firing import ei_weight_balance
 from rheobase.measures.moments import Parts
 from rheobase.measures.procrustes import heldout_procrustes
-from rheobase.measures.transfer import within_and_cross_state
+from rheobase.measures.transfer import mean_across, state_scores
 from rheobase.shards.timeline import Timeline
 
 
@@ -46,11 +46,10 @@ def test_a_code_that_turns_with_state_holds_within_and_fails_across(line):
     y = draw.standard_normal((4000, 2))
     x = np.where((line.state == "active")[:, None], y, y[:, ::-1] * [1, -1])
     parts = Parts(y, line)
-    within, cross, notes = within_and_cross_state(parts, parts.moments(x), 1e-6)
-    assert within == pytest.approx({"active": 1.0, "passive": 1.0})
-    assert cross is not None
-    assert abs(cross) < 0.2
-    assert notes == []
+    scores = state_scores(parts, parts.moments(x), 1e-6)
+    assert scores is not None
+    assert scores.within == pytest.approx({"active": 1.0, "passive": 1.0})
+    assert abs(mean_across(scores)) < 0.2
 
 
 def test_balance_counts_what_each_presynaptic_kind_sends():

@@ -4,7 +4,7 @@ import pytest
 from rheobase.core.errors import DataError
 from rheobase.measures.moments import Parts
 from rheobase.measures.probes import ridge_r2
-from rheobase.measures.transfer import pairs_of_states, within_and_cross_state
+from rheobase.measures.transfer import ONE_STATE, pairs_of_states, state_scores
 from rheobase.shards.timeline import Timeline
 
 
@@ -51,11 +51,10 @@ def test_one_state_has_no_cca_within_or_across_and_a_reason():
     draw = np.random.default_rng(0)
     x, y = draw.standard_normal((2, 80, 2))
     parts = Parts(y, line_of(["a", "a"], [0, 1]))
-    within, across, notes = within_and_cross_state(parts, parts.moments(x), 0.1)
-    assert (within, across) == ({}, None)
-    assert notes == [
+    assert state_scores(parts, parts.moments(x), 0.1) is None
+    assert ONE_STATE == (
         "cca_within, cca_cross_state: two states must be recorded, but there are fewer"
-    ]
+    )
 
 
 def with_a_tail(draw):
@@ -73,9 +72,7 @@ def with_a_tail(draw):
 def test_what_a_filter_holds_of_a_neuron_silent_in_a_state_spoils_nothing_there():
     line, y, without, x = with_a_tail(np.random.default_rng(0))
     parts = Parts(y, line)
-    states = [
-        within_and_cross_state(parts, parts.moments(features), 0.1)[0] for features in (without, x)
-    ]
+    states = [state_scores(parts, parts.moments(features), 0.1).within for features in (without, x)]
     assert states[1]["b"] == pytest.approx(states[0]["b"], abs=1e-9)
     assert states[0]["b"] > 0.5
 

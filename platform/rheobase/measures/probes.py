@@ -145,7 +145,9 @@ def _by_fold(
         return _sums(x, y, chosen, centre_x, centre_y)
 
     parts = [sums(rows[fold == held]) for held in range(int(fold.max()) + 1)]
-    usual = np.var(x[timeline.train | train], axis=0, dtype=np.float64)
+    beyond = np.flatnonzero(timeline.train & ~train)
+    everything = _together([*parts, sums(beyond)] if len(beyond) else parts)
+    usual = np.diag(everything.xx) / everything.num - (everything.x / everything.num) ** 2
     return parts, sums, np.maximum(STILL * np.square(centre_x), TAIL_SHARE * usual)
 
 

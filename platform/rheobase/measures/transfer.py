@@ -162,35 +162,6 @@ def state_scores(
     )
 
 
-def within_and_cross_state(
-    parts: Parts, moments: Sequence[CrossMoments], shrinkage: float
-) -> tuple[dict[str, float], float | None, list[str]]:
-    """Return CCA within each state, the mean across states, and why either is missing.
-
-    Parameters
-    ----------
-    parts
-        Train and test bins of a session, by state.
-    moments
-        Of each part, as `parts.moments` gives them.
-    shrinkage
-        As `fit_cca` takes it.
-
-    Returns
-    -------
-    Within, by state: fitted on a state's train bins, scored on its test bins. Across: the same
-    fit scored on the test bins of every other state, the mean over ordered pairs of states.
-    None, and a note, where fewer than two states are recorded.
-
-    Raises
-    ------
-    DataError
-        A state has too few bins, or a latent does not vary in it.
-    """
-    found = state_scores(parts, moments, shrinkage)
-    return ({}, None, [ONE_STATE]) if found is None else (found.within, mean_across(found), [])
-
-
 def mean_across(scores: StateScores) -> float:
     """Return the mean over ordered pairs of two states.
 

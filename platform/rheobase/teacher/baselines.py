@@ -16,7 +16,7 @@ from rheobase.teacher.axes import factor_axes, principal_axes
 from rheobase.teacher.closed_forms import closed_form_teacher
 from rheobase.teacher.encode import encode
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.features import SMOOTH_MS, filtered_counts, lone_spike
+from rheobase.teacher.features import SMOOTH_MS, filtered_counts, silent_variance
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.start import start_teacher
 
@@ -68,7 +68,7 @@ def smoothed_count_code(shard: Shard) -> Code:
     """Return each unit's smoothed counts (T, N), of variance 1 on train."""
     counts, train = filtered_counts(shard, (SMOOTH_MS,)), timeline_of(shard).train
     variance = counts[train].var(axis=0)
-    silent = lone_spike(SMOOTH_MS, shard.bin_ms) / max(1, train.sum()) / 2
+    silent = silent_variance((SMOOTH_MS,), shard.bin_ms, int(train.sum()), shard.num_units)
     counts /= np.where(variance > silent, np.sqrt(variance), 1.0).astype(np.float32)
     return counts
 

@@ -125,12 +125,25 @@ def closed_form_teacher(shards: Sequence[Shard], settings: TeacherSettings) -> T
     """
     settings = settings_of(settings)
     teacher = start_teacher(sorted(shards, key=lambda shard: shard.session_id), settings)
+    fit_closed_form_(teacher, shards, settings)
+    return teacher
+
+
+def fit_closed_form_(
+    teacher: Teacher, shards: Sequence[Shard], settings: TeacherSettings | None = None
+) -> None:
+    """Let a teacher that has made no step be a closed form, in place; CVA without `settings`.
+
+    The trunk and the hidden layer of the predictor begin with nothing, so that a teacher that has
+    them is the closed form to the last digit until training changes it.
+    """
+    settings = settings or teacher.settings.model_copy(update={"kind": "cva"})
     predictors = []
     for shard in shards:
         if settings.kind in AXES:
             _read_axes_(teacher, shard)
         if settings.views == "replay":
-            predictors.append(_install_states_(teacher, shard))
+            predictors.append(_install_states_(teacher, shard, settings))
             continue
         folds = moments_by_fold(teacher, shard)
         past, future = _canonical(_maps(settings, folds), folds)
@@ -139,21 +152,6 @@ def closed_form_teacher(shards: Sequence[Shard], settings: TeacherSettings) -> T
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.mean(predictors, axis=0)))
         layer.bias.zero_()
-    return teacher
-
-
-def start_on_closed_form_(teacher: Teacher, shards: Sequence[Shard]) -> None:
-    """Let a teacher that has made no step be, in place, that of the canonical variates.
-
-    Its trunk and the hidden layer of its predictor begin with nothing, so that it is the closed
-    form to the last digit until training changes it.
-    """
-    closed = teacher.settings.model_copy(update={"kind": "cva", "encoder": "linear"})
-    form = closed_form_teacher(shards, closed)
-    for name in ("read_in", "future_read_in", "gate"):
-        getattr(teacher, name).load_state_dict(getattr(form, name).state_dict())
-    teacher.predictor.linear.load_state_dict(form.predictor.linear.state_dict())
-    teacher.alignment = form.alignment
 
 
 def moments_by_fold(
@@ -327,12 +325,12 @@ def _install_(
     return np.concatenate(blocks)
 
 
-def _install_states_(teacher: Teacher, shard: Shard) -> Floats:
+def _install_states_(teacher: Teacher, shard: Shard, settings: TeacherSettings) -> Floats:
     """Set a session's read-ins of each state, aligned, and its gate; return a predictor's weights.
 
     Where nearly all units keep their code, one map, fitted on all bins, serves every state.
     """
-    settings, session = teacher.settings, shard.session_id
+    session = shard.session_id
     states = teacher.states_of(session)
     layer = teacher.reader(session, states[0])
     many = settings.model_copy(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rheobase.measures.signs import column_signs, rounded
 from rheobase.shards.shard import Shard
-from rheobase.teacher.features import lone_spike
+from rheobase.teacher.features import silent_variance
 from rheobase.teacher.moments import RunningMoments
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import MAX_COMPONENTS
@@ -246,8 +246,9 @@ class Teacher(nn.Module):
         """
         train_s = past.count * self.bin_ms / 1000
         num_components = round(train_s * self.settings.components_per_s)
-        lone = [lone_spike(tau_ms, self.bin_ms) for tau_ms in self.settings.filters_ms]
-        silent = np.repeat(lone, self.num_units[session]) / past.count / 2
+        silent = silent_variance(
+            self.settings.filters_ms, self.bin_ms, past.count, self.num_units[session]
+        )
         for state in self.states_of(session):
             self.reader(session, state).prepare(past, num_components, silent)
             layers = self.future_layers(session, state)

@@ -50,15 +50,16 @@ def filtered_counts(
     return filtered
 
 
-def lone_spike(tau_ms: float, bin_ms: float) -> float:
-    """Return the sum over bins of what one spike leaves in a filter, squared.
+def silent_variance(
+    filters_ms: tuple[float, ...], bin_ms: float, num_bins: int, num_each: int
+) -> npt.NDArray[np.float64]:
+    """Return the variances (F * num_each,) up to which filtered counts are those of silence.
 
-    Over the bins that are looked at it is the variance of a unit that fires once. What varies by
-    much less has not fired there: it carries only the tail of a spike before, against which its
-    next spike would be thousands of deviations.
+    Half of what one spike among `num_bins` leaves in each filter. What varies by less carries only
+    the tail of a spike before, against which the next would be thousands of deviations.
     """
-    decay = math.exp(-bin_ms / tau_ms)
-    return (1 - decay) / (1 + decay)
+    decay = np.exp(-bin_ms / np.array(filters_ms))
+    return np.repeat((1 - decay) / (1 + decay) / max(1, num_bins) / 2, num_each)
 
 
 def future_counts(

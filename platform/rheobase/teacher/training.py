@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rheobase.core.errors import DataError
 from rheobase.core.seeds import generator
 from rheobase.shards.shard import Shard
-from rheobase.teacher.closed_forms import start_on_closed_form_
+from rheobase.teacher.closed_forms import fit_closed_form_
 from rheobase.teacher.encoder import Teacher
 from rheobase.teacher.optimiser import PolarMomentum
 from rheobase.teacher.settings import TeacherSettings
@@ -108,7 +108,7 @@ def begun(
     """
     teacher = start_teacher(sorted(shards, key=lambda shard: shard.session_id), settings)
     if shared is None and settings.start == "cva":
-        start_on_closed_form_(teacher, shards)
+        fit_closed_form_(teacher, shards)
     if shared is not None:
         for name in ("trunk", "predictor", "order"):
             part: nn.Module = getattr(teacher, name)

@@ -30,8 +30,6 @@ ROOMS = (
     "shards", "measures", "teacher", "student", "study/trial", "study/forecast",
 )  # fmt: skip
 """Whose code decides a forecast."""
-AHEAD_MS = 50.0
-"""Bin of SpikeProphecy's configurations."""
 
 
 # BLAS sums in another order for another number of threads.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from rheobase.study.networks.trained import TrainedNetwork, trained_networks
 from rheobase.study.records.result import TrialRequest
 
 Format = Literal["npz", "torch", "snntorch", "nir"]
-FORMATS: tuple[str, ...] = get_args(Format)
 SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", GAP: "gap"}
 SOURCES = {"torch": ("network_torch.py",), "snntorch": ("network_torch.py", "network_snntorch.py")}
 """Files that load an archive, copied beside it."""

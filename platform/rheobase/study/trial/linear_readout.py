@@ -18,7 +18,7 @@ from rheobase.measures.moments import CrossMoments, moments_of
 from rheobase.measures.probes import folds
 from rheobase.shards.timeline import Timeline
 from rheobase.student.lif import membrane_decay
-from rheobase.teacher.features import MEMORY, lone_spike
+from rheobase.teacher.features import MEMORY, silent_variance
 from rheobase.teacher.sizes import MAX_COMPONENTS
 
 Floats = npt.NDArray[np.float64]
@@ -220,8 +220,8 @@ def _prepared(
     mean = total / len(rows)
     variance = squares / len(rows) - mean**2
     # What is left in the filter of a unit that is silent in train would blow up elsewhere.
-    lone = [lone_spike(tau_ms, timeline.bin_ms) for tau_ms in features.filters_ms]
-    silent = np.repeat(lone, width // len(lone)) / len(rows) / 2
+    num_each = len(features.lags_ms) * counts.shape[1]
+    silent = silent_variance(features.filters_ms, timeline.bin_ms, len(rows), num_each)
     varies = variance > np.maximum(1e-12 * mean**2, silent)
     scale = np.where(varies, np.sqrt(variance.clip(min=0)), np.inf)
     components = None
