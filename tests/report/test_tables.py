@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from rheobase.cli.results import ranking_of
+from rheobase.report import tables
 from rheobase.report.tables import flat_rows, ranking_table, setting, write_tables
 
 
@@ -44,6 +45,16 @@ def test_eighty_columns_hold_every_trial_with_its_numbers(small_run):
         assert f"{row.cca_heldout.mean:.3f}" in line
         assert len(line.rstrip()) <= 80
     assert "…" not in text
+
+
+def test_a_long_search_shows_its_best_and_says_where_the_others_are(small_run, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_ROWS", 1)
+    ranking = ranking_of(small_run)
+    text = shown(ranking)
+    best, *others = ranking.trials
+    assert best.trial_id in text
+    assert not any(row.trial_id in text for row in others)
+    assert f"{len(others)} trials of lower rank are not shown; ranking.csv holds them" in text
 
 
 def test_a_failed_trial_shows_dashes_not_zeros(trial_of, spec_of):

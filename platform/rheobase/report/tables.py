@@ -26,6 +26,7 @@ DIGITS = dict.fromkeys(
 )  # fmt: skip
 """Of objectives; the others are counts."""
 SHORT = 8  # letters of a trial's id where there is little room; commands take them
+MOST_ROWS = 100  # of a search in a terminal; files hold all
 WIDTH = 72  # of the search's table without settings
 TIER_STYLE = {"passed": "green", "feasible": "cyan", "infeasible": "yellow", "failed": "red"}
 
@@ -71,7 +72,7 @@ def write_tables(ranking: Ranking, folder: Path) -> None:
         The run's.
     """
     run = RunFolder(folder)
-    write_json(run.ranking("json"), ranking.model_dump(mode="json"))
+    write_json(run.ranking("json"), ranking.model_dump(mode="json"), indent=None)
     rows = flat_rows(ranking)
     with whole_file(run.ranking("csv")) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["trial_id"])
@@ -106,13 +107,14 @@ def ranking_table(ranking: Ranking, width: int = 80) -> Group:
     """Return the ranking for a terminal so wide: every CCA beside what it must beat.
 
     The searched settings are columns of the search's table, or a table below it where they do not
-    fit.
+    fit. Of the search the first `MOST_ROWS` trials are shown.
     """
     settings = _searched(ranking)
     fits = WIDTH + sum(max(len(short_name(name)), 8) + 1 for name in settings) <= width
+    first = ranking.trials[:MOST_ROWS]
     tables = [
-        _table(f"{ranking.study}: search", ranking.trials, "rank", settings if fits else ()),
-        *([] if fits else [_settings_table(ranking.trials, settings)]),
+        _table(f"{ranking.study}: search", first, "rank", settings if fits else ()),
+        *([] if fits else [_settings_table(first, settings)]),
         _table("winner and arms on the report seeds", ranking.confirmed, "arm"),
     ]
     if ranking.pareto:
@@ -120,6 +122,8 @@ def ranking_table(ranking: Ranking, width: int = 80) -> Group:
     if ranking.optimism:
         tables.append(_optimism_table(ranking.optimism))
     notes = [Text(sentence) for sentence in least_told(ranking.least)]
+    if more := len(ranking.trials) - len(first):
+        notes.append(Text(f"{more} trials of lower rank are not shown; ranking.csv holds them"))
     notes += [Text(note, style="dim") for note in ranking.notes]
     if stopped := ranking.stopped:
         saved = f", {stopped.steps_saved:.0%} of steps saved" if stopped.steps_saved else ""
