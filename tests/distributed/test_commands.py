@@ -18,15 +18,15 @@ SEEN = "synthetic:planted?minutes=2&units=20"
 UNSEEN = "synthetic:planted?seed=1&minutes=1&units=20"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Home of artifacts of these tests, so that the one teacher is trained once."""
-    return tmp_path_factory.mktemp("home")
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Home of artifacts."""
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture
-def study(home, tmp_path, monkeypatch):
-    monkeypatch.setenv("RHEOBASE_HOME", str(home))
+def study(home, tmp_path):
     path = tmp_path / "s.toml"
     path.write_text(
         f'name = "s"\n[data]\nsessions = ["{SEEN}"]\n[teacher]\nlatent_dim = 3\nsteps = 20\n'
@@ -34,7 +34,9 @@ def study(home, tmp_path, monkeypatch):
     return path
 
 
-def test_the_command_tells_the_verdict_and_writes_a_page_beside_the_latents(study, command):
+def test_a_teacher_is_trained_once_and_tells_its_verdict_and_an_unseen_session_is_adapted_to(
+    study, home, command
+):
     first = command("pretrain", study)
     assert first.returncode == 0, first.stderr
     assert "PCA of as many dimensions" in first.stdout
@@ -47,8 +49,7 @@ def test_the_command_tells_the_verdict_and_writes_a_page_beside_the_latents(stud
     image = next(row for row in found["report"]["probes"] if row["target"] == "image")
     assert set(found["report"]["codes"]) - {"ceiling"} < set(image)
 
-
-def test_an_unseen_session_is_adapted_to_once_and_a_known_one_refused(study, home, command):
+    # The same teacher, which is not trained again.
     first = command("adapt", study, UNSEEN, "--minutes", "0.3")
     assert first.returncode == 0, first.stderr
     assert "fitted on: 0.3 min" in first.stderr

@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -9,9 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from rheobase.core.artifacts import write_json
+from listeners import Silent
+from rheobase.core.artifacts import read_json, write_json
+from rheobase.core.digest import digest
+from rheobase.shards.latents import read_latents
+from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, load_study
 from rheobase.study.records.ledger import Ledger
+from rheobase.study.search.schedule import Bookkeeper, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KILLABLE = Path(__file__).with_name("killable.py")
@@ -84,26 +88,6 @@ def test_a_full_disk_fails_no_trial_and_the_study_goes_on_once_there_is_room(
         assert numbers_of(ledger) == expected(tiny)
 
 
-def test_a_run_on_a_full_disk_says_so_in_a_line_and_resumes_to_the_whole_study(
-    root, home, tmp_path
-):
-    script = """
-    "$PYTHON" -m rheobase run study.toml --out "$DISK/run" > out 2> told; echo $?
-    rm "$DISK/filler"
-    "$PYTHON" -m rheobase run study.toml --out "$DISK/run" --resume > out2 2> told2; echo $?
-    cp "$DISK/run/ranking.json" .
-    """
-    done = run_on_a_full_disk(tmp_path, script, 200, root, RHEOBASE_HOME=str(home))
-    assert done.stdout.split() == ["2", "0"], (tmp_path / "told").read_text()
-    told = (tmp_path / "told").read_text().strip().splitlines()
-    assert "No space left on device" in told[-1] or "disk is full" in told[-1]
-    assert "--resume" in told[-1]
-    assert not any("Traceback" in line for line in told)
-    ranking = json.loads((tmp_path / "ranking.json").read_text())
-    assert {row["status"] for row in ranking["trials"]} == {"complete"}
-    assert len(ranking["trials"]) == 4
-
-
 def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_from_the_last(
     root, write_study, tmp_path
 ):
@@ -113,7 +97,6 @@ def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_
             "steps": 500,
             "batch_windows": 32,
             "predictor_width": 1024,
-            "workers": 2,
         }
     )
     script = """
@@ -143,20 +126,22 @@ def test_a_teacher_whose_checkpoint_finds_no_room_says_so_in_a_line_and_goes_on_
     assert not list((tmp_path / "training").glob(".*.*"))
 
 
-def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(
-    root, home, found_in, tmp_path
+def test_a_full_disk_is_told_in_a_line_whatever_it_cuts_off_and_loses_nothing(
+    root, home, found_in, trained, tmp_path
 ):
     script = """
     run() {
-        "$PYTHON" -m rheobase run study.toml --out "$DISK/run" $1 > /dev/null 2> told
+        "$PYTHON" -m rheobase run study.toml --out "$DISK/run" $1 > out 2> told
         echo $?
     }
     fill() {
         cat /dev/zero > "$DISK/filler" 2> /dev/null
         truncate -s -$1k "$DISK/filler"
     }
-    rm "$DISK/filler"
     run
+    cp told told-by-search
+    rm "$DISK/filler"
+    run --resume
     cp -r "$DISK/run" first
     rm -r "$DISK/run/report" "$DISK"/run/ranking.*
     fill 24
@@ -170,8 +155,23 @@ def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(
     run --resume
     cp -r "$DISK/run" last
     """
-    done = run_on_a_full_disk(tmp_path, script, 100, root, RHEOBASE_HOME=str(home))
-    assert done.stdout.split() == ["0", "2", "2", "0"], done.stderr
+    done = run_on_a_full_disk(tmp_path, script, 200, root, RHEOBASE_HOME=str(home))
+    assert done.stdout.split() == ["2", "0", "2", "2", "0"], done.stderr
+    *before, last = (tmp_path / "told-by-search").read_text().strip().splitlines()
+    assert "No space left on device" in last or "disk is full" in last
+    assert "--resume" in last
+    assert not any("Traceback" in line for line in before)
+    spec, whole = load_study(tmp_path / "study.toml"), tmp_path / "whole"
+    with Ledger(whole / "ledger.sqlite") as ledger:
+        run_here(
+            spec,
+            whole,
+            [read_shard(path) for path in trained.shards],
+            read_latents(trained.latents),
+            digest(read_json(tmp_path / "first" / "inputs.json")["digests"]),
+            Bookkeeper(ledger, Silent()),
+        )
+    assert found_in(spec, tmp_path / "first") == found_in(spec, whole)
     for command in ("rank", "run"):
         *before, last = (tmp_path / f"told-by-{command}").read_text().strip().splitlines()
         assert "the disk must have room" in last
@@ -179,7 +179,6 @@ def test_a_disk_that_is_full_once_the_search_has_ended_loses_nothing(
         assert not any("Traceback" in line for line in before)
     assert (tmp_path / "full" / "ranking.json").exists()
     assert not (tmp_path / "full" / "report" / "index.html").exists()
-    spec = load_study(tmp_path / "study.toml")
     assert found_in(spec, tmp_path / "full") == found_in(spec, tmp_path / "first")
     for name in ("ranking.json", "ranking.csv", "report/index.html"):
         first, last = ((tmp_path / run / name).read_text() for run in ("first", "last"))

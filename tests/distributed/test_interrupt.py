@@ -33,7 +33,7 @@ def test_an_end_asked_for_says_how_to_go_on_and_leaves_no_process(
 def test_ctrl_c_while_the_teacher_trains_ends_soon(
     started, write_study, awaited, session_processes, tmp_path
 ):
-    write_study(teacher={"latent_dim": 2, "steps": 100_000, "workers": 2})
+    write_study(teacher={"latent_dim": 2, "steps": 100_000, "workers": 1})
     process = started("run", "study.toml")
     awaited(lambda: list(tmp_path.glob("home/latents/.train/*/checkpoint.pt")), process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

@@ -145,18 +145,21 @@ def adapt(
     from rheobase.distributed.adapt import adapt_session
     from rheobase.distributed.ingest import ingest
     from rheobase.report.adapt import adaptation_table, enough_told
+    from rheobase.sessions.load import resolve_sessions
 
     spec = given_study(study, sessions).with_teacher(0)
+    seen = StudyError(
+        f"{session}: a session to adapt to must be unseen, but the study trains on it; name another"
+    )
+    if set(resolve_sessions([session])) & set(resolve_sessions(spec.data.sessions)):
+        raise seen
     with _session_that_goes_on():
         unseen = ingest(given_study(study, [session]))
         if len(unseen) != 1:
             raise StudyError(f"{session}: one session must be named, but {len(unseen)} match it")
         shards = ingest(spec)
-        if unseen[0] in shards:
-            raise StudyError(
-                f"{session}: a session to adapt to must be unseen, but the study trains on it; "
-                "name another"
-            )
+        if unseen[0] in shards:  # by another address
+            raise seen
         latents = _pretrained(spec, shards)
         folder = adapt_session(
             spec, latents, unseen[0], minutes, lambda name: log.print(f"  fitted on: {name}")

@@ -76,8 +76,9 @@ class TeacherSettings(Settings):
     """Peak learning rate of the predictor (AdamW), cosine to zero."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products in training; bfloat16 is for GPUs that have it."""
-    workers: Annotated[int, Field(ge=1)] = 2
-    """Ray Train workers; part of the study, so that its numbers do not depend on the machine."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Ray Train workers; part of the study, so that its numbers do not depend on the machine.
+    Several are worth their start where there are many sessions, or nodes."""
     seed: int = 0
     """Root seed of the teacher."""
 

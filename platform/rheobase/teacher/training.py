@@ -16,7 +16,7 @@ from rheobase.core.seeds import generator
 from rheobase.shards.shard import Shard
 from rheobase.teacher.closed_forms import fit_closed_form_
 from rheobase.teacher.encoder import Teacher
-from rheobase.teacher.optimiser import PolarMomentum
+from rheobase.teacher.optimiser import AdamW, PolarMomentum
 from rheobase.teacher.settings import TeacherSettings
 from rheobase.teacher.sizes import TOGETHER, VISIT_STEPS
 from rheobase.teacher.source import Source, Stretch
@@ -56,7 +56,7 @@ class Training:
 
     step: int
     teacher: Teacher
-    optimisers: tuple[torch.optim.Optimizer, ...]
+    optimisers: tuple[PolarMomentum, AdamW]
     best: Best
 
     @property
@@ -80,7 +80,7 @@ class Training:
         return {
             "step": self.step,
             "teacher": self.teacher.state(),
-            "optimisers": [one.state_dict() for one in self.optimisers],
+            "optimisers": [one.state() for one in self.optimisers],
             "best": dict(vars(self.best)),
         }
 
@@ -122,8 +122,9 @@ def restored(state: Mapping[str, Any]) -> Training:
     """Return a training as `Training.state` described it; none of its parts is a shared one."""
     teacher = Teacher.from_state(state["teacher"]).to(_device())
     optimisers = _optimisers(teacher)
-    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(saved)
+    for_read_ins, for_others = state["optimisers"]
+    optimisers[0].restore(for_read_ins)
+    optimisers[1].restore(for_others)
     return Training(
         step=int(state["step"]),
         teacher=teacher,
@@ -205,7 +206,7 @@ def _losses(teacher: Teacher, source: Source, stretch: Stretch, step: int) -> di
 
 
 def _take_step_(
-    teacher: Teacher, optimisers: Sequence[torch.optim.Optimizer], loss: Tensor, step: int
+    teacher: Teacher, optimisers: tuple[PolarMomentum, AdamW], loss: Tensor, step: int
 ) -> None:
     """Change the teacher and its optimisers in place, on this and every other worker."""
     teacher.zero_grad(set_to_none=True)  # weights of the other sessions keep still
@@ -214,26 +215,20 @@ def _take_step_(
     settings = teacher.settings
     num_steps = settings.steps * len(teacher.num_units)
     cosine = 0.5 * (1 + math.cos(math.pi * (step / num_steps)))
-    peaks = settings.read_in_step, settings.learning_rate
-    for optimiser, peak in zip(optimisers, peaks, strict=True):
-        for group in optimiser.param_groups:
-            group["lr"] = peak * cosine
-        optimiser.step()
+    of_read_ins, of_others = optimisers
+    of_read_ins.step(settings.read_in_step * cosine)
+    of_others.step(settings.learning_rate * cosine)
 
 
-def _optimisers(teacher: Teacher) -> tuple[torch.optim.Optimizer, ...]:
+def _optimisers(teacher: Teacher) -> tuple[PolarMomentum, AdamW]:
     """Return the optimisers of read-ins and of everything else."""
-    settings = teacher.settings
     read_ins: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in teacher.named_parameters():
         if parameter.requires_grad:
             of_read_in = "read_in" in name and parameter.ndim == 2
             (read_ins if of_read_in else others).append(parameter)
-    return (
-        PolarMomentum(read_ins, lr=settings.read_in_step),
-        torch.optim.AdamW(others, lr=settings.learning_rate, weight_decay=1e-4),
-    )
+    return PolarMomentum(read_ins), AdamW(others, weight_decay=1e-4)
 
 
 def _device() -> torch.device:
