@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from rheobase.cli.results import ranking_of
@@ -68,6 +69,21 @@ def test_the_figures_do_not_share_names(text):
     assert {"leaderboard", "rate", "parameters", "forest", "raster", "latents", "flash"} <= set(ids)
     more = {"history", "curves", "parallel", "nulls", "balance", "rasters", "weights", "pairs"}
     assert more <= set(ids)
+    assert {"pairs-time", "currents", "in-training"} <= set(ids)
+
+
+def test_weights_by_sign_keep_every_weight_and_no_bin_mixes_signs():
+    drawn = np.random.default_rng(0).normal(size=(3, 6, 6))
+    signs = np.array([1, 1, 1, 1, -1, -1])
+    obeying = np.abs(drawn) * signs[:, None]
+    students = {"s/recurrent": obeying, "s/signs": signs}
+    counts = arm_figures.weight_counts(students)
+    assert 0.0 in counts.edges.round(12)
+    right = counts.edges[:-1] > -1e-12
+    assert counts.excitatory[~right].sum() == counts.inhibitory[right].sum() == 0
+    assert counts.excitatory.sum() + counts.inhibitory.sum() >= 0.99 * drawn.size - 1
+    rows = list(arm_figures.weight_rows(counts))
+    assert sum(row["inhibitory"] for row in rows) == counts.inhibitory.sum()
 
 
 def test_no_number_of_the_page_is_nan(text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.report import arm_figures, figures, search_figures, words
+from rheobase.report import arm_figures, figures, over_time, search_figures, words
 from rheobase.report.page import inline, template, with_names
 from rheobase.report.states import state_table, within_and_across
 from rheobase.report.tables import DIGITS, flat_row, least_told, outcome, setting, short_name
@@ -85,7 +85,17 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
     inputs = folder.read_inputs()
     winner = _winner(ranking)
     comparisons = compare_arms(spec, records)
-    shown = _figures(spec, folder, ranking, records, winner, comparisons)
+    weights = (
+        arm_figures.weight_counts(_arrays(folder.trial(winner.trial_id).students))
+        if winner
+        else None
+    )
+    samples = {
+        row.arm: found
+        for row in ranking.confirmed
+        if isinstance(row, MeasuredTrial) and (found := _sample(folder, row))
+    }
+    shown = _figures(spec, folder, ranking, records, winner, comparisons, samples, weights)
     return template("report.html.j2").render(
         spec=spec,
         ranking=ranking,
@@ -108,6 +118,8 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
             "arms": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.confirmed),
             "comparisons": csv_of(flat_row(one.model_dump(mode="json")) for one in comparisons),
             "curves": csv_of(_curves(records)),
+            "spikes": csv_of(arm_figures.spike_rows(samples)),
+            "weights": csv_of(arm_figures.weight_rows(weights)),
             **_sample_data(_sample(folder, winner)),
         },
         figures=_inlined(shown, rows),
@@ -146,6 +158,8 @@ def _figures(
     records: Sequence[TrialRecord],
     winner: MeasuredTrial | None,
     comparisons: Sequence[Comparison],
+    samples: Mapping[str, Arrays],
+    weights: arm_figures.WeightCounts | None,
 ) -> dict[str, Shown]:
     searched = [row for row in ranking.trials if isinstance(row, MeasuredTrial)]
     confirmed = [row for row in ranking.confirmed if isinstance(row, MeasuredTrial)]
@@ -155,8 +169,6 @@ def _figures(
         name for name, axis in spec.search.space.items() if isinstance(axis, Range) and axis.log
     }
     sample = _sample(folder, winner)
-    samples = {row.arm: found for row in confirmed if (found := _sample(folder, row))}
-    students = _arrays(folder.trial(winner.trial_id).students) if winner else {}
     drawn: dict[str, tuple[str, str, Figure | None]] = {
         "forest": ("What each arm costs", "comparisons", arm_figures.ablation_forest(comparisons)),
         "leaderboard": ("The search's best trials", "trials",
@@ -180,8 +192,8 @@ def _figures(
                           arm_figures.decoding(confirmed) if confirmed else None),
         "balance": ("Rates and balance by arm", "arms",
                     arm_figures.rates_and_balance(confirmed, band_hz)),
-        "rasters": ("Spikes by arm", "arms", arm_figures.rasters(samples)),
-        "weights": ("Weights by sign", "arms", arm_figures.weights_by_sign(students)),
+        "rasters": ("Spikes by arm", "spikes", arm_figures.rasters(samples)),
+        "weights": ("Weights by sign", "weights", arm_figures.weights_by_sign(weights)),
         "raster": ("The winner's spikes and rates", "rates",
                    figures.raster(sample, band_hz) if sample else None),
         "latents": ("Teacher and student over time", "latents",
@@ -189,6 +201,12 @@ def _figures(
         "flash": ("Canonical variates over a flash", "flash",
                   figures.latents_over_a_flash(sample) if sample else None),
         "pairs": ("Canonical pairs", "pairs", figures.canonical_pairs(sample) if sample else None),
+        "pairs-time": ("Canonical pairs over time", "seconds",
+                       over_time.pairs(sample) if sample else None),
+        "currents": ("Excitation and inhibition over time", "seconds",
+                     over_time.currents(sample) if sample else None),
+        "in-training": ("Inhibition over excitation in training", "curves",
+                        over_time.balance_in_training(records)),
     }  # fmt: skip
     return {name: Shown(title, figure, data) for name, (title, data, figure) in drawn.items()}
 
@@ -216,9 +234,8 @@ def _name(row: RankedTrial) -> str:
 
 def _curves(records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     return [
-        {"trial_id": record.request.trial_id, "step": step, **values}
+        {"trial_id": record.request.trial_id, "stage": record.request.stage, "step": step, **values}
         for record in records
-        if record.request.stage == "select"
         for step, values in record.progress
     ]
 
@@ -245,6 +262,8 @@ def _sample_data(sample: Arrays | None) -> dict[str, str]:
     if "rate_hz" in sample:
         rates = zip(sample["dale_sign"], sample["rate_hz"].round(4), strict=True)
         found["rates"] = csv_of({"sign": sign, "rate_hz": rate} for sign, rate in rates)
+    if "second_s" in sample:
+        found["seconds"] = csv_of(over_time.seconds(sample))
     if "flash_phase_ms" in sample:
         found["flash"] = csv_of(
             {"state": state, "phase_ms": phase}
