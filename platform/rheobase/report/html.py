@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.report import arm_figures, figures, over_time, search_figures, words
+from rheobase.report import ablation, arm_figures, figures, over_time, search_figures, words
 from rheobase.report.page import inline, template, with_names
 from rheobase.report.states import state_table, within_and_across
 from rheobase.report.tables import DIGITS, flat_row, least_told, outcome, setting, short_name
@@ -28,6 +28,9 @@ from rheobase.study.run_folder import RunFolder
 
 PAGE = "index.html"
 TEACHER_PAGE = "teacher.html"
+ABLATION_PAGE = "ablation.html"
+OF_ARMS = ("forest", "balance", "nulls", "decoding-plot", "rasters", "in-training")
+"""Figures that the ablation's page shows, too."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -40,7 +43,7 @@ class Shown(NamedTuple):
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
-    """Write ``RUN/report/index.html`` and return its path.
+    """Write ``RUN/report/index.html`` and return its path; of an ablation its page beside it.
 
     Parameters
     ----------
@@ -61,9 +64,11 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     spec = folder.read_study()
     records = folder.read_records() if folder.ledger.exists() else ()
     path = (out or folder.report) / PAGE
+    pages = _pages(folder, spec, records)
     try:
-        with whole_file(path) as partial:
-            partial.write_text(_page(folder, spec, records))
+        for name in sorted(pages, key=PAGE.__eq__):  # what the page links to is there before it
+            with whole_file(path.with_name(name)) as partial:
+                partial.write_text(pages[name])
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
@@ -74,14 +79,16 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return path
 
 
-def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -> str:
+def _pages(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, str]:
+    """Return the pages of a run by the names of their files."""
     ranking = rank_study(spec, records)
     rows = [*ranking.trials, *ranking.confirmed]
     if not rows:
-        return template("status.html.j2").render(
+        told = template("status.html.j2").render(
             spec=spec, num_begun=len(records), has_teacher=folder.inputs.exists(),
             run=folder.path.name,
         )  # fmt: skip
+        return {PAGE: told}
     inputs = folder.read_inputs()
     winner = _winner(ranking)
     comparisons = compare_arms(spec, records)
@@ -96,7 +103,17 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
         if isinstance(row, MeasuredTrial) and (found := _sample(folder, row))
     }
     shown = _figures(spec, folder, ranking, records, winner, comparisons, samples, weights)
-    return template("report.html.j2").render(
+    drawn = _inlined(shown, rows)
+    data = {
+        "trials": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.trials),
+        "arms": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.confirmed),
+        "comparisons": csv_of(flat_row(one.model_dump(mode="json")) for one in comparisons),
+        "curves": csv_of(_curves(records)),
+        "spikes": csv_of(arm_figures.spike_rows(samples)),
+        "weights": csv_of(arm_figures.weight_rows(weights)),
+        **_sample_data(_sample(folder, winner)),
+    }
+    whole = template("report.html.j2").render(
         spec=spec,
         ranking=ranking,
         winner=winner,
@@ -113,16 +130,9 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
             "trials": trial_table(ranking.trials, records, with_arms=False),
             "arms": trial_table(ranking.confirmed, records, with_arms=True),
         },
-        data={
-            "trials": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.trials),
-            "arms": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.confirmed),
-            "comparisons": csv_of(flat_row(one.model_dump(mode="json")) for one in comparisons),
-            "curves": csv_of(_curves(records)),
-            "spikes": csv_of(arm_figures.spike_rows(samples)),
-            "weights": csv_of(arm_figures.weight_rows(weights)),
-            **_sample_data(_sample(folder, winner)),
-        },
-        figures=_inlined(shown, rows),
+        data=data,
+        figures=drawn,
+        has_ablation_page=bool(comparisons),
         shown=shown,
         teacher=folder.read_teacher_report(),
         has_teacher_page=(folder.report / TEACHER_PAGE).exists(),
@@ -133,6 +143,26 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
         num_unfinished=sum(record.status not in ENDED for record in records),
         num_asked=spec.search.trials,
     )
+    if not comparisons:
+        return {PAGE: whole}
+    arms = [one.arm for one in comparisons]
+    pairs = ablation.paired_differences(records)
+    title = "Differences of single seeds"
+    own = Shown(title, ablation.difference_figure(pairs, arms), "differences")
+    of_arms = {name: shown[name] for name in OF_ARMS}
+    kept = {one.data for one in of_arms.values()}
+    told = template("ablation.html.j2").render(
+        spec=spec,
+        costs=words.costs(comparisons, ranking),
+        arms=arms,
+        changes=ablation.changed_settings(spec, records, arms),
+        measures=ablation.side_by_side(ranking, records),
+        notes=ablation.shared_notes(comparisons),
+        shown={**of_arms, "differences": own},
+        figures={name: drawn[name] for name in OF_ARMS} | _inlined({"differences": own}, rows),
+        data={name: data[name] for name in data if name in kept} | {"differences": csv_of(pairs)},
+    )
+    return {PAGE: whole, ABLATION_PAGE: told}
 
 
 def _winner(ranking: Ranking) -> MeasuredTrial | None:
