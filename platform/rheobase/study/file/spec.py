@@ -431,7 +431,10 @@ def load_study(path: Path) -> StudySpec:
         text = path.read_text(encoding="utf-8-sig")
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
-        raise StudyError(f"{path}: no such study file") from None
+        raise StudyError(
+            f"{path}: a study file must be there, but there is none; check the path, or write one "
+            "with 'rheobase new'"
+        ) from None
     except IsADirectoryError:
         raise StudyError(
             f"{path}: a study must be a .toml file, but this is a folder; name the file in it"
