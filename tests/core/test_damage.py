@@ -73,6 +73,23 @@ def test_each_kind_of_damaged_archive_has_its_own_line(tmp_path):
         assert told in refused(DataError, read_archive, path)
 
 
+def test_kinds_of_error_that_libraries_do_not_document_are_told_too(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", b"1")
+    whole = path.read_bytes()
+    begin = whole.index(b"PK\x01\x02")
+    # The directory's entry has a name of no letters: zipfile takes its last one.
+    nameless = whole[:begin] + whole[begin : begin + 28] + b"\0\0" + whole[begin + 30 :]
+    path.write_bytes(nameless.replace(b"x" + whole[begin + 47 :], whole[begin + 47 :]))
+    assert "reading it failed" in refused(DataError, read_archive, path)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,"
+    np.save(tmp_path / "b.npy", np.zeros(3))
+    start = (tmp_path / "b.npy").read_bytes()[:8]
+    (tmp_path / "b.npy").write_bytes(start + len(header).to_bytes(2, "little") + header)
+    assert "reading it failed" in refused(DataError, read_array, tmp_path / "b.npy")
+
+
 def test_a_header_that_claims_petabytes_makes_no_array(tmp_path):
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (%d,), }"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
