@@ -90,6 +90,15 @@ def test_kinds_of_error_that_libraries_do_not_document_are_told_too(tmp_path):
     assert "reading it failed" in refused(DataError, read_array, tmp_path / "b.npy")
 
 
+def test_a_refusal_is_one_line_whatever_the_names_in_it_hold(tmp_path):
+    path = tmp_path / "two\nlines.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a\nb\x1b[31m", b"1")
+    told = refused(DataError, read_archive, path)
+    assert r"two\nlines.npz" in told
+    assert r"'a\nb\x1b[31m'" in told
+
+
 def test_a_header_that_claims_petabytes_makes_no_array(tmp_path):
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (%d,), }"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
