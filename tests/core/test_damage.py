@@ -18,7 +18,7 @@ from rheobase.core.artifacts import (
     read_manifest,
     whole_file,
 )
-from rheobase.core.caches import cache_folder
+from rheobase.core.caches import cache_folder, give_matplotlib_a_folder
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.core.host import usable_cpus, visible_gpus
 from rheobase.study.records.ledger import Ledger
@@ -230,3 +230,17 @@ def test_compiled_code_has_a_folder_where_the_usual_ones_cannot_be_written(tmp_p
     assert own.stat().st_mode & 0o077 == 0
     own.chmod(0o777)  # anyone could write what would be run
     assert cache_folder(tmp_path / "file" / "a") != own
+
+
+def test_matplotlib_has_a_folder_where_a_home_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    give_matplotlib_a_folder()
+    assert "MPLCONFIGDIR" not in os.environ
+    (tmp_path / "file").write_text("")
+    for nowhere in (str(tmp_path / "file" / "settings"), "~"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", nowhere)
+        give_matplotlib_a_folder()
+        assert os.environ["MPLCONFIGDIR"].startswith(str(tmp_path / "rheobase-cache-"))
+        monkeypatch.delenv("MPLCONFIGDIR")

@@ -23,6 +23,7 @@ from rheobase.cli import (
 from rheobase.cli.extras import extras_installed
 from rheobase.cli.faults import WRONG_INPUT, told_in_one_line
 from rheobase.core.artifacts import room_on_disk
+from rheobase.core.caches import give_matplotlib_a_folder
 
 app = typer.Typer(
     name="rheobase",
@@ -86,5 +87,6 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     # It looks for faces that figures do not use, and falls back to its own.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    give_matplotlib_a_folder()
     with told_in_one_line(), room_on_disk("give the same command again"), extras_installed():
         sys.exit(app(prog_name=app.info.name, standalone_mode=False))
