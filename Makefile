@@ -89,6 +89,7 @@ mutants: $(VENV)/.mutants ## break measures, shards and ranking line by line; te
 
 fuzz: $(VENV)/.dev ## read 5,000 changed inputs of every kind; tell what was neither read nor refused in one line
 	$(ONE_THREAD) PYTHONPATH=platform:tests $(BIN)/python -m fuzz.run --inputs 5000 --seconds 1500
+	@if $(BIN)/python -c "import atheris" 2> /dev/null; then for target in study npz; do $(ONE_THREAD) PYTHONPATH=platform:tests $(BIN)/python -m fuzz.by_coverage $$target --seconds 60 || exit 1; done; else echo "no atheris: nothing is changed by what it reaches"; fi
 
 # Without torch and Ray, which are gigabytes.
 .venv-%/.dev: requirements.lock requirements-dev.lock pyproject.toml

@@ -1,7 +1,8 @@
 """Draw the pictures of docs/: the pages of a finished run, and TensorBoard of it, in Chromium.
 
-``python docs/make_screenshots.py runs/studies/quickstart`` writes docs/report.png and
-docs/tensorboard-*.png; Debian's package chromium must be installed.
+``python docs/make_screenshots.py runs/studies/quickstart`` writes docs/report*.png,
+docs/quality.png and docs/tensorboard-*.png; Debian's package chromium must be installed. The run's
+pages are those that it has: write them first.
 """
 
 import socket
@@ -50,6 +51,12 @@ def main(run: Path) -> None:
             page.size(1280, 1600)
             page.open((run / "report" / "index.html").resolve().as_uri())
             page.picture(DOCS / "report.png")
+            for name in ("ablation", "teacher"):
+                page.size(1280, 1000)
+                page.open((run / "report" / f"{name}.html").resolve().as_uri())
+                page.picture(DOCS / f"report-{name}.png")
+            page.open(_quality(Path(folder)).as_uri())
+            page.picture(DOCS / "quality.png")
             page.size(1680, 820)
             for name, text in SHOTS.items():
                 page.open("about:blank")
@@ -60,6 +67,15 @@ def main(run: Path) -> None:
     finally:
         server.terminate()
         server.wait(timeout=20)
+
+
+def _quality(folder: Path) -> Path:
+    """Return the page of a planted recording."""
+    address = "synthetic:planted?seed=0&minutes=3&units=40"
+    words = ["-m", "rheobase.cli", "validate", address, "--html", str(folder / "quality")]
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    (page,) = (folder / "quality").glob("planted*.html")
+    return page
 
 
 def _await(address: str) -> None:

@@ -42,7 +42,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(cli, study):
 
 
 def test_a_missing_study_is_refused(cli):
-    refused(cli("plan", "none.toml"), "none.toml: no such study file")
+    refused(cli("plan", "none.toml"), "none.toml: a study file must be there, but there is none")
 
 
 def test_a_missing_recording_is_refused(cli, study):

@@ -31,7 +31,9 @@ def tables_of(session: BehaviorEcephysSession, nwb: Path) -> dict[str, pa.Table]
     -------
     ``units`` (N rows, in the file's order, with ``num_spikes``), ``spikes`` (one column
     ``spike_times``, seconds, unit after unit, in the file's order), ``presentations``,
-    ``trials``, ``licks``, ``rewards``, ``running`` and ``eye``, with the SDK's own columns.
+    ``trials``, ``licks``, ``rewards``, ``running`` and ``eye``, with the SDK's own columns;
+    ``invalid_times``, which the SDK does not give: ``start_time``, ``stop_time`` in seconds and
+    ``tags``, joined by commas.
 
     Raises
     ------
@@ -58,6 +60,7 @@ def tables_of(session: BehaviorEcephysSession, nwb: Path) -> dict[str, pa.Table]
         "rewards": _arrow(session.rewards),
         "running": _arrow(session.running_speed),
         "eye": _arrow(session.eye_tracking[list(EYE)]),
+        "invalid_times": _invalid_times(nwb),
     }
 
 
@@ -71,6 +74,24 @@ def metadata_of(session: BehaviorEcephysSession) -> dict[str, Any]:
 
     plain: dict[str, Any] = json.loads(json.dumps(session.metadata, default=text, sort_keys=True))
     return plain
+
+
+def _invalid_times(nwb: Path) -> pa.Table:
+    with h5py.File(nwb) as file:
+        table = file.get("intervals/invalid_times")
+        there = table is not None and {"start_time", "stop_time"} <= set(table)
+        starts, stops = (
+            table[name][:].astype(float) if there else np.zeros(0)
+            for name in ("start_time", "stop_time")
+        )
+        tags = [""] * len(starts)
+        if there and {"tags", "tags_index"} <= set(table):
+            words = table["tags"].asstr()[:].tolist()
+            ends = table["tags_index"][:].tolist()
+            begins = [0, *ends[:-1]]
+            tags = [", ".join(words[b:e]) for b, e in zip(begins, ends, strict=True)]
+    columns = {"start_time": starts, "stop_time": stops, "tags": pa.array(tags, pa.string())}
+    return pa.table(columns)
 
 
 def _units(session: BehaviorEcephysSession, nwb: Path) -> tuple[pd.DataFrame, np.ndarray]:

@@ -33,6 +33,28 @@ def test_a_file_in_place_of_a_run_is_told_in_one_line(cli, tmp_path, name):
     assert "file: the folder of a run must be named, but this is a file" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run",), "rheobase run: Missing argument 'study'; 'rheobase run -h' tells"),
+        (("score", "a", "b"), "rheobase score: Missing option '--groups'; "),
+        (("rank", "--nope"), "rheobase rank: No such option: --nope; "),
+        (("frobnicate",), "rheobase: No such command 'frobnicate'; 'rheobase -h' tells"),
+        (("simulate", "x.nwb", "--minutes", "abc"), "Invalid value for '--minutes': "),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(cli, words, told):
+    line = one_line(cli(*words), 2)
+    assert line.startswith("UsageError: ")
+    assert told in line
+
+
+def test_without_a_command_the_help_is_shown(cli):
+    done = cli()
+    assert done.returncode == 2
+    assert "validate" in done.stdout + done.stderr
+
+
 def test_a_path_that_cannot_be_written_is_told_in_one_line(cli, tmp_path):
     (tmp_path / "there").mkdir()
     line = one_line(cli("simulate", "there", "--minutes", "0.5", "--units", "5"), 2)

@@ -19,7 +19,7 @@ def test_a_refusal_is_exit_code_2_and_one_line_on_stderr(started):
     assert process.returncode == 2
     assert out == ""
     (line,) = told.splitlines()
-    assert "none.toml: no such study file" in line
+    assert "none.toml: a study file must be there, but there is none" in line
 
 
 def test_json_stands_alone_on_stdout_and_needs_nothing_of_the_environment(tmp_path, root):

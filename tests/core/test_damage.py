@@ -18,7 +18,7 @@ from rheobase.core.artifacts import (
     read_manifest,
     whole_file,
 )
-from rheobase.core.caches import cache_folder
+from rheobase.core.caches import cache_folder, give_matplotlib_a_folder
 from rheobase.core.errors import ArtifactError, DataError
 from rheobase.core.host import usable_cpus, visible_gpus
 from rheobase.study.records.ledger import Ledger
@@ -71,6 +71,32 @@ def test_each_kind_of_damaged_archive_has_its_own_line(tmp_path):
     ):
         np.savez(path, **{name: value})
         assert told in refused(DataError, read_archive, path)
+
+
+def test_kinds_of_error_that_libraries_do_not_document_are_told_too(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", b"1")
+    whole = path.read_bytes()
+    begin = whole.index(b"PK\x01\x02")
+    # The directory's entry has a name of no letters: zipfile takes its last one.
+    nameless = whole[:begin] + whole[begin : begin + 28] + b"\0\0" + whole[begin + 30 :]
+    path.write_bytes(nameless.replace(b"x" + whole[begin + 47 :], whole[begin + 47 :]))
+    assert "reading it failed" in refused(DataError, read_archive, path)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,"
+    np.save(tmp_path / "b.npy", np.zeros(3))
+    start = (tmp_path / "b.npy").read_bytes()[:8]
+    (tmp_path / "b.npy").write_bytes(start + len(header).to_bytes(2, "little") + header)
+    assert "reading it failed" in refused(DataError, read_array, tmp_path / "b.npy")
+
+
+def test_a_refusal_is_one_line_whatever_the_names_in_it_hold(tmp_path):
+    path = tmp_path / "two\nlines.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a\nb\x1b[31m", b"1")
+    told = refused(DataError, read_archive, path)
+    assert r"two\nlines.npz" in told
+    assert r"'a\nb\x1b[31m'" in told
 
 
 def test_a_header_that_claims_petabytes_makes_no_array(tmp_path):
@@ -204,3 +230,17 @@ def test_compiled_code_has_a_folder_where_the_usual_ones_cannot_be_written(tmp_p
     assert own.stat().st_mode & 0o077 == 0
     own.chmod(0o777)  # anyone could write what would be run
     assert cache_folder(tmp_path / "file" / "a") != own
+
+
+def test_matplotlib_has_a_folder_where_a_home_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    give_matplotlib_a_folder()
+    assert "MPLCONFIGDIR" not in os.environ
+    (tmp_path / "file").write_text("")
+    for nowhere in (str(tmp_path / "file" / "settings"), "~"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", nowhere)
+        give_matplotlib_a_folder()
+        assert os.environ["MPLCONFIGDIR"].startswith(str(tmp_path / "rheobase-cache-"))
+        monkeypatch.delenv("MPLCONFIGDIR")

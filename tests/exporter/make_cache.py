@@ -26,6 +26,8 @@ SESSIONS = (
     (1047969464, "Vip-IRES-Cre/wt;Ai32(RCL-ChR2)/wt", "Familiar", ("CA1", "LP", "TH"), None),
     (1051155866, "wt/wt", "Novel", ("VISam", "LP", "CA1"), "[1.0]"),
 )
+EXCLUDED = 1044385384, "probeB"
+"""A session, and its probe of which a stretch is called invalid."""
 NAN_METRICS = ("amplitude_cutoff", "presence_ratio", "isi_violations")
 
 
@@ -331,6 +333,30 @@ def write(path, session):
         units.attrs["colnames"] = np.array(names, dtype=h5py.string_dtype())
 
 
+def exclude(path):
+    """Say that one of the session's probes was not to be used from 10 s to 20 s."""
+    with h5py.File(path, "r+") as file:
+        table = file.create_group("intervals/invalid_times")
+        columns = {"start_time": [10.0], "stop_time": [20.0], "tags_index": np.array([2], np.uint8)}
+        for name, values in columns.items():
+            table.create_dataset(name, data=values)
+        words = np.array(["EcephysProbe", EXCLUDED[1]], dtype=object)
+        table.create_dataset("tags", data=words, dtype=h5py.string_dtype())
+        table["tags_index"].attrs["target"] = table["tags"].ref
+        table["id"] = np.array([0])
+        kinds = {"id": "ElementIdentifiers", "tags_index": "VectorIndex"}
+        for name in table:
+            table[name].attrs["neurodata_type"] = kinds.get(name, "VectorData")
+            table[name].attrs["namespace"] = "hdmf-common"
+            table[name].attrs["object_id"] = str(uuid.uuid4())
+            if name != "id":
+                table[name].attrs["description"] = name
+        table.attrs["colnames"] = np.array(["start_time", "stop_time", "tags"], dtype=object)
+        table.attrs["description"] = "stretches of which nothing may be used"
+        table.attrs["neurodata_type"], table.attrs["namespace"] = "TimeIntervals", "core"
+        table.attrs["object_id"] = str(uuid.uuid4())
+
+
 def entry(root, path):
     """Return a file's entry in the manifest."""
     return {
@@ -353,6 +379,8 @@ def main(folder: Path) -> None:
         path = root / relative
         path.parent.mkdir(parents=True)
         write(path, session)
+        if session_id == EXCLUDED[0]:
+            exclude(path)
         data_files[str(870 + number)] = entry(root, path)
         row = {
             "ecephys_session_id": session_id,

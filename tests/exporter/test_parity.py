@@ -77,6 +77,17 @@ def test_presentations_and_intervals_are_the_same(pair):
     assert list(by_file.intervals.state) == ["active", "passive"]
 
 
+def test_what_the_file_calls_invalid_of_a_probe_is_left_out_by_both(pair):
+    by_sdk, by_file = pair
+    if by_file.session_id != str(IDS[1]):
+        assert by_sdk.observed is by_file.observed is None
+        return
+    same(by_sdk.observed, by_file.observed, of=type(by_file.observed))
+    lost = by_file.units.probe == "probeB"
+    seconds = by_file.observed.seconds
+    np.testing.assert_allclose(seconds[~lost].min() - seconds[lost], 10.0)
+
+
 def test_units_with_nan_metrics_are_kept_where_the_sdk_drops_them(pair):
     units = pair[0].units
     for row, name in enumerate(("amplitude_cutoff", "presence_ratio", "isi_violations"), start=2):

@@ -3,8 +3,7 @@
     PYTHONPATH=platform:tests python -m fuzz.run --inputs 5000 --seconds 1500
 
 A process reads them, so that one which hangs or crashes costs that process alone. What fails is
-kept in the folder that is named. With `--atheris`, where atheris is installed, study files are
-changed by what they reach in the code.
+kept in the folder that is named.
 """
 
 import argparse
@@ -132,36 +131,12 @@ def run(num_inputs, seconds, seed, folder, with_torch=True):
     return rows, failures, time.monotonic() - began_s
 
 
-def by_atheris():
-    """Change study files by what they reach in the code, until it is interrupted."""
-    import atheris
-
-    with atheris.instrument_imports(include=["rheobase.study.file", "rheobase.core"]):
-        from rheobase.study.file import spec
-
-    folder = Path(tempfile.mkdtemp())
-
-    def one(data):
-        (folder / "x.toml").write_bytes(data)
-        try:
-            spec.load_study(folder / "x.toml")
-        except RheobaseError as error:
-            if "\n" in str(error):
-                raise RuntimeError("a refusal must be one line") from error
-
-    atheris.Setup([sys.argv[0]], one)
-    atheris.Fuzz()
-
-
 def main():
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--inputs", type=int, default=5000)
     words.add_argument("--seconds", type=float, default=1500.0)
     words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--atheris", action="store_true")
     given = words.parse_args()
-    if given.atheris:
-        by_atheris()
     folder = Path(tempfile.mkdtemp(prefix="rheobase-fuzz-"))
     rows, failures, took_s = run(given.inputs, given.seconds, given.seed, folder)
     print("| input | tried | read | refused | failed | slowest, s |")

@@ -4,11 +4,12 @@ import sqlite3
 from contextlib import closing
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from rheobase.cli.results import ranking_of
 from rheobase.core.errors import ArtifactError
-from rheobase.report import arm_figures, figures
+from rheobase.report import ablation, arm_figures, figures
 from rheobase.report.html import write_report
 from rheobase.report.words import reasons, verdict
 from rheobase.study.file.spec import parse_study
@@ -16,6 +17,7 @@ from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.statistics import compare_arms
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import RateSummary
+from rheobase.study.run_folder import RunFolder
 
 ARMS = {"no-dale": {"student.dale": False}}
 SPEC = parse_study({"name": "x", "data": {"sessions": ["s"]}, "ablation": {"arms": ARMS}})
@@ -54,7 +56,8 @@ def test_the_page_holds_every_trial(text, small_run):
 
 def test_the_page_needs_no_other_host(text):
     links = Page(text).links
-    assert all(link.startswith(("#", "data:")) for link in links)
+    beside = {"ablation.html", "teacher.html"}  # written into the same folder
+    assert all(link.startswith(("#", "data:")) for link in set(links) - beside)
 
 
 def test_a_hostile_question_stays_text(text):
@@ -68,6 +71,21 @@ def test_the_figures_do_not_share_names(text):
     assert {"leaderboard", "rate", "parameters", "forest", "raster", "latents", "flash"} <= set(ids)
     more = {"history", "curves", "parallel", "nulls", "balance", "rasters", "weights", "pairs"}
     assert more <= set(ids)
+    assert {"pairs-time", "currents", "in-training"} <= set(ids)
+
+
+def test_weights_by_sign_keep_every_weight_and_no_bin_mixes_signs():
+    drawn = np.random.default_rng(0).normal(size=(3, 6, 6))
+    signs = np.array([1, 1, 1, 1, -1, -1])
+    obeying = np.abs(drawn) * signs[:, None]
+    students = {"s/recurrent": obeying, "s/signs": signs}
+    counts = arm_figures.weight_counts(students)
+    assert 0.0 in counts.edges.round(12)
+    right = counts.edges[:-1] > -1e-12
+    assert counts.excitatory[~right].sum() == counts.inhibitory[right].sum() == 0
+    assert counts.excitatory.sum() + counts.inhibitory.sum() >= 0.99 * drawn.size - 1
+    rows = list(arm_figures.weight_rows(counts))
+    assert sum(row["inhibitory"] for row in rows) == counts.inhibitory.sum()
 
 
 def test_no_number_of_the_page_is_nan(text):
@@ -95,8 +113,39 @@ def test_too_few_pairs_are_said(text):
     assert "underpowered: 6 teachers are needed" in text
 
 
-def test_the_same_ledger_gives_the_same_page(small_run, text):
+def test_an_ablation_has_a_page_that_is_linked(text, small_run):
+    assert 'href="ablation.html"' in text
+    page = (small_run / "report" / "ablation.html").read_text()
+    found = Page(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert {"forest", "differences", "measures", "rasters", "balance"} <= set(found.ids)
+    (changed,) = re.findall(r'<tr><th scope="row" class="left">dale</th>.*?</tr>', page)
+    assert re.findall("<td>(.*?)</td>", changed) == ["True", "False"]
+    data = re.search(r'id="csv-differences">(.*?)</script>', page, re.DOTALL)[1]
+    rows = [line.split(",") for line in json.loads(data).splitlines()[1:]]
+    (comparison,) = compare_arms(*_study_and_records(small_run))
+    assert np.mean([float(row[-1]) for row in rows]) == pytest.approx(comparison.mean_difference)
+    # Many arms stand in the report's table alone.
+    ranking = ranking_of(small_run)
+    many = ranking.model_copy(update={"confirmed": ranking.confirmed[:1] * 12})
+    assert ablation.side_by_side(many, []) is None
+
+
+def _study_and_records(run):
+    folder = RunFolder(run)
+    return folder.read_study(), folder.read_records()
+
+
+def test_a_run_without_arms_has_no_page_of_an_ablation(page_of, trial_of, replicate_of):
+    text = page_of([trial_of(0, [replicate_of(0, 0.8), replicate_of(1, 0.81)])])
+    assert "ablation.html" not in text
+
+
+def test_the_same_ledger_gives_the_same_pages(small_run, text):
+    beside = small_run / "report" / "ablation.html"
+    before = beside.read_bytes()
     assert write_report(small_run).read_text() == text
+    assert beside.read_bytes() == before
 
 
 def test_data_never_end_their_script(text):
@@ -146,7 +195,7 @@ def test_each_arm_is_one_line_of_the_first_section(page_of, trial_of, replicate_
     first = page_of(records).split('id="h-search"')[0]
     line = re.search(r"<li><b>no-dale</b>.*", first)[0]
     assert "-0.100 [" in line
-    assert "held-out CCA is lower with it" in line
+    assert "held-out CCA is lower in this arm" in line
     assert ">passed</span>" in line
 
 

@@ -238,3 +238,7 @@ def test_axe_finds_nothing(fresh, scheme):
         fresh.js(f"document.querySelectorAll('{many}').forEach(one => one.remove())")
     fresh.js(axe.AXE_FILE_PATH.read_text() + ";0")
     assert fresh.js(AXE) == []
+    fresh.open(fresh.path.with_name("ablation.html").as_uri())
+    fresh.js(axe.AXE_FILE_PATH.read_text() + ";0")
+    assert fresh.js(AXE) == []
+    assert fresh.errors == []

@@ -1,12 +1,15 @@
 """Folders as Kilosort, phy and ONE leave them, written by the test."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session
 from rheobase.sessions.own.adapters import from_alf, from_phy
 from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.quality.selection import select_units
 
 SAMPLES = np.array([9000, 3000, 6000, 15_000, 12_000])
 CLUSTERS = np.array([2, 0, 2, 7, 0])
@@ -136,6 +139,46 @@ def test_alf_objects_are_read_with_areas_and_units_that_never_fire(alf):
     assert session.units.metrics["depths"].tolist() == [20.0, 40.0, 60.0]
     assert session.spikes_of(1).tolist() == []
     assert session.spikes_of(2).tolist() == [0.2, 0.3]
+
+
+def metrics_of(folder, **columns):
+    pq.write_table(pa.table(columns), folder / "clusters.metrics.pqt")
+
+
+def test_the_metrics_of_ibl_are_aligned_by_cluster_and_judge_units(alf):
+    folder = alf()
+    metrics_of(
+        folder,
+        cluster_id=[2, 0],  # 1 never fired
+        amp_median=[80e-6, 30e-6],
+        noise_cutoff=[3.0, 1.0],
+        label=[1.0, 2 / 3],
+        ks2_label=["good", None],
+    )
+    session = load_session(str(folder))
+    np.testing.assert_allclose(session.units.metrics["amplitude"], [30.0, np.nan, 80.0])
+    assert session.units.labels["label"].tolist() == ["0.67", "", "1"]
+    assert session.units.labels["ks2_label"].tolist() == ["", "", "good"]
+    assert session.units.area.tolist() == ["VISp1", "LGd", "VISp4"]
+    kept = select_units(session, "ibl", ())
+    assert kept.session.units.unit_id.tolist() == [2]
+    assert kept.not_applied == ("sliding_rp_violation",)
+    assert select_units(session, "none", (), labels={"label": ["1"]}).num_kept == 1
+
+
+def test_other_metrics_are_another_digest_and_damaged_ones_are_told(alf):
+    folder = alf()
+    metrics_of(folder, cluster_id=[0, 1, 2], noise_cutoff=[1.0, 2.0, 3.0])
+    before = load_session(str(folder)).data_digest
+    metrics_of(folder, cluster_id=[0, 1, 2], noise_cutoff=[1.0, 2.0, 4.0])
+    assert load_session(str(folder)).data_digest != before
+    metrics_of(folder, noise_cutoff=[1.0])
+    with pytest.raises(SessionError, match="a column cluster_id, or a row for each of 3 clusters"):
+        load_session(str(folder))
+    (folder / "clusters.metrics.pqt").write_bytes(b"PAR1 no table")
+    with pytest.raises(SessionError, match="must be Parquet, but reading it failed") as refused:
+        load_session(str(folder))
+    assert "\n" not in str(refused.value)
 
 
 def test_alf_spikes_without_clusters_tables_name_their_own_units(alf):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rheobase.core.archives import read_archive
 from rheobase.core.errors import DataError
-from rheobase.report import arm_figures, figures, search_figures
+from rheobase.report import arm_figures, figures, over_time, search_figures
 from rheobase.study.ranking.ranking import MeasuredTrial
 from rheobase.study.ranking.statistics import compare_arms
 
@@ -50,6 +50,14 @@ class Figures:
     def pairs(self, trial: str | None = None) -> Figure:
         """Return the correlation of each canonical pair."""
         return self._of_sample("pairs", trial, figures.canonical_pairs)
+
+    def currents(self, trial: str | None = None) -> Figure:
+        """Return currents by sign over time and state."""
+        return self._of_sample("currents", trial, over_time.currents)
+
+    def pairs_over_time(self, trial: str | None = None) -> Figure:
+        """Return canonical variates of teacher and network over time and state."""
+        return self._of_sample("pairs_over_time", trial, over_time.pairs)
 
     def effects(self) -> Figure:
         """Return what each arm costs, with intervals."""
@@ -98,7 +106,7 @@ class Figures:
         """Return recurrent weights by sign."""
         path = self._run.folder.trial(self._run.trial(trial).trial_id).students
         students = read_archive(path) if path.exists() else {}
-        return _shown("weights", arm_figures.weights_by_sign(students))
+        return _shown("weights", arm_figures.weights_by_sign(arm_figures.weight_counts(students)))
 
     def _searched(self) -> list[MeasuredTrial]:
         return [row for row in self._run.ranking.trials if isinstance(row, MeasuredTrial)]

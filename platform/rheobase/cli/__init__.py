@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Annotated
 
 import typer
@@ -20,14 +21,14 @@ from rheobase.cli import (
     studies,
 )
 from rheobase.cli.extras import extras_installed
-from rheobase.cli.faults import told_in_one_line
+from rheobase.cli.faults import WRONG_INPUT, told_in_one_line
 from rheobase.core.artifacts import room_on_disk
+from rheobase.core.caches import give_matplotlib_a_folder
 
 app = typer.Typer(
     name="rheobase",
     help="Which biological constraints can a spiking network obey and still carry the latent "
     "dynamics of mouse visual cortex?",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,14 +41,17 @@ def _tell_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _every_command(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(WRONG_INPUT)
 
 
 app.command()(machine.doctor)
@@ -83,5 +87,6 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     # It looks for faces that figures do not use, and falls back to its own.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    give_matplotlib_a_folder()
     with told_in_one_line(), room_on_disk("give the same command again"), extras_installed():
-        app()
+        sys.exit(app(prog_name=app.info.name, standalone_mode=False))

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import typer
+from typer.exceptions import TyperException
+
 from rheobase import __version__
 from rheobase.cli.terminal import print_error, say_error
 from rheobase.core.artifacts import home
@@ -37,6 +40,8 @@ def told_in_one_line() -> Iterator[None]:
     except RheobaseError as error:
         print_error(error)
         sys.exit(WRONG_INPUT)
+    except TyperException as error:
+        _end_with_usage(error)
     except OSError as error:
         path = error.filename2 or error.filename
         if path is None or error.errno not in WRONG_PATHS:
@@ -47,6 +52,14 @@ def told_in_one_line() -> Iterator[None]:
         sys.exit(WRONG_INPUT)
     except Exception as error:
         _end_with_a_log(error)
+
+
+def _end_with_usage(error: TyperException) -> None:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "rheobase"
+    told = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+    say_error(f"UsageError: {command}: {told.rstrip('.')}; '{command} -h' tells how it is used")
+    sys.exit(WRONG_INPUT)
 
 
 def _end_with_a_log(error: Exception) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from rheobase.cli.options import Events, Json, Paths, RayAddress
 from rheobase.cli.terminal import log, print_error, print_json
 from rheobase.core.errors import SessionError, StudyError
+from rheobase.core.paths import parts_of
 from rheobase.sessions.readers.event_settings import parse_events
 from rheobase.sessions.readers.path_settings import parse_paths
 from rheobase.shards.settings import DataSettings
@@ -87,7 +88,8 @@ def validate(
         tally = tally_of(session)
         findings = check_session(session, tally)
         if hashes is not None:
-            findings = check_file(Path(session.source), hashes) + findings
+            files = parts_of(address) or [session.source]
+            findings = [one for file in files for one in check_file(Path(file), hashes)] + findings
         found = profile(session, findings)
         if html:
             from rheobase.report.quality import write_quality_page

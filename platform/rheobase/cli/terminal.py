@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from rheobase.core.errors import one_line
+
 log = Console(stderr=True)
 SHORT = 8  # letters of a trial's id that are shown; commands take any that are unique
 
@@ -19,7 +21,9 @@ def print_error(error: Exception) -> None:
 
 def say_error(line: str) -> None:
     """Print one line of an error."""
-    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(
+        one_line(line), style="red", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where compiled code is kept where neither the installation nor a home can be written."""
+"""Where libraries keep what they make where neither the installation nor a home can be written."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def cache_folder(*usual: Path) -> Path | None:
         if state.st_uid == os.getuid() and not state.st_mode & 0o022 and not folder.is_symlink():
             return folder
     return Path(tempfile.mkdtemp(prefix="rheobase-cache-"))
+
+
+def give_matplotlib_a_folder() -> None:
+    """Name a folder for matplotlib's list of fonts where the usual one cannot be written.
+
+    It would make one anew in every process, and say so on stderr.
+    """
+    settings = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    if "MPLCONFIGDIR" in os.environ:
+        return
+    usual = [Path(settings) / "matplotlib"] if os.path.isabs(settings) else []
+    if folder := cache_folder(*usual):
+        os.environ["MPLCONFIGDIR"] = str(folder)
 
 
 def _can_write(folder: Path) -> bool:

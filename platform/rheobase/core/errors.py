@@ -18,6 +18,10 @@ class RheobaseError(Exception):
     mine.toml: no such study file
     """
 
+    def __str__(self) -> str:
+        """Return the message in one line, whatever the names in it hold."""
+        return one_line(super().__str__())
+
 
 class StudyError(RheobaseError):
     """A study file that cannot be run as written."""
@@ -37,6 +41,17 @@ class ConstraintError(RheobaseError):
 
 class ArtifactError(RheobaseError):
     """A stored result that is missing, damaged or belongs to another run."""
+
+
+def one_line(text: str) -> str:
+    r"""Return a text with what no line holds escaped: ends of lines, controls, broken letters.
+
+    Examples
+    --------
+    >>> print(one_line("a\nb \udc80 ü"))
+    a\nb \udc80 ü
+    """
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,10 +1,13 @@
-"""Paths as users write them: ``~``, ``$VARIABLES``, globs, and names that look like one."""
+"""Paths as users write them: ``~``, ``$VARIABLES``, globs, several files of one session."""
 
 from __future__ import annotations
 
 import glob
 import os
 from pathlib import Path
+
+JOIN = " + "
+"""Between the files of one session."""
 
 
 def expanded(text: str) -> str:
@@ -41,3 +44,16 @@ def matching(text: str, beside: Path | None = None) -> list[str]:
         if found := sorted(glob.glob(one, recursive=True)):
             return found
     return []
+
+
+def parts_of(address: str) -> list[str]:
+    """Return the files of a session that is kept in several; none of an address of one.
+
+    Examples
+    --------
+    >>> parts_of("probeA.nwb + probeB.nwb"), parts_of("a+b.nwb")
+    (['probeA.nwb', 'probeB.nwb'], [])
+    """
+    if JOIN not in address or os.path.exists(expanded(address)):
+        return []
+    return [part.strip() for part in address.split(JOIN)]

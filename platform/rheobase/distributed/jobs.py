@@ -18,6 +18,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from rheobase.core.artifacts import home_address, write_json
 from rheobase.core.errors import StudyError
+from rheobase.core.paths import JOIN, parts_of
 from rheobase.core.storage import is_url
 from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.cluster import ClusterError
@@ -212,8 +213,8 @@ def _pack(spec: StudySpec, folder: Path) -> None:
     A study that names files below this folder stays as it is, and its trials have the ids that
     they have here; others travel under names of their own.
     """
-    resolved = resolve_sessions(spec.data.sessions)
-    files = {one: Path(one) for one in resolved if Path(one).exists()}
+    sessions = [parts_of(one) or [one] for one in resolve_sessions(spec.data.sessions)]
+    files = {one: Path(one) for parts in sessions for one in parts if Path(one).exists()}
     num_bytes = sum(path.stat().st_size for path in files.values())
     if num_bytes > MOST_SENT:
         raise StudyError(
@@ -229,7 +230,9 @@ def _pack(spec: StudySpec, folder: Path) -> None:
             address: Path(RECORDINGS) / str(number) / path.name
             for number, (address, path) in enumerate(files.items())
         }
-        table["data"]["sessions"] = [str(targets.get(address, address)) for address in resolved]
+        table["data"]["sessions"] = [
+            JOIN.join(str(targets.get(one, one)) for one in parts) for parts in sessions
+        ]
     for address, path in files.items():
         target = folder / targets[address]
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from rheobase.report.figures import (
@@ -189,8 +191,30 @@ def rasters(samples: Mapping[str, Arrays]) -> Figure | None:
         return figure
 
 
-def weights_by_sign(students: Arrays) -> Figure | None:
-    """Draw the recurrent weights of all networks by their presynaptic neuron's sign."""
+def spike_rows(samples: Mapping[str, Arrays]) -> Iterator[dict[str, str | int]]:
+    """Yield a row for each neuron that is drawn: its sign, and when it fired in ms."""
+    for arm in list(samples)[:MOST_ARMS]:
+        sample = samples[arm]
+        times_ms = (1000 * sample["time_s"]).round().astype(int)
+        for neuron, fired in enumerate(sample.get("spikes", np.empty((0, 0))).T):
+            spikes_ms = " ".join(map(str, times_ms[fired > 0]))
+            sign = int(sample["dale_sign"][neuron])
+            yield {"arm": arm, "neuron": neuron, "sign": sign, "spikes_ms": spikes_ms}
+
+
+class WeightCounts(NamedTuple):
+    """How many recurrent weights that are not 0 lie in each bin, by presynaptic sign.
+
+    No bin holds 0 inside: what is on its wrong side is seen.
+    """
+
+    edges: npt.NDArray[np.float64]
+    excitatory: npt.NDArray[np.int64]
+    inhibitory: npt.NDArray[np.int64]
+
+
+def weight_counts(students: Arrays) -> WeightCounts | None:
+    """Return the recurrent weights of all networks by sign; None where there is none."""
     found: dict[int, list[np.ndarray]] = {1: [], -1: []}
     for name, weights in students.items():
         if name.endswith("/recurrent"):
@@ -201,13 +225,36 @@ def weights_by_sign(students: Arrays) -> Figure | None:
     drawn = {sign: np.concatenate(parts) for sign, parts in found.items() if parts}
     if not any(len(values) for values in drawn.values()):
         return None
+    everything = np.concatenate(list(drawn.values()))
+    low, high = np.quantile(everything, (0.001, 0.999)).tolist()
+    width = (max(high, 0.0) - min(low, 0.0)) / 60 or 1.0
+    edges = width * np.arange(np.floor(low / width), np.ceil(high / width) + 1)
+    counts = [np.histogram(drawn[sign], edges)[0] for sign in (1, -1)]
+    return WeightCounts(edges, *counts)
+
+
+def weight_rows(counts: WeightCounts | None) -> Iterator[dict[str, float]]:
+    """Yield a row for each bin of weights."""
+    if counts is not None:
+        for low, high, *both in zip(
+            counts.edges[:-1], counts.edges[1:], counts.excitatory, counts.inhibitory, strict=True
+        ):
+            yield {"from": float(low), "to": float(high)} | dict(
+                zip(("excitatory", "inhibitory"), map(int, both), strict=True)
+            )
+
+
+def weights_by_sign(counts: WeightCounts | None) -> Figure | None:
+    """Draw how many recurrent weights there are of each size, by sign; None without any."""
+    if counts is None:
+        return None
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(6.0, 2.5)
-        everything = np.concatenate(list(drawn.values()))
-        low, high = np.quantile(everything, (0.001, 0.999)).tolist()
-        edges = np.linspace(low, high, 61)
-        for sign, colour, word in ((1, BLUE, "excitatory"), (-1, RED, "inhibitory")):
-            axes.hist(drawn[sign], edges.tolist(), color=colour, alpha=0.7, label=word)
+        for values, colour, word in (
+            (counts.excitatory, BLUE, "excitatory"),
+            (counts.inhibitory, RED, "inhibitory"),
+        ):
+            axes.stairs(values, counts.edges, fill=True, color=colour, alpha=0.7, label=word)
         axes.set_xlabel("recurrent weight that is not 0, all networks")
         axes.set_ylabel("weights")
         axes.set_yscale("log")

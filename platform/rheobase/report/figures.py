@@ -1,7 +1,7 @@
 """The style of all figures, and those of one network, drawn from stored numbers."""
 
 # Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash,
-# K canonical pairs.
+# K canonical pairs, Q seconds.
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ BLUE, SKY, ORANGE, RED, GREEN, GREY = (
 )  # fmt: skip
 TIERS = {"passed": GREEN, "feasible": SKY, "infeasible": RED, "failed": GREY}
 INK, FAINT = "#222222", "#dddddd"
+STATE_COLOURS = (BLUE, ORANGE, GREEN, GREY)
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -127,7 +128,7 @@ def latents_over_a_flash(sample: Arrays) -> Figure | None:
         figure, panels = new_figure(min(2.7 * num_pairs, 11), 2.5, num_pairs)
         for pair, axes in enumerate(panels):
             axes.axvspan(0, 1000 * FLASH_S, color=FAINT, alpha=0.6, lw=0)
-            for index, (state, colour) in enumerate(zip(states, (BLUE, ORANGE, GREEN, GREY))):  # noqa: B905
+            for index, (state, colour) in enumerate(zip(states, STATE_COLOURS)):  # noqa: B905
                 axes.plot(phase_ms, sample["flash_teacher"][index, :, pair], color=colour, lw=2.4,
                           alpha=0.45, label=f"teacher, {state}")  # fmt: skip
                 axes.plot(phase_ms, sample["flash_student"][index, :, pair], color=colour, lw=1.1,

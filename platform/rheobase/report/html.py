@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.report import arm_figures, figures, search_figures, words
+from rheobase.report import ablation, arm_figures, figures, over_time, search_figures, words
 from rheobase.report.page import inline, template, with_names
 from rheobase.report.states import state_table, within_and_across
 from rheobase.report.tables import DIGITS, flat_row, least_told, outcome, setting, short_name
@@ -28,6 +28,9 @@ from rheobase.study.run_folder import RunFolder
 
 PAGE = "index.html"
 TEACHER_PAGE = "teacher.html"
+ABLATION_PAGE = "ablation.html"
+OF_ARMS = ("forest", "balance", "nulls", "decoding-plot", "rasters", "in-training")
+"""Figures that the ablation's page shows, too."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -40,7 +43,7 @@ class Shown(NamedTuple):
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
-    """Write ``RUN/report/index.html`` and return its path.
+    """Write ``RUN/report/index.html`` and return its path; of an ablation its page beside it.
 
     Parameters
     ----------
@@ -61,9 +64,11 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     spec = folder.read_study()
     records = folder.read_records() if folder.ledger.exists() else ()
     path = (out or folder.report) / PAGE
+    pages = _pages(folder, spec, records)
     try:
-        with whole_file(path) as partial:
-            partial.write_text(_page(folder, spec, records))
+        for name in sorted(pages, key=PAGE.__eq__):  # what the page links to is there before it
+            with whole_file(path.with_name(name)) as partial:
+                partial.write_text(pages[name])
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
@@ -74,19 +79,41 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return path
 
 
-def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -> str:
+def _pages(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, str]:
+    """Return the pages of a run by the names of their files."""
     ranking = rank_study(spec, records)
     rows = [*ranking.trials, *ranking.confirmed]
     if not rows:
-        return template("status.html.j2").render(
+        told = template("status.html.j2").render(
             spec=spec, num_begun=len(records), has_teacher=folder.inputs.exists(),
             run=folder.path.name,
         )  # fmt: skip
+        return {PAGE: told}
     inputs = folder.read_inputs()
     winner = _winner(ranking)
     comparisons = compare_arms(spec, records)
-    shown = _figures(spec, folder, ranking, records, winner, comparisons)
-    return template("report.html.j2").render(
+    weights = (
+        arm_figures.weight_counts(_arrays(folder.trial(winner.trial_id).students))
+        if winner
+        else None
+    )
+    samples = {
+        row.arm: found
+        for row in ranking.confirmed
+        if isinstance(row, MeasuredTrial) and (found := _sample(folder, row))
+    }
+    shown = _figures(spec, folder, ranking, records, winner, comparisons, samples, weights)
+    drawn = _inlined(shown, rows)
+    data = {
+        "trials": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.trials),
+        "arms": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.confirmed),
+        "comparisons": csv_of(flat_row(one.model_dump(mode="json")) for one in comparisons),
+        "curves": csv_of(_curves(records)),
+        "spikes": csv_of(arm_figures.spike_rows(samples)),
+        "weights": csv_of(arm_figures.weight_rows(weights)),
+        **_sample_data(_sample(folder, winner)),
+    }
+    whole = template("report.html.j2").render(
         spec=spec,
         ranking=ranking,
         winner=winner,
@@ -103,14 +130,9 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
             "trials": trial_table(ranking.trials, records, with_arms=False),
             "arms": trial_table(ranking.confirmed, records, with_arms=True),
         },
-        data={
-            "trials": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.trials),
-            "arms": csv_of(flat_row(row.model_dump(mode="json")) for row in ranking.confirmed),
-            "comparisons": csv_of(flat_row(one.model_dump(mode="json")) for one in comparisons),
-            "curves": csv_of(_curves(records)),
-            **_sample_data(_sample(folder, winner)),
-        },
-        figures=_inlined(shown, rows),
+        data=data,
+        figures=drawn,
+        has_ablation_page=bool(comparisons),
         shown=shown,
         teacher=folder.read_teacher_report(),
         has_teacher_page=(folder.report / TEACHER_PAGE).exists(),
@@ -121,6 +143,26 @@ def _page(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) ->
         num_unfinished=sum(record.status not in ENDED for record in records),
         num_asked=spec.search.trials,
     )
+    if not comparisons:
+        return {PAGE: whole}
+    arms = [one.arm for one in comparisons]
+    pairs = ablation.paired_differences(records)
+    title = "Differences of single seeds"
+    own = Shown(title, ablation.difference_figure(pairs, arms), "differences")
+    of_arms = {name: shown[name] for name in OF_ARMS}
+    kept = {one.data for one in of_arms.values()}
+    told = template("ablation.html.j2").render(
+        spec=spec,
+        costs=words.costs(comparisons, ranking),
+        arms=arms,
+        changes=ablation.changed_settings(spec, records, arms),
+        measures=ablation.side_by_side(ranking, records),
+        notes=ablation.shared_notes(comparisons),
+        shown={**of_arms, "differences": own},
+        figures={name: drawn[name] for name in OF_ARMS} | _inlined({"differences": own}, rows),
+        data={name: data[name] for name in data if name in kept} | {"differences": csv_of(pairs)},
+    )
+    return {PAGE: whole, ABLATION_PAGE: told}
 
 
 def _winner(ranking: Ranking) -> MeasuredTrial | None:
@@ -146,6 +188,8 @@ def _figures(
     records: Sequence[TrialRecord],
     winner: MeasuredTrial | None,
     comparisons: Sequence[Comparison],
+    samples: Mapping[str, Arrays],
+    weights: arm_figures.WeightCounts | None,
 ) -> dict[str, Shown]:
     searched = [row for row in ranking.trials if isinstance(row, MeasuredTrial)]
     confirmed = [row for row in ranking.confirmed if isinstance(row, MeasuredTrial)]
@@ -155,8 +199,6 @@ def _figures(
         name for name, axis in spec.search.space.items() if isinstance(axis, Range) and axis.log
     }
     sample = _sample(folder, winner)
-    samples = {row.arm: found for row in confirmed if (found := _sample(folder, row))}
-    students = _arrays(folder.trial(winner.trial_id).students) if winner else {}
     drawn: dict[str, tuple[str, str, Figure | None]] = {
         "forest": ("What each arm costs", "comparisons", arm_figures.ablation_forest(comparisons)),
         "leaderboard": ("The search's best trials", "trials",
@@ -180,8 +222,8 @@ def _figures(
                           arm_figures.decoding(confirmed) if confirmed else None),
         "balance": ("Rates and balance by arm", "arms",
                     arm_figures.rates_and_balance(confirmed, band_hz)),
-        "rasters": ("Spikes by arm", "arms", arm_figures.rasters(samples)),
-        "weights": ("Weights by sign", "arms", arm_figures.weights_by_sign(students)),
+        "rasters": ("Spikes by arm", "spikes", arm_figures.rasters(samples)),
+        "weights": ("Weights by sign", "weights", arm_figures.weights_by_sign(weights)),
         "raster": ("The winner's spikes and rates", "rates",
                    figures.raster(sample, band_hz) if sample else None),
         "latents": ("Teacher and student over time", "latents",
@@ -189,6 +231,12 @@ def _figures(
         "flash": ("Canonical variates over a flash", "flash",
                   figures.latents_over_a_flash(sample) if sample else None),
         "pairs": ("Canonical pairs", "pairs", figures.canonical_pairs(sample) if sample else None),
+        "pairs-time": ("Canonical pairs over time", "seconds",
+                       over_time.pairs(sample) if sample else None),
+        "currents": ("Excitation and inhibition over time", "seconds",
+                     over_time.currents(sample) if sample else None),
+        "in-training": ("Inhibition over excitation in training", "curves",
+                        over_time.balance_in_training(records)),
     }  # fmt: skip
     return {name: Shown(title, figure, data) for name, (title, data, figure) in drawn.items()}
 
@@ -216,9 +264,8 @@ def _name(row: RankedTrial) -> str:
 
 def _curves(records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     return [
-        {"trial_id": record.request.trial_id, "step": step, **values}
+        {"trial_id": record.request.trial_id, "stage": record.request.stage, "step": step, **values}
         for record in records
-        if record.request.stage == "select"
         for step, values in record.progress
     ]
 
@@ -245,6 +292,8 @@ def _sample_data(sample: Arrays | None) -> dict[str, str]:
     if "rate_hz" in sample:
         rates = zip(sample["dale_sign"], sample["rate_hz"].round(4), strict=True)
         found["rates"] = csv_of({"sign": sign, "rate_hz": rate} for sign, rate in rates)
+    if "second_s" in sample:
+        found["seconds"] = csv_of(over_time.seconds(sample))
     if "flash_phase_ms" in sample:
         found["flash"] = csv_of(
             {"state": state, "phase_ms": phase}

@@ -16,6 +16,7 @@ from rheobase.core.errors import ArtifactError
 from rheobase.report import teacher_figures as figures
 from rheobase.report.page import inline, template
 from rheobase.report.teacher_standing import LEVEL, TOLD, first_sentence, standing, stands
+from rheobase.report.trial_table import csv_of
 
 PAGE = "report.html"
 COLLAPSED = 0.1
@@ -23,6 +24,13 @@ COLLAPSED = 0.1
 MOST_SESSIONS = 4
 """Sessions whose figures are drawn; all of them are in the tables."""
 Row = Mapping[str, Any]
+TITLES = {
+    "truth": "The true latents, read from each code",
+    "probes": "What each code tells",
+    "cross_state": "The true latents in a state that was not fitted",
+    "transfer": "Probes in a state that was not fitted",
+    "shares": "Shares of the clock and of the session",
+}
 
 
 def write_teacher_page(folder: Path, page: Path | None = None) -> Path:
@@ -47,46 +55,45 @@ def write_teacher_page(folder: Path, page: Path | None = None) -> Path:
             "earlier version; run 'rheobase pretrain' again"
         )
     codes = report["codes"]
-    drawn: dict[str, str | None] = {
-        "truth": figures.scores(
-            report["true_latents_r2"] or [], codes, "held-out R² of the true latents", "latent"
-        ),
-        "probes": figures.scores(
-            report["probes"] or [],
-            codes,
-            "held-out score: 1 perfect, 0 chance or the mean",
-            "target",
-        ),
-        "cross_state": figures.scores(
-            across(report.get("cross_state") or [], "latent"),
-            codes,
-            "held-out R² in a state that was not fitted",
-            "what",
-        ),
-        "transfer": figures.scores(
-            across(report["transfer"] or []), codes, "score in a state that was not fitted", "what"
-        ),
-        "shares": figures.scores(
-            [row for row in report["shares"] if row["measure"] != "effective_rank"],
-            codes,
-            "share of the variance explained",
-            "measure",
-        ),
+    tables = {
+        "truth": (report["true_latents_r2"] or [], "held-out R² of the true latents", "latent"),
+        "probes": (report["probes"] or [], "held-out score: 1 perfect, 0 chance or the mean",
+                   "target"),
+        "cross_state": (across(report.get("cross_state") or [], "latent"),
+                        "held-out R² in a state that was not fitted", "what"),
+        "transfer": (across(report["transfer"] or []), "score in a state that was not fitted",
+                     "what"),
+        "shares": ([row for row in report["shares"] if row["measure"] != "effective_rank"],
+                   "share of the variance explained", "measure"),
+    }  # fmt: skip
+    drawn = {
+        name: figures.scores(rows, codes, label, key) for name, (rows, label, key) in tables.items()
     }
-    shown = list(report["sessions"])[:MOST_SESSIONS]
+    data = {name: csv_of(rows) for name, (rows, _, _) in tables.items()}
+    titles = dict(TITLES)
+    sessions = list(report["sessions"])[:MOST_SESSIONS]
     flash = _flash(folder)
-    for number, session in enumerate(shown):
-        drawn[f"spectra-{number}"] = figures.spectra(report["sessions"][session]["spectra"])
-        arrays = flash.get(session)
-        drawn[f"flash-{number}"] = figures.over_a_flash(arrays) if arrays else None
+    for number, session in enumerate(sessions):
+        spectra, over_a_flash = f"spectra-{number}", f"flash-{number}"
+        titles |= {spectra: f"Spectra of {session}", over_a_flash: f"A flash of {session}"}
+        found = report["sessions"][session]["spectra"]
+        drawn[spectra] = figures.spectra(found)
+        data[spectra] = csv_of(_powers(found))
+        if arrays := flash.get(session):
+            drawn[over_a_flash] = figures.over_a_flash(arrays)
+            data[over_a_flash] = csv_of(_means(arrays))
+        else:
+            drawn[over_a_flash] = None
     text = template("teacher.html.j2").render(
         report=report,
         manifest=manifest,
         codes=codes,
         verdict=verdict(report),
         tier=_tier(report),
-        figures=inline(drawn),
-        shown=shown,
+        figures=inline(drawn, titles),
+        shown={name: {"title": title, "data": name} for name, title in titles.items()},
+        data=data,
+        sessions=sessions,
         words=figures.words,
         window_ms=report["window_ms"],
     )
@@ -204,6 +211,23 @@ def _tier(report: Row) -> str:
     """Return the colour of the verdict: how the teacher stands to the closed forms."""
     word = standing(report)
     return {"ahead of": "passed", "level with": "feasible"}.get(word or "", "")
+
+
+def _powers(spectrum: Row) -> Iterator[dict[str, float]]:
+    """Yield the share of the variance a Hz of each code, by frequency."""
+    powers: Mapping[str, Sequence[float]] = spectrum["power"]
+    for index, frequency in enumerate(spectrum["frequency_hz"]):
+        yield {"frequency_hz": frequency} | {code: power[index] for code, power in powers.items()}
+
+
+def _means(arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, str | float]]:
+    """Yield mean latents by time since onset, of what was shown and of each state."""
+    for by in ("shown", "state"):
+        for condition, means in zip(arrays[by], arrays[f"by_{by}"], strict=True):
+            for phase_ms, latents in zip(arrays["phase_ms"], means.round(5), strict=True):
+                yield {"by": by, "condition": str(condition), "phase_ms": float(phase_ms)} | {
+                    f"z{n + 1}": float(value) for n, value in enumerate(latents)
+                }
 
 
 def _flash(folder: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:

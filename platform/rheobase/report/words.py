@@ -157,7 +157,7 @@ def _direction(one: Comparison) -> str:
         return "without an interval nothing tells whether it differs"
     if one.ci95[0] <= 0 <= one.ci95[1]:
         return "no difference is seen"
-    return "held-out CCA is " + ("higher" if one.mean_difference > 0 else "lower") + " with it"
+    return "held-out CCA is " + ("higher" if one.mean_difference > 0 else "lower") + " in this arm"
 
 
 def settings_in_words(spec: StudySpec, row: MeasuredTrial) -> str:

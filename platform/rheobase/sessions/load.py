@@ -11,7 +11,7 @@ import numpy as np
 
 from rheobase.core.digest import file_digest
 from rheobase.core.errors import SessionError
-from rheobase.core.paths import matching
+from rheobase.core.paths import JOIN, matching, parts_of
 from rheobase.sessions.planted.address import (
     SYNTHETIC,
     outline_planted,
@@ -32,6 +32,7 @@ from rheobase.sessions.readers.isolated import read_isolated
 from rheobase.sessions.readers.npz import read_npz
 from rheobase.sessions.readers.nwb import read_nwb
 from rheobase.sessions.readers.path_settings import PathSettings
+from rheobase.sessions.records.joined import joined
 from rheobase.sessions.records.session import Bools, Session, Signal, TrialSession, TrueLatents
 from rheobase.sessions.records.session_size import SessionSize, silent_unit
 from rheobase.sessions.records.true_latents import names_beside, with_true_latents
@@ -60,6 +61,7 @@ def resolve_sessions(addresses: Sequence[str]) -> list[str]:
     """Return the addresses with globs and ``allen-vbn:all`` expanded, sorted, each once.
 
     A recording that is spelled in two ways, or reached by a symbolic link too, is named once.
+    Files with `` + `` between them are one session.
 
     Parameters
     ----------
@@ -75,7 +77,10 @@ def resolve_sessions(addresses: Sequence[str]) -> list[str]:
     resolved: dict[object, str] = {}
     for address in addresses:
         scheme, colon, _ = address.partition(":")
-        if address.startswith(ALLEN):
+        if parts := parts_of(address):
+            files = [one for part in parts for one in resolve_sessions([part])]
+            resolved.setdefault(tuple(map(os.path.realpath, files)), JOIN.join(files))
+        elif address.startswith(ALLEN):
             resolved |= {one: one for one in expand(address)}
         elif found := matching(address):
             for path in found:
@@ -109,7 +114,8 @@ def refuse_same_bytes(addresses: Sequence[str]) -> None:
         Two files are the same.
     """
     of_size: dict[int, list[Path]] = {}
-    for path in map(Path, addresses):
+    files = [file for address in addresses for file in parts_of(address) or [address]]
+    for path in map(Path, files):
         if path.is_file():
             of_size.setdefault(path.stat().st_size, []).append(path)
     for paths in of_size.values():
@@ -135,9 +141,10 @@ def load_session(
     address
         Path of an ``.nwb`` or ``.npz`` file or of a sorter's folder, ``allen-vbn:<session id>``,
         or ``synthetic:planted?seed=0&minutes=20&units=200&nuisance=1``, which is simulated once,
-        kept below the home of artifacts and read as any NWB file.
+        kept below the home of artifacts and read as any NWB file. Files with `` + `` between them
+        are one session, as `rheobase.sessions.records.joined.joined` makes it.
     events
-        What the interval tables of an NWB file mean.
+        What the interval tables of an NWB file mean; of several files, of the first.
     paths
         Where an NWB file holds what.
 
@@ -159,6 +166,8 @@ def _load(
     address: str, events: EventSettings | None, paths: PathSettings | None, *, spikes: bool
 ) -> Session | TrialSession:
     path = Path(address)
+    if parts := parts_of(address):
+        return _joined(address, parts, events, paths, spikes=spikes)
     if address.startswith(ALLEN):
         _refuse_settings(address, events, paths)
         return read_allen(address)
@@ -173,6 +182,29 @@ def _load(
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     raise _unknown_form(address)
+
+
+def _joined(
+    address: str,
+    parts: Sequence[str],
+    events: EventSettings | None,
+    paths: PathSettings | None,
+    *,
+    spikes: bool,
+) -> Session:
+    """Return the session that several files hold; settings of events are those of the first."""
+    units_alone = PathSettings(units=paths.units) if paths and paths.units else None
+    found: list[Session] = []
+    for part in parts:
+        own = (None, units_alone) if found else (events, paths)
+        session = _load(part, *own, spikes=spikes)
+        if isinstance(session, TrialSession):
+            raise SessionError(
+                f"{address}: files of one session must hold spike times, but {part} holds counts "
+                "by trial; name it alone"
+            )
+        found.append(session)
+    return joined(found, address)
 
 
 def _refuse_settings(

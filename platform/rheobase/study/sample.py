@@ -1,9 +1,10 @@
 """What the report's figures show of one network: stretches of spikes, latents and readout."""
 
-# Shape legend: T bins, M neurons, D teacher dimensions.
+# Shape legend: T bins, M neurons, D teacher dimensions, K canonical pairs, Q seconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from rheobase.measures.cca_moments import HeldoutCCA
 from rheobase.measures.firing import firing_rates
 from rheobase.shards.timeline import Timeline
 
+MOST_PAIRS = 4
+Currents = Mapping[str, npt.NDArray[np.float64]]
+"""Mean current into a neuron at each scored bin (T,), by side."""
+
 
 def write_sample(
     path: Path,
@@ -24,8 +29,12 @@ def write_sample(
     timeline: Timeline,
     target: npt.NDArray[np.float32],
     held: HeldoutCCA,
+    currents: Currents,
 ) -> None:
-    """Keep what the report's figures show of a replicate of spikes and features (T, M)."""
+    """Keep what the report's figures show of a replicate of spikes and features (T, M).
+
+    `currents` are empty of a network that does not spike.
+    """
     x, y = features.astype(np.float64), target.astype(np.float64)
     train, test = timeline.train, timeline.scored
     centre = x[train].mean(axis=0)
@@ -42,14 +51,20 @@ def write_sample(
         "dale_sign": signs.astype(np.int8),
         "pairs": held.pairs,
     }
+    sample |= {
+        f"shown_{side}": values[shown].astype(np.float32) for side, values in currents.items()
+    }
     if spikes is not None:
         sample["spikes"] = spikes[shown]
         sample["rate_hz"] = firing_rates(spikes[test], timeline.bin_ms)
+    fit = held.fit
+    pairs = min(MOST_PAIRS, fit.project_x.shape[1])
+    student = (x - fit.mean_x) @ fit.project_x[:, :pairs]
+    teacher = (y - fit.mean_y) @ fit.project_y[:, :pairs]
+    sample["pair_student"] = student[shown].astype(np.float32)
+    sample["pair_teacher"] = teacher[shown].astype(np.float32)
+    sample |= _by_second(timeline, currents, student, teacher)
     if (timeline.phase[test] >= 0).any():
-        fit = held.fit
-        pairs = min(4, fit.project_x.shape[1])
-        student = (x - fit.mean_x) @ fit.project_x[:, :pairs]
-        teacher = (y - fit.mean_y) @ fit.project_y[:, :pairs]
         num_phases = min(75, int(timeline.phase[test].max()) + 1)
         states = sorted(set(timeline.state[test].tolist()))
         sample["flash_phase_ms"] = np.arange(num_phases) * timeline.bin_ms
@@ -64,3 +79,28 @@ def write_sample(
             sample[name] = means
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **sample)  # type: ignore[arg-type]
+
+
+def _by_second(
+    timeline: Timeline,
+    currents: Currents,
+    student: npt.NDArray[np.float64],
+    teacher: npt.NDArray[np.float64],
+) -> dict[str, npt.NDArray[Any]]:
+    """Return means over each scored second (Q,) of a state, of currents and of variates (T, K)."""
+    scored = np.flatnonzero(timeline.scored)
+    keys = np.stack([timeline.segment[scored], np.floor(timeline.time_s[scored]).astype(int)])
+    seconds, of_bin, num_bins = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
+    first = scored[np.unique(of_bin, return_index=True)[1]]
+
+    def means(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        return np.asarray(np.bincount(of_bin, values[scored]) / num_bins, np.float32)
+
+    kept: dict[str, npt.NDArray[Any]] = {
+        "second_s": seconds[1].astype(np.float32),
+        "second_state": np.array([str(state) or "all" for state in timeline.state[first]]),
+    }
+    kept |= {f"second_{side}": means(values) for side, values in currents.items()}
+    for name, variates in (("student", student), ("teacher", teacher)):
+        kept[f"second_{name}"] = np.stack([means(column) for column in variates.T], axis=1)
+    return kept

@@ -206,7 +206,7 @@ def test_a_balance_can_be_searched_required_and_lifted():
 
 
 def test_a_missing_study_file_is_named(tmp_path):
-    with pytest.raises(StudyError, match="no such study file"):
+    with pytest.raises(StudyError, match="a study file must be there"):
         load_study(tmp_path / "none.toml")
 
 

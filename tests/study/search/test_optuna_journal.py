@@ -91,6 +91,11 @@ def test_optuna_reads_back_what_the_ledger_holds_of_every_trial(
         if k.endswith("note_str:0")
     ]
     assert note.startswith("Best by rheobase's ranking: trial 0 (`t0`).")
+    # optuna-dashboard asks the storage for the best trial, which looks at values alone.
+    beside = loaded(tmp_path / "j", "seen-feasible")
+    found = beside._storage.get_best_trial(beside._study_id)
+    assert found.user_attrs["trial_id"] == rank_study(spec, records).best == "t0"
+    assert study._storage.get_best_trial(study._study_id).user_attrs["tier"] == "infeasible"
     (confirmed,) = loaded(tmp_path / "j", "seen-report").trials
     assert confirmed.value == 0.8
 

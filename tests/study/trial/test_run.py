@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from scipy.signal import lfilter
 
 from rheobase.shards.latents import Latents
@@ -25,6 +26,15 @@ def test_a_trained_student_beats_its_nulls_and_runs_the_same_twice(planted, requ
         assert found.null_clock is None
     assert any(note.startswith("null_clock") for note in result.notes)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"students.npz", "sample.npz"}
+    with np.load(tmp_path / "a" / "sample.npz") as sample:
+        kept = dict(sample)
+    assert set(kept["second_state"]) == {"active", "passive"}
+    assert kept["shown_excitation"].shape == kept["time_s"].shape
+    balance = kept["second_inhibition"].sum() / kept["second_excitation"].sum()
+    assert balance == pytest.approx(result.replicates[0].ei_current_balance, rel=0.02)
+    for over in ("pair", "second"):
+        first = [kept[f"{over}_{side}"][:, 0] for side in ("student", "teacher")]
+        assert np.corrcoef(first)[0, 1] > 0.5
 
 
 def test_the_student_of_a_teacher_it_never_saw_scores_at_its_null(planted, request_of, tmp_path):

@@ -12,7 +12,8 @@ import numpy as np
 
 from rheobase.core.errors import SessionError
 from rheobase.sessions.own.recording import Recording, recording
-from rheobase.sessions.readers.foreign import AREA_KEYS, is_folder_of_units, read_folder
+from rheobase.sessions.readers.foreign import is_folder_of_units, read_folder
+from rheobase.sessions.readers.tool_session import AREA_KEYS
 
 States = Mapping[str, Any]
 """Epochs of each state: an IntervalSet of pynapple, or rows of start and stop in seconds."""

@@ -25,6 +25,7 @@ from rheobase.core.errors import SessionError, did_you_mean
 from rheobase.core.folders import is_published
 from rheobase.sessions.readers.columns import NO_NAME, NOT_METRICS
 from rheobase.sessions.readers.extent import blocks_of, whole_of, without_spurious_omissions
+from rheobase.sessions.readers.observed import what_was_observed
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,
@@ -260,17 +261,22 @@ def _read(folder: Path, address: str, manifest: dict[str, Any]) -> Session:
         "running": _signal(folder / "running.parquet", "speed"),
         "pupil": _signal(folder / "eye.parquet", "pupil_area"),
     }
+    units = _units(table)
+    excluded = pq.read_table(folder / "invalid_times.parquet").to_pylist()
+    invalid = [(row["start_time"], row["stop_time"], row["tags"]) for row in excluded]
+    intervals, observed, holes = what_was_observed(address, units.probe, intervals, None, invalid)
     return Session(
         session_id=str(manifest["session_id"]),
         source=address,
         data_digest=manifest["data_digest"],
-        units=_units(table),
+        units=units,
         spike_times_s=spikes_s,
         spike_offsets=offsets,
         intervals=intervals,
         presentations=presentations,
         signals={name: signal for name, signal in signals.items() if len(signal)},
-        remarks=tuple(told),
+        observed=observed,
+        remarks=tuple(told + holes),
     )
 
 

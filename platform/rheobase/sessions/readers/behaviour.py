@@ -15,7 +15,6 @@ import numpy.typing as npt
 from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.readers.columns import flags, strings
 from rheobase.sessions.readers.hdf5 import array_of, columns_of, dataset
-from rheobase.sessions.readers.units import merged
 from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.session import OMITTED, Floats, Presentations, Signal
 from rheobase.sessions.visual_behavior import (
@@ -212,9 +211,3 @@ def read_invalid_times(file: h5py.File) -> tuple[list[tuple[float, float, str]],
         strict=True,
     )
     return [row for row in rows if row[1] > row[0]], told
-
-
-def rest_of(stretches: list[tuple[float, float]]) -> tuple[Floats, Floats]:
-    """Return the starts and stops of all time that lies in none of the stretches."""
-    taken = merged(np.array(stretches, np.float64).reshape(-1, 2))
-    return np.append(-np.inf, taken[:, 1]), np.append(taken[:, 0], np.inf)

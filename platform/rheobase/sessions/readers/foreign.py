@@ -14,23 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.archives import Arrays, read_array
-from rheobase.core.digest import digest, file_digest
+from rheobase.core.digest import file_digest
 from rheobase.core.errors import DataError, SessionError
-from rheobase.sessions.readers.columns import NO_NAME
-from rheobase.sessions.readers.extent import whole_of
-from rheobase.sessions.records.finding import Finding
-from rheobase.sessions.records.session import (
-    Floats,
-    Intervals,
-    Presentations,
-    Session,
-    Strings,
-    Units,
-)
+from rheobase.sessions.readers.alf import ALF_CLUSTERS, ALF_TIMES, read_alf
+from rheobase.sessions.readers.tool_session import digest_of_files, session_of_spikes
+from rheobase.sessions.records.session import Intervals, Session
 
-AREA_KEYS = ("brain_area", "location", "area", "structure", "acronym")
 KILOSORT = ("spike_times.npy", "spike_clusters.npy", "params.py")
-ALF_TIMES, ALF_CLUSTERS = "spikes.times*.npy", "spikes.clusters*.npy"
 
 
 def session_of_other_tools(path: Path, arrays: Arrays) -> Session | None:
@@ -72,7 +62,7 @@ def _of_pynapple(path: Path, arrays: Arrays) -> Session:
             f"it starts, but {len(start_s)} starts and {len(stop_s)} stops are not; save it again"
         )
     intervals = Intervals(start_s, stop_s, np.full(len(start_s), ""))
-    return _session(path, file_digest(path), times, unit, keys, metadata, intervals)
+    return session_of_spikes(path, file_digest(path), times, unit, keys, metadata, intervals)
 
 
 def _of_spikeinterface(path: Path, arrays: Arrays) -> Session:
@@ -87,7 +77,7 @@ def _of_spikeinterface(path: Path, arrays: Arrays) -> Session:
     rate_hz = float(arrays["sampling_frequency"].ravel()[0])
     _positive(path, rate_hz)
     times = arrays[names[0]].astype(np.float64).ravel() / rate_hz
-    return _session(
+    return session_of_spikes(
         path, file_digest(path), times, arrays[names[1]].ravel(), arrays["unit_ids"].ravel(), {}
     )
 
@@ -115,7 +105,7 @@ def read_folder(path: Path) -> Session:
         if all((path / name).is_file() for name in KILOSORT):
             return _of_kilosort(path)
         if list(path.glob(ALF_TIMES)):
-            return _of_alf(path)
+            return read_alf(path)
     except DataError as error:
         raise SessionError(str(error)) from None
     raise SessionError(
@@ -139,7 +129,9 @@ def _of_kilosort(path: Path) -> Session:
     metadata: dict[str, npt.NDArray[Any]] = {
         name: _typed([labels.get(int(key), {}).get(name, "") for key in keys]) for name in columns
     }
-    return _session(path, _digest(used), samples / rate_hz, clusters, keys, metadata)
+    return session_of_spikes(
+        path, digest_of_files(used), samples / rate_hz, clusters, keys, metadata
+    )
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -176,104 +168,6 @@ def _sample_rate(path: Path) -> float:
     )
 
 
-def _of_alf(path: Path) -> Session:
-    found = [sorted(path.glob(pattern)) for pattern in (ALF_TIMES, ALF_CLUSTERS)]
-    if not all(found):
-        raise SessionError(
-            f"{path}: ALF spikes must have times and clusters, but there is no {ALF_CLUSTERS}; "
-            "download it beside the other"
-        )
-    used = [files[0] for files in found]
-    times, clusters = (read_array(one).ravel() for one in used)
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for file in sorted(path.glob("clusters.*.npy")):
-        values = read_array(file)
-        if values.ndim == 1:
-            used.append(file)
-            columns[file.name.split(".")[1]] = values
-    num = max((len(values) for values in columns.values()), default=0)
-    least, most = int(clusters.min(initial=0)), int(clusters.max(initial=0))
-    if num and not 0 <= least <= most < num:
-        raise SessionError(
-            f"{path}: clusters of spikes must lie from 0 to {num - 1}, the rows of clusters.*.npy, "
-            f"but lie from {least} to {most}; download both from one sorting"
-        )
-    keys = np.arange(num) if num else np.unique(clusters)
-    metadata = {name: values for name, values in columns.items() if len(values) == num}
-    for name in ("brainLocationAcronyms_ccf_2017", "acronyms", "atlas_acronym"):
-        if name in metadata:
-            metadata["acronym"] = metadata.pop(name)
-    return _session(path, _digest(used), times.astype(np.float64), clusters, keys, metadata)
-
-
-def _session(
-    path: Path,
-    data_digest: str,
-    times: Floats,
-    unit: npt.NDArray[Any],
-    keys: npt.NDArray[Any],
-    metadata: dict[str, npt.NDArray[Any]],
-    intervals: Intervals | None = None,
-) -> Session:
-    """Return the recording of spikes (S,) with the unit of each, which `keys` (N,) name."""
-    if len(times) != len(unit):
-        raise SessionError(
-            f"{path}: each of {len(times)} spikes must name its unit, but {len(unit)} do; save it "
-            "again"
-        )
-    order = np.argsort(keys, kind="stable")
-    at = np.searchsorted(keys[order], unit)
-    known = keys[order][np.minimum(at, max(len(keys) - 1, 0))] == unit if len(keys) else unit < unit
-    if len(np.unique(keys)) < len(keys) or not np.all(known):
-        raise SessionError(
-            f"{path}: each spike must name one of the {len(keys)} units, each of which has a name "
-            "of its own, but some do not; save it again"
-        )
-    index = order[at] if len(unit) else np.zeros(0, np.int64)
-    by_unit = np.lexsort((times, index))
-    counts = np.bincount(index, minlength=len(keys))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    spikes_s = times[by_unit]
-    told: list[Finding] = []
-    if intervals is None:
-        intervals, told = whole_of(spikes_s, offsets)
-    words = {name: array for name, array in metadata.items() if array.dtype.kind in "SUb"}
-    area = _first(words, AREA_KEYS, len(keys))
-    ids = keys.astype(np.int64) if keys.dtype.kind in "iuf" else np.arange(len(keys))
-    return Session(
-        session_id=path.stem if path.is_file() else path.name,
-        source=str(path),
-        data_digest=data_digest,
-        units=Units(
-            ids,
-            area,
-            _first(words, ("probe",), len(keys)),
-            {
-                name: array.astype(np.float64)
-                for name, array in metadata.items()
-                if array.dtype.kind in "fiu"
-            },
-            {name: np.char.lower(_text(array)) if array.dtype.kind == "b" else _text(array)
-             for name, array in words.items()},
-        ),
-        spike_times_s=spikes_s,
-        spike_offsets=offsets,
-        intervals=intervals,
-        presentations=Presentations.none(),
-        remarks=tuple(told),
-    )  # fmt: skip
-
-
-def _text(array: npt.NDArray[Any]) -> Strings:
-    text = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
-    named: Strings = text.astype(np.str_)
-    return np.where(np.isin(named, NO_NAME), "", named)
-
-
-def _first(words: dict[str, npt.NDArray[Any]], names: Sequence[str], num: int) -> Strings:
-    return next((_text(words[name]) for name in names if name in words), np.full(num, ""))
-
-
 def _typed(cells: list[str]) -> npt.NDArray[Any]:
     """Return a column as numbers where all that is there are, else as words."""
     try:
@@ -296,7 +190,3 @@ def _positive(path: Path, rate_hz: float) -> None:
         raise SessionError(
             f"{path}: the sampling rate must be above 0 Hz, but is {rate_hz:g}; write the right one"
         )
-
-
-def _digest(files: Sequence[Path]) -> str:
-    return digest({file.name: file_digest(file) for file in files})

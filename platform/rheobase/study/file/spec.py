@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rheobase.core.errors import StudyError, did_you_mean
-from rheobase.core.paths import expanded, matching
+from rheobase.core.paths import JOIN, expanded, matching, parts_of
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import RENAMED, StudentSettings
@@ -431,7 +431,10 @@ def load_study(path: Path) -> StudySpec:
         text = path.read_text(encoding="utf-8-sig")
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
-        raise StudyError(f"{path}: no such study file") from None
+        raise StudyError(
+            f"{path}: a study file must be there, but there is none; check the path, or write one "
+            "with 'rheobase new'"
+        ) from None
     except IsADirectoryError:
         raise StudyError(
             f"{path}: a study must be a .toml file, but this is a folder; name the file in it"
@@ -456,6 +459,8 @@ def _beside(table: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _found(name: Any, folder: Path) -> Any:
+    if isinstance(name, str) and (parts := parts_of(name)):
+        return JOIN.join(_found(part, folder) for part in parts)
     if not isinstance(name, str) or Path(expanded(name)).is_absolute() or matching(name):
         return name
     return str(folder / expanded(name)) if matching(name, beside=folder) else name

@@ -24,6 +24,7 @@ from rheobase.study.search.space import Space
 
 OLDER_CONSTRAINTS = "constraints"
 """Where Optuna kept constraints before version 5, and optuna-dashboard looks for them."""
+FEASIBLE = "feasible"
 ASKED = frozenset(EndedTrial.model_fields)
 STATES = {
     "waiting": TrialState.WAITING,
@@ -56,22 +57,38 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
     outside the space, which a distribution cannot hold), `error`, and tier, reasons and measures
     as the ranking has them. Trials on report seeds and
     audits are studies of their own, ``NAME-report`` and ``NAME-audit``, for no sampler has seen
-    them and a best-of must not mix them in.
+    them and a best-of must not mix them in. Where the search has infeasible trials, its feasible
+    ones are a study of their own, too, ``NAME-feasible``: optuna-dashboard shows constraints, but
+    its Best Trial is the highest value, feasible or not.
     """
     with whole_file(path) as partial, quiet():
         storage = JournalStorage(JournalFileBackend(str(partial)))
-        for stage in dict.fromkeys(record.request.stage for record in records):
+        for name, chosen in _studies(spec, records).items():
             study = optuna.create_study(
                 storage=storage,
-                study_name=spec.name if stage == "select" else f"{spec.name}-{stage}",
+                study_name=name,
                 directions=[DIRECTIONS[name] for name in spec.search.objectives],
             )
             study.set_metric_names(list(spec.search.objectives))
             study.set_user_attr("question", spec.question)
-            study.add_trials([_frozen(spec, r) for r in records if r.request.stage == stage])
-            if stage == "select":
+            study.add_trials([_frozen(spec, record) for record in chosen])
+            if name == spec.name:
                 for key, value in _note(spec, records).items():
                     storage.set_study_system_attr(study._study_id, key, value)
+
+
+def _studies(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
+    """Return the trials of each of Optuna's studies by its name."""
+    found: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        stage = record.request.stage
+        name = spec.name if stage == "select" else f"{spec.name}-{stage}"
+        found.setdefault(name, []).append(record)
+    searched = [record for record in found.get(spec.name, ()) if record.result is not None]
+    feasible = [record for record in searched if trial_row(spec, record).is_feasible]
+    if 0 < len(feasible) < len(searched):
+        found[f"{spec.name}-{FEASIBLE}"] = feasible
+    return found
 
 
 def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
@@ -113,8 +130,9 @@ def _note(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, str | in
     numbers = {record.request.trial_id: record.request.number for record in records}
     told = f"trial {numbers[best]} (`{best}`)" if best else "none: no trial is feasible"
     text = (
-        f"Best by rheobase's ranking: {told}. The dashboard's own Best Trial has the highest value "
-        "whether it is feasible or not; look at `tier` and `why` among the user attributes."
+        f"Best by rheobase's ranking: {told}. The dashboard's own Best Trial of this study has the "
+        f"highest value whether it is feasible or not: see the study {spec.name}-{FEASIBLE} beside "
+        "it, and `tier` and `why` among the user attributes."
     )
     return {"dashboard:note_ver": 1, "dashboard:note_str:0": text}
 

@@ -22,6 +22,7 @@ from rheobase.measures.balance import (
     synaptic_currents,
 )
 from rheobase.measures.firing import ei_weight_balance, firing_rates
+from rheobase.shards.timeline import Timeline
 from rheobase.student.settings import StudentSettings
 from rheobase.student.students import Students
 
@@ -116,6 +117,47 @@ def balance_of(
         for name, chosen in scored.bins.items()
     }
     return Balance(ei_weight_balance(recurrent, signs), currents)
+
+
+def currents_over_time(
+    students: Students,
+    row: int,
+    spikes: npt.NDArray[Any] | None,
+    counts: npt.NDArray[np.uint8],
+    timeline: Timeline,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the mean excitatory and inhibitory current into a neuron at each scored bin.
+
+    Parameters
+    ----------
+    students, row
+        The networks, and which of them.
+    spikes
+        (T, M) of it; None where it does not spike, and then there is nothing to return.
+    counts
+        (T, N) that it was fed.
+    timeline
+        Labels (T,).
+
+    Returns
+    -------
+    ``excitation`` and ``inhibition`` (T,) in weights times Hz, NaN where nothing is scored: their
+    means over bins are the means over neurons of `measures.balance.synaptic_currents` there.
+    """
+    if spikes is None:
+        return {}
+    here, per_second = timeline.scored, 1000 / timeline.bin_ms
+    active = [values[here].astype(np.float32) for values in (spikes, counts)]
+    found = {}
+    for side, sign in (("excitation", 1), ("inhibition", -1)):
+        found[side] = np.full(len(timeline), np.nan)
+        found[side][here] = per_second * sum(
+            sending @ (weights[row].detach().cpu().numpy() * sign).clip(min=0).mean(axis=1)
+            for sending, weights in zip(
+                active, (students.recurrent, students.input_weights), strict=True
+            )
+        )
+    return found
 
 
 def told(trained: Balance | None, before: Balance | None) -> dict[str, Any]:

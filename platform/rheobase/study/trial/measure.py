@@ -35,7 +35,7 @@ from rheobase.student.students import Replicate, Students
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import Decoding, ReplicateResult
 from rheobase.study.sample import write_sample
-from rheobase.study.trial.balance import Balance, ScoredCounts, balance_of
+from rheobase.study.trial.balance import Balance, ScoredCounts, balance_of, currents_over_time
 from rheobase.study.trial.firing import firing_of
 from rheobase.study.trial.linear_readout import LinearReadout, choose_linear_readout
 from rheobase.study.trial.session_nulls import SessionNulls
@@ -386,6 +386,8 @@ def measure_students(
         )
     if sample is not None:
         signs = students.signs[0].cpu().numpy()
-        fired = None if spikes is None else spikes[0]
-        write_sample(sample, fired, features[0], signs, timeline, target, heldouts[0].held)
+        fired, counts = None if spikes is None else spikes[0], scorer.counts_for(replicates[0])
+        currents = currents_over_time(students, 0, fired, counts, timeline)
+        held = heldouts[0].held
+        write_sample(sample, fired, features[0], signs, timeline, target, held, currents)
     return results, failed, notes
