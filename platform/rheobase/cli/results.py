@@ -91,25 +91,63 @@ def rank(run_folder: GivenRun, as_json: Json = False) -> None:
 
 def compare(
     run_folder: GivenRun,
-    arm: Annotated[str, typer.Argument(help="An arm of the ablation.")],
-    to: Annotated[str, typer.Option("--to", help="What it is compared with.")] = "baseline",
+    arm: Annotated[
+        str | None, typer.Argument(help="An arm of the ablation; none: every effect of it.")
+    ] = None,
+    to: Annotated[str, typer.Option("--to", help="What the arm is compared with.")] = "baseline",
     measure: Annotated[
         str,
         typer.Option(
             "--measure",
-            help="cca_heldout, cca_within_state, cca_cross_state, state_cost, rate_change, or of "
-            "one state active:rate_hz, active:in_band.",
+            help="cca_heldout, gain, closed, above_linear, cca_cross_state, state_cost, rate_hz, "
+            "cv_isi, ei_current_balance, decoding, decoding:PROBE, active:rate_hz, …",
         ),
     ] = "cca_heldout",
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin", help="What is called no difference; 0.02 of CCA unless said otherwise."
+        ),
+    ] = None,
+    to_csv: Annotated[
+        Path | None, typer.Option("--csv", help="File for the whole table, as CSV.")
+    ] = None,
+    to_parquet: Annotated[
+        Path | None, typer.Option("--parquet", help="File for the whole table, as Parquet.")
+    ] = None,
+    to_latex: Annotated[
+        Path | None, typer.Option("--latex", help="File for the rounded table, as LaTeX.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what an arm costs: paired difference, interval, p.
+    """Print every effect of the ablation; of one arm what it costs: difference, interval, p.
 
-    Example: rheobase compare runs/studies/quickstart no-dale
+    Example: rheobase compare runs/studies/quickstart --json
     """
+    spec, records = _stored(run_folder)
+    files = {"csv": to_csv, "parquet": to_parquet, "latex": to_latex}
+    if arm is None:
+        from rheobase.report.effect_tables import WRITERS, effects_table
+        from rheobase.study.ranking.effect_table import effects_of
+
+        if to != "baseline":
+            raise StudyError("--to must stand beside an arm, but none is named; name it, or both")
+        effects = effects_of(spec, records, measure, margin, run_folder)
+        for kind, path in files.items():
+            if path is not None:
+                WRITERS[kind](effects, path)
+        if as_json:
+            print_json(effects.model_dump(mode="json"))
+        else:
+            Console().print(effects_table(effects))
+        return
+    if margin is not None or any(files.values()):
+        raise StudyError(
+            f"--margin, --csv, --parquet and --latex must be of the whole table, but '{arm}' is "
+            "named; leave it out"
+        )
     from rheobase.study.ranking.statistics import compare as compare_with
 
-    spec, records = _stored(run_folder)
     found = compare_with(spec, records, arm, to, measure).model_dump(mode="json")
     if as_json:
         print_json(found)

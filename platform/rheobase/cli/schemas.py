@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from rheobase.cli.terminal import print_json
 
-Name = Literal["study", "ranking", "plan", "validate", "compare", "forecast"]
+Name = Literal["study", "ranking", "plan", "validate", "compare", "effects", "forecast"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -20,6 +20,7 @@ def schema_of(name: Name) -> dict[str, Any]:
     from rheobase.study.file.spec import StudySpec
     from rheobase.study.forecast.record import Forecast
     from rheobase.study.planning.plan import Plan
+    from rheobase.study.ranking.effect_table import Effects
     from rheobase.study.ranking.ranking import Ranking
     from rheobase.study.ranking.statistics import Comparison
 
@@ -28,7 +29,8 @@ def schema_of(name: Name) -> dict[str, Any]:
         "ranking": (Ranking, "What rheobase rank --json prints"),
         "plan": (Plan, "What rheobase plan --json prints"),
         "validate": (Profile | list[Profile], "What rheobase validate --json prints"),
-        "compare": (Comparison, "What rheobase compare --json prints"),
+        "compare": (Comparison, "What rheobase compare RUN ARM --json prints"),
+        "effects": (Effects, "What rheobase compare RUN --json prints"),
         "forecast": (Forecast, "What rheobase forecast --json prints"),
     }
     form, title = forms[name]

@@ -1,7 +1,7 @@
 import pytest
 
 from rheobase.core.errors import StudyError
-from rheobase.study.file.ablation import arms_of, tuned_trials
+from rheobase.study.file.ablation import arms_of, factors_of, tuned_trials
 from rheobase.study.file.spec import dump_study, parse_study
 
 ARMS = {
@@ -57,6 +57,20 @@ def test_a_name_that_looks_like_a_combination_is_refused():
     arms = {"a": {"student.dale": False}, "a+b": {"student.steps": 2}}
     with pytest.raises(StudyError, match=r"must not hold '\+'"):
         arms_of(study(arms=arms, design="factorial"))
+
+
+def test_each_arm_has_a_level_of_each_factor_and_baselines_have_none():
+    arms = {name: ARMS[name] for name in ("no-rate", "small")}
+    found = factors_of(study(arms=arms, design="factorial", baselines=["gru"]))
+    assert found == {
+        "baseline": {"no-rate": 0.0, "small": 0.0},
+        "no-rate": {"no-rate": 1.0, "small": 0.0},
+        "small": {"no-rate": 0.0, "small": 1.0},
+        "no-rate+small": {"no-rate": 1.0, "small": 1.0},
+        "gru": {},
+    }
+    assert factors_of(study(arms={"a+b": ARMS["small"]}))["a+b"] == {"a+b": 1.0}
+    assert factors_of(study()) == {"baseline": {}}
 
 
 WORDS = {

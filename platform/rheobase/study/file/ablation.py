@@ -9,6 +9,7 @@ from typing import Any
 from rheobase.core.errors import StudyError
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.spec import BASELINES, CONTROLS, StudySpec, override_student
+from rheobase.study.records.result import BASELINE
 
 JOIN = "+"
 TUNED_RATES = (1 / 3, 1.0, 3.0)
@@ -66,6 +67,29 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
                     )
         combined[JOIN.join(chosen)] = overrides
     return combined | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}
+
+
+def factors_of(spec: StudySpec) -> dict[str, dict[str, float]]:
+    """Return the level of every factor in the baseline and in every arm.
+
+    Parameters
+    ----------
+    spec
+        The study; without an [ablation] table there is the baseline alone, and no factor.
+
+    Returns
+    -------
+    By arm, `baseline` first, then by factor: 0 where what the factor names is kept and 1 where it
+    is lifted. Arms of `baselines` have no factor: they are combined with nothing.
+    """
+    if spec.ablation is None:
+        return {BASELINE: {}}
+    factors, alone = list(spec.ablation.arms), set(spec.ablation.baselines)
+    levels = {BASELINE: dict.fromkeys(factors, 0.0)}
+    for arm in arms_of(spec):
+        parts = {arm} if spec.ablation.design == "leave-one-out" else {*arm.split(JOIN)}
+        levels[arm] = {} if arm in alone else {name: float(name in parts) for name in factors}
+    return levels
 
 
 def controls_of(spec: StudySpec) -> frozenset[str]:

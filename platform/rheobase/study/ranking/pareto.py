@@ -13,8 +13,8 @@ import numpy.typing as npt
 from rheobase.study.file.objectives import DIRECTIONS, STATE_MEASURES, objective_values
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.intervals import Runs, estimate_mean
+from rheobase.study.ranking.measured import measured_runs
 from rheobase.study.ranking.ranking import FrontTrial, MeanInterval, ParetoFront, RankedTrial
-from rheobase.study.ranking.states import measured_runs
 from rheobase.study.records.result import TrialRecord
 
 Floats = npt.NDArray[np.float64]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +14,7 @@ from rheobase.study.ranking.confirm import least_network, optimism
 from rheobase.study.ranking.feasibility import violations_of
 from rheobase.study.ranking.gate import gate_of
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
+from rheobase.study.ranking.measured import WITHIN, least_told
 from rheobase.study.ranking.pareto import pareto_front
 from rheobase.study.ranking.pruned import stopped_summary
 from rheobase.study.ranking.ranking import (
@@ -32,7 +32,6 @@ from rheobase.study.ranking.states import state_fields
 from rheobase.study.records.result import (
     ENDED,
     NULLS,
-    Decoding,
     RateSummary,
     ReplicateResult,
     TrialRecord,
@@ -40,8 +39,6 @@ from rheobase.study.records.result import (
 
 STATES = ("active", "passive")  # None where not recorded; other states are added as found
 SIZES: tuple[ObjectiveName, ...] = ("num_neurons", "spikes_per_s", "connections", "ei_error")
-WITHIN = 0.9  # of what the teacher decodes
-LEAST_R2 = 0.05  # of a teacher that decodes something
 
 
 def rank_study(spec: StudySpec, records: Sequence[TrialRecord]) -> Ranking:
@@ -261,7 +258,7 @@ def _decoding(found: Sequence[ReplicateResult]) -> dict[str, ProbeScores]:
     for probe in dict.fromkeys(probe for one in found for probe in one.decoding):
         seen = [one.decoding[probe] for one in found if probe in one.decoding]
         student, teacher = fmean(one.student for one in seen), fmean(one.teacher for one in seen)
-        is_told = teacher > fmean(_least_told(one) for one in seen)
+        is_told = teacher > fmean(least_told(one) for one in seen)
         rows[probe] = ProbeScores(
             student=student,
             teacher=teacher,
@@ -269,13 +266,6 @@ def _decoding(found: Sequence[ReplicateResult]) -> dict[str, ProbeScores]:
             within_10_percent=student >= WITHIN * teacher if is_told else None,
         )
     return rows
-
-
-def _least_told(one: Decoding) -> float:
-    """Return what a teacher that tells something scores: two standard errors of guessing."""
-    if one.chance is None:
-        return LEAST_R2
-    return 2 * sqrt(one.chance / (1 - one.chance) / one.num_scored)
 
 
 def _null_q95(found: Sequence[ReplicateResult], name: str, notes: list[str]) -> float | None:

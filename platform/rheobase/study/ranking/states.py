@@ -1,4 +1,4 @@
-"""What a trial's runs say of brain states: means, costs, nulls, the gate's lines, comparisons."""
+"""What a trial's runs say of brain states: means, costs, nulls, the gate's lines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from rheobase.core.errors import StudyError, did_you_mean
-from rheobase.study.file.objectives import STATE_MEASURES, STATE_VALUES, state_value
+from rheobase.study.file.objectives import STATE_MEASURES, state_value
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.intervals import Runs, estimate_mean, runs_of
+from rheobase.study.ranking.intervals import estimate_mean
+from rheobase.study.ranking.measured import measured_runs
 from rheobase.study.ranking.ranking import MeanInterval, SessionScores
 from rheobase.study.records.result import STATE_NULLS, RateSummary, ReplicateResult
 
@@ -17,82 +17,6 @@ NULLS_OF = {
     "cca_within_state": "within_state_nulls",
     "cca_cross_state": "cross_state_nulls",
 }
-OF_ONE_STATE = ("rate_hz", "in_band")
-CCA = "cca_heldout"
-
-
-def measures_of(found: Sequence[ReplicateResult]) -> list[str]:
-    """Return the names of what replicates can be compared by."""
-    states = dict.fromkeys(state for one in found for state in one.rates)
-    of_states = [f"{state}:{name}" for state in states for name in OF_ONE_STATE]
-    return [CCA, *(name for name in STATE_VALUES if _have(found, name)), *of_states]
-
-
-def _have(found: Sequence[ReplicateResult], name: str) -> bool:
-    return any(state_value(name, one) is not None for one in found)
-
-
-def value_of(found: ReplicateResult, measure: str) -> float | None:
-    """Return a number of one replicate by its name; None where it has none."""
-    if measure == CCA:
-        return found.cca_heldout
-    if measure in STATE_VALUES:
-        return state_value(measure, found)
-    state, _, name = measure.rpartition(":")
-    if name not in OF_ONE_STATE or state not in found.rates:
-        return None
-    rates = found.rates[state]
-    return rates.mean if name == "rate_hz" else rates.in_band
-
-
-def measured_runs(found: Sequence[ReplicateResult], measure: str) -> Runs:
-    """Return a number of each replicate as runs, with its blocks where they are kept.
-
-    Parameters
-    ----------
-    found
-        Replicates that all have it (`value_of`).
-    measure
-        One of `measures_of`.
-    """
-    if measure == CCA:
-        return runs_of(found)
-    if measure == "state_cost":
-        within, across = (_runs(found, name) for name in STATE_MEASURES)
-        return within.minus(across)
-    return _runs(found, measure)
-
-
-def _runs(found: Sequence[ReplicateResult], measure: str) -> Runs:
-    values = [value_of(one, measure) for one in found]
-    blocks: Sequence[Sequence[float]] = ()
-    if measure == "cca_within_state":
-        blocks = [one.within_state_blocks for one in found]
-    elif measure == "cca_cross_state":
-        blocks = [one.cross_state_blocks for one in found]
-    return Runs(
-        [value for value in values if value is not None],
-        [one.session for one in found],
-        blocks,
-        tuple(one.teacher for one in found if one.teacher is not None),
-    )
-
-
-def refuse_unknown(study: str, measure: str, *sides: Sequence[ReplicateResult]) -> None:
-    """Refuse a measure that some side of a comparison does not have at all.
-
-    Raises
-    ------
-    StudyError
-        It is unknown, or no replicate of a side has it.
-    """
-    for found in sides:
-        known = measures_of(found)
-        if measure not in known:
-            raise StudyError(
-                f"{study}: a measure that both arms have must be named, but got '{measure}'."
-                f"{did_you_mean(measure, known)} There is: {', '.join(known)}"
-            )
 
 
 def state_fields(found: Sequence[ReplicateResult]) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from rheobase.core.settings import Settings
 from rheobase.study.file.ablation import arms_of, controls_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.intervals import estimate_mean
+from rheobase.study.ranking.measured import (
+    CCA,
+    measured_runs,
+    measures_of,
+    refuse_unknown,
+    value_of,
+)
 from rheobase.study.ranking.ranking import Interval, SpeaksOf, Unit
 from rheobase.study.ranking.resampling import (
     ALPHA,
@@ -23,13 +30,6 @@ from rheobase.study.ranking.resampling import (
     least_p,
     probability_of_improvement,
     sign_flip_p,
-)
-from rheobase.study.ranking.states import (
-    CCA,
-    measured_runs,
-    measures_of,
-    refuse_unknown,
-    value_of,
 )
 from rheobase.study.records.result import BASELINE, TOP, ReplicateResult, TrialRecord
 
@@ -104,7 +104,7 @@ def compare(
     to: str = BASELINE,
     measure: str = CCA,
 ) -> Comparison:
-    """Return one arm against another in one of `states.measures_of`.
+    """Return one arm against another in one of `measured.measures_of`.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def paired_comparison(
     arm, to
         Two trials that have results.
     measure
-        What is compared, one of `states.measures_of`.
+        What is compared, one of `measured.measures_of`.
 
     Returns
     -------

@@ -1,0 +1,288 @@
+"""A run's whole table of effects: every contrast of its design, corrected over their family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rheobase.core.errors import StudyError
+from rheobase.core.seeds import generator
+from rheobase.core.settings import Settings
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.ablation import arms_of, controls_of, factors_of
+from rheobase.study.file.spec import StudySpec, override_student
+from rheobase.study.ranking.contrasts import Contrast, contrasts_of
+from rheobase.study.ranking.effects import Effect, effect_of
+from rheobase.study.ranking.intervals import Runs
+from rheobase.study.ranking.measured import (
+    CCA,
+    measured_runs,
+    refuse_unknown,
+    value_of,
+)
+from rheobase.study.ranking.resampling import ALPHA, holm
+from rheobase.study.records.result import BASELINE, ENDED, ReplicateResult, TrialRecord
+
+MARGIN = 0.02
+"""What is called no difference of a correlation, unless told otherwise."""
+CORRELATIONS = (
+    *(CCA, "cca_within_state", "cca_cross_state", "state_cost"),
+    *("gain", "above_linear", "untrained", "linear_readout"),
+)
+"""Measures that `MARGIN` is of; of another nobody knows what is no difference."""
+Pair = tuple[str, int]
+
+
+class MissingRuns(Settings):
+    """Seeds and sessions that an arm of the study lacks."""
+
+    arm: str
+    why: str
+    """`waiting`, `running` or `pruned`, or why it failed, in a line."""
+    runs: tuple[tuple[int, str], ...]
+    """Seed and session of each; empty where no session is known yet."""
+    can_be_run: bool
+    """Whether going on with the run gives them; those that failed would fail again."""
+
+
+class Effects(Settings):
+    """Every effect of a study's ablation, in one measure."""
+
+    study: str
+    design: str
+    mode: str
+    """`held`: every other setting is the baseline's."""
+    measure: str
+    margin: float | None
+    """What is called no difference; null where nobody said it of this measure."""
+    num_hypotheses: int
+    """How many p are corrected for one another."""
+    main_effects: tuple[Effect, ...]
+    """Of factors that are combined."""
+    interactions: tuple[Effect, ...]
+    """Of every two of them: where costs do not add up."""
+    steps: tuple[Effect, ...]
+    """Of a path."""
+    trends: tuple[Effect, ...]
+    """Of settings over levels."""
+    arms: tuple[Effect, ...]
+    """Of arms that are combined with nothing, each minus the baseline."""
+    missing: tuple[MissingRuns, ...]
+    """What arms lack."""
+    command: str | None
+    """What runs those that can be run; null where there are none."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Effect, ...]:
+        """All effects, one after another."""
+        return (*self.main_effects, *self.interactions, *self.steps, *self.trends, *self.arms)
+
+
+def effects_of(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    measure: str = CCA,
+    margin: float | None = None,
+    run: Path | None = None,
+) -> Effects:
+    """Return the table.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    records
+        Every trial of its ledger.
+    measure
+        What is compared, one of `measured.measures_of`.
+    margin
+        What is called no difference, in units of the measure. None: 0.02 of what is a
+        correlation, of another measure nothing.
+    run
+        Folder of the run, which the command for what is missing names.
+
+    Returns
+    -------
+    Replicates are paired by seed and session: an effect takes those that all of its arms have.
+    Neither the order of arms, of records nor of replicates changes a number. An arm that was not
+    run because its settings are another's stands with the other's results; what then changes
+    nothing is no hypothesis, and a note says so.
+
+    Raises
+    ------
+    StudyError
+        The study has no ablation, its baseline no result, no arm has the measure, or the margin is
+        not above 0.
+    """
+    if spec.ablation is None:
+        raise StudyError(f"{spec.name}: effects must be of an [ablation], but the study has none")
+    if margin is not None and not margin > 0:
+        raise StudyError(f"{spec.name}: a margin must be above 0, but got {margin:g}")
+    reported = {one.request.arm: one for one in records if one.request.stage == "report"}
+    base = reported.get(BASELINE)
+    if base is None or base.result is None:
+        raise StudyError(
+            f"{spec.name}: '{BASELINE}' must have a complete trial on the report seeds, but has "
+            "none; finish the run with 'rheobase run --resume'"
+        )
+    refuse_unknown(spec.name, measure, base.result.replicates)
+    if margin is None and measure in CORRELATIONS:
+        margin = MARGIN
+    trials = _trials(spec, reported, base)
+    found_by = {arm: _by_pair(record, measure) for arm, record in trials.items()}
+    notes = [f"{arm} is {one.request.arm}: their settings are the same, and it was not run twice"
+             for arm, one in trials.items() if one.request.arm != arm]  # fmt: skip
+    asked = _asked(trials)
+    effects: list[Effect] = []
+    for contrast in _contrasts(spec, base):
+        if _changes_nothing(contrast, trials):
+            notes.append(f"{contrast.name}: changes nothing of the baseline; it is no hypothesis")
+            continue
+        sides = [found_by.get(arm, {}) for arm in contrast.weights]
+        pairs = sorted(set(sides[0]).intersection(*sides[1:]))
+        arms: dict[str, Runs] = {}
+        if pairs:
+            arms = {
+                arm: measured_runs([side[pair] for pair in pairs], measure)
+                for arm, side in zip(contrast.weights, sides, strict=True)
+            }
+        random = generator(spec.search.seed, "statistics", "effect", contrast.name)
+        seeds = [seed for _, seed in pairs]
+        effects.append(effect_of(contrast, arms, seeds, len(asked), margin, random))
+    effects = _corrected(effects)
+    missing = _missing(spec, trials, asked)
+    command = None
+    if any(one.can_be_run for one in missing):
+        folder = "RUN" if run is None else run
+        command = f"rheobase run {folder}/study.toml --out {folder} --resume"
+    for lacks in missing:
+        if not found_by.get(lacks.arm):
+            notes.append(f"{lacks.arm}: no result on the report seeds: {lacks.why}")
+    kinds = {
+        name: tuple(one for one in effects if one.kind == kind)
+        for name, kind in (
+            ("main_effects", "main"),
+            ("interactions", "interaction"),
+            ("steps", "step"),
+            ("trends", "trend"),
+            ("arms", "arm"),
+        )
+    }
+    return Effects(
+        study=spec.name,
+        design=spec.ablation.design,
+        mode=spec.ablation.mode,
+        measure=measure,
+        margin=margin,
+        num_hypotheses=sum(one.in_family for one in effects),
+        **kinds,
+        missing=tuple(missing),
+        command=command,
+        notes=tuple(notes),
+    )
+
+
+def _contrasts(spec: StudySpec, base: TrialRecord) -> list[Contrast]:
+    """Return the study's contrasts, its dosed settings at the level that the search chose."""
+    assert spec.ablation is not None
+    overrides = {BASELINE: {}, **arms_of(spec)}
+    levels = {arm: dict(row) for arm, row in factors_of(spec).items()}
+    dosed = [name for name in levels[BASELINE] if name not in spec.ablation.arms]
+    for arm, row in levels.items():
+        for name in dosed:
+            if row and f"student.{name}" not in overrides[arm]:
+                row[name] = float(base.request.student.get(name, row[name]))
+    return contrasts_of(
+        spec.ablation.design, levels, dosed, spec.ablation.baselines, controls_of(spec)
+    )
+
+
+def _trials(
+    spec: StudySpec, reported: Mapping[str, TrialRecord], base: TrialRecord
+) -> dict[str, TrialRecord]:
+    """Return each arm's trial; of one that was not run, the trial whose settings are its own."""
+    found = {BASELINE: base}
+    by_settings: dict[str, TrialRecord] = {}
+    if spec.ablation and spec.ablation.mode == "held":
+        for one in (base, *reported.values()):
+            student = StudentSettings.model_validate(one.request.student)
+            by_settings.setdefault(student.model_dump_json(), one)
+    chosen = StudentSettings.model_validate(base.request.student)
+    for arm, overrides in arms_of(spec).items():
+        record = reported.get(arm)
+        if record is None and overrides:
+            record = by_settings.get(override_student(chosen, overrides).model_dump_json())
+        if record is not None:
+            found[arm] = record
+    return found
+
+
+def _by_pair(record: TrialRecord, measure: str) -> dict[Pair, ReplicateResult]:
+    found = record.result.replicates if record.result else ()
+    return {(one.session, one.seed): one for one in found if value_of(one, measure) is not None}
+
+
+def _asked(trials: Mapping[str, TrialRecord]) -> set[Pair]:
+    """Return every seed and session that arms were asked for, as far as any ran on it."""
+    results = [one.result for one in trials.values() if one.result]
+    sessions = {one.session for result in results for one in result.replicates}
+    seeds = {seed for one in trials.values() for seed in one.request.seeds}
+    return {(session, seed) for session in sessions for seed in seeds}
+
+
+def _changes_nothing(contrast: Contrast, trials: Mapping[str, TrialRecord]) -> bool:
+    """Return whether the trials of both sides are the same ones, weighed alike."""
+    if not contrast.weights.keys() <= trials.keys():
+        return False
+    weights: dict[str, list[float]] = {}
+    for arm, weight in contrast.weights.items():
+        weights.setdefault(trials[arm].request.trial_id, []).append(weight)
+    return all(abs(math.fsum(each)) < 1e-9 for each in weights.values())
+
+
+def _corrected(effects: Sequence[Effect]) -> list[Effect]:
+    """Return effects with Holm's p, of differences and of equivalence, over their family."""
+    family = [one for one in effects if one.in_family]
+    p = holm([1.0 if one.p_sign_flip is None else one.p_sign_flip for one in family])
+    p_same = holm([one.equivalence.p if one.equivalence else 1.0 for one in family])
+    adjusted = dict(zip((one.name for one in family), zip(p, p_same, strict=True), strict=True))
+    found = []
+    for one in effects:
+        if one.in_family and one.p_sign_flip is not None:
+            differs, same = adjusted[one.name]
+            update: dict[str, object] = {"p_holm": differs}
+            if one.equivalence:
+                update["equivalence"] = one.equivalence.model_copy(
+                    update={"p_holm": same, "is_equivalent": same <= ALPHA}
+                )
+            one = one.model_copy(update=update)
+        found.append(one)
+    return found
+
+
+def _missing(
+    spec: StudySpec, trials: Mapping[str, TrialRecord], asked: set[Pair]
+) -> list[MissingRuns]:
+    found = []
+    for arm in (BASELINE, *arms_of(spec)):
+        record = trials.get(arm)
+        have = set(_by_pair(record, CCA)) if record else set()
+        lacks = sorted(asked - have)
+        if not lacks and have:
+            continue
+        status = record.status if record else "waiting"
+        why = record.error if record and record.error else status
+        failed = record.result.failed if record and record.result else ()
+        if failed:
+            why = failed[0].reason
+        found.append(
+            MissingRuns(
+                arm=arm,
+                why=why,
+                runs=tuple((seed, session) for session, seed in lacks),
+                can_be_run=status not in ENDED,
+            )
+        )
+    return found
