@@ -14,9 +14,9 @@ from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.sessions.readers.path_settings import PathSettings
 from rheobase.shards.settings import DataSettings, SplitSettings
 from rheobase.student.settings import StudentSettings
+from rheobase.study.file.ablation_settings import AblationSettings
 from rheobase.study.file.search_settings import Choice, Range, SearchSettings, StopSettings
 from rheobase.study.file.spec import (
-    AblationSettings,
     Require,
     ResourceSettings,
     SeedSettings,

@@ -24,7 +24,7 @@ from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
 from rheobase.study.run_folder import RunFolder
-from rheobase.study.search.schedule import Bookkeeper, next_requests, packs
+from rheobase.study.search.schedule import Bookkeeper, next_requests, packs, repeats_told
 from rheobase.study.trial.population import Outcome
 from rheobase.study.trial.run import run_population
 
@@ -248,7 +248,8 @@ class Generations(Searcher):
                 )
                 if not requests:
                     return str(Searcher.FINISHED)
-                self._waiting.extend(packs(self._spec, self._bookkeeper.planned(requests)))
+                told = repeats_told(self._spec, requests)
+                self._waiting.extend(packs(self._spec, self._bookkeeper.planned(requests, told)))
         if self.halted:
             return str(Searcher.FINISHED)
         most = self._spec.resources.max_concurrent or math.inf

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from rheobase.study.file.spec import BASELINES, override_student
+from rheobase.study.file.ablation_settings import BASELINES
+from rheobase.study.file.spec import override_student
 from rheobase.study.networks.export import export_trial
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.records.result import TrialRecord

@@ -1,21 +1,23 @@
-"""The arms of an ablation: which overrides each one sets."""
+"""The arms of a study's ablation: what each sets, and what is asked of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from rheobase.core.errors import StudyError
 from rheobase.student.settings import StudentSettings
-from rheobase.study.file.spec import BASELINES, CONTROLS, StudySpec, override_student
+from rheobase.study.file.ablation_settings import CONTROLS, dose_name
+from rheobase.study.file.designs import STEP, designed, fraction_of
+from rheobase.study.file.spec import StudySpec, override_student
 from rheobase.study.records.result import BASELINE
 
-JOIN = "+"
 TUNED_RATES = (1 / 3, 1.0, 3.0)
 """Learning rates that a gated network chooses from, in the study's own."""
 TUNED_STEPS = (1, 3)
 """Steps that it chooses from, in the study's own."""
+BETWEEN = " x "
+"""Between the factors of an interaction's name."""
 
 
 def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
@@ -29,44 +31,21 @@ def arms_of(spec: StudySpec) -> dict[str, dict[str, Any]]:
     Returns
     -------
     `leave-one-out`: the arms as written. `factorial`: every combination of them, 2^k - 1 beside
-    the baseline, the smaller first. `path`: the first, the first two, and so on. Names of a
-    combination are joined by ``+``. After them the `baselines`, each alone in every design: they
-    are what the others are held against, and no constraint to combine.
+    the baseline, the smaller first; `fractional`: those of a fraction. `path`: the first, the first
+    two, and so on; where results decide the order, ``step-1``, ``step-2``, …, of which the last
+    alone is known to set something. Names of a combination are joined by ``+``. After them an arm
+    for each level of a dosed setting, named ``ei_balance=0.5``, and the `baselines`, each alone in
+    every design: they are what the others are held against, and no constraint to combine.
 
     Raises
     ------
     StudyError
-        Arms to be combined set one setting to different values, or a name holds a ``+``.
+        Arms to be combined set one setting to different values, a name holds a ``+``, or no
+        fraction has the resolution.
     """
     if spec.ablation is None:
         return {}
-    arms, design = spec.ablation.arms, spec.ablation.design
-    names = list(arms)
-    together: Iterable[tuple[str, ...]]
-    if design == "leave-one-out":
-        together = [(name,) for name in names]
-    elif design == "factorial":
-        together = [chosen for num in range(len(names)) for chosen in combinations(names, num + 1)]
-    else:
-        together = [tuple(names[: num + 1]) for num in range(len(names))]
-    combined: dict[str, dict[str, Any]] = {}
-    for chosen in together:
-        overrides: dict[str, Any] = {}
-        for name in chosen:
-            if JOIN in name and design != "leave-one-out":
-                raise StudyError(
-                    f"[ablation.arms.{name}]: names of arms to be combined must not hold "
-                    f"'{JOIN}', which joins them; rename it"
-                )
-            for path, value in arms[name].items():
-                if overrides.setdefault(path, value) != value:
-                    raise StudyError(
-                        f"[ablation.arms.{name}]: arms combined by design = '{design}' must agree "
-                        f"on a setting, but '{path}' is {value!r} here and {overrides[path]!r} "
-                        "in another; use design = 'leave-one-out'"
-                    )
-        combined[JOIN.join(chosen)] = overrides
-    return combined | {word: dict(BASELINES[word]) for word in spec.ablation.baselines}
+    return {name: dict(arm.overrides) for name, arm in designed(spec.ablation).items()}
 
 
 def factors_of(spec: StudySpec) -> dict[str, dict[str, float]]:
@@ -80,16 +59,114 @@ def factors_of(spec: StudySpec) -> dict[str, dict[str, float]]:
     Returns
     -------
     By arm, `baseline` first, then by factor: 0 where what the factor names is kept and 1 where it
-    is lifted. Arms of `baselines` have no factor: they are combined with nothing.
+    is lifted, and of a dosed setting its level. Arms of `baselines` have no factor: they are
+    combined with nothing. Nor have the steps of a path whose order the results decide, but for
+    the last.
     """
     if spec.ablation is None:
         return {BASELINE: {}}
-    factors, alone = list(spec.ablation.arms), set(spec.ablation.baselines)
-    levels = {BASELINE: dict.fromkeys(factors, 0.0)}
-    for arm in arms_of(spec):
-        parts = {arm} if spec.ablation.design == "leave-one-out" else {*arm.split(JOIN)}
-        levels[arm] = {} if arm in alone else {name: float(name in parts) for name in factors}
+    ablation = spec.ablation
+    kept = dict.fromkeys(ablation.arms, 0.0) | {
+        dose_name(path): float(getattr(spec.student, dose_name(path))) for path in ablation.dose
+    }
+    levels = {BASELINE: kept}
+    for name, arm in designed(ablation).items():
+        changed = dict.fromkeys(arm.lifted, 1.0) | (dict([arm.dose]) if arm.dose else {})
+        levels[name] = {**kept, **changed} if changed else {}
     return levels
+
+
+def repeated_arms(spec: StudySpec, baseline: StudentSettings | None = None) -> dict[str, str]:
+    """Return the arms that are not run, and for each the earlier one that it is.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    baseline
+        All settings of the report stage's baseline, which the search chose. None: the study's own,
+        and arms that set what is searched are left open.
+
+    Returns
+    -------
+    By arm, `baseline` or the first arm whose settings are the same. Arms that have a search of
+    their own are never the same, for nobody knows what it will choose.
+    """
+    seen: dict[str, str] = {}
+    found = {}
+    base = baseline or spec.student
+    own_search = retuned_arms(spec)
+    seen[base.model_dump_json()] = BASELINE
+    for name, overrides in arms_of(spec).items():
+        is_open = baseline is None and bool(overrides.keys() & spec.search.space.keys())
+        if name in own_search or not overrides or is_open:
+            continue
+        same = seen.setdefault(override_student(base, overrides).model_dump_json(), name)
+        if same != name:
+            found[name] = same
+    return found
+
+
+def repeated_told(repeated: Mapping[str, str]) -> str:
+    """Return in a line which arms are not run; empty if all are.
+
+    Examples
+    --------
+    >>> repeated_told({"ei_balance=1": "baseline"})
+    'not run twice: ei_balance=1 is baseline'
+    """
+    told = ", ".join(f"{arm} is {same}" for arm, same in repeated.items())
+    return f"not run twice: {told}" if told else ""
+
+
+def hypotheses_of(
+    spec: StudySpec, baseline: StudentSettings | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Return the family of hypotheses that is corrected for together, by name.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    baseline
+        As `repeated_arms` takes it.
+
+    Returns
+    -------
+    What each is about. Of `leave-one-out` each arm, of `path` each step; of `factorial` the main
+    effect of each arm and, under ``a x b``, the interaction of each two; of `fractional` the same
+    where the resolution is 5, and below it main effects alone, for interactions of two are not
+    told apart. Then a trend over each dosed setting, and each of the `baselines` that lifts a
+    constraint. Controls are no hypothesis, and neither is an arm that is not run.
+    """
+    if spec.ablation is None:
+        return {}
+    ablation, repeated = spec.ablation, repeated_arms(spec, baseline)
+    found: dict[str, tuple[str, ...]] = {}
+    if ablation.design in ("factorial", "fractional"):
+        part = fraction_of(ablation)
+        factors = [name for name, one in ablation.arms.items() if _changes(spec, baseline, one)]
+        found = {name: (name,) for name in factors}
+        if part is None or part.resolution >= 5:
+            found |= {BETWEEN.join(pair): pair for pair in combinations(factors, 2)}
+    else:
+        found = {
+            name: (name,)
+            for name, arm in designed(ablation).items()
+            if not arm.dose and name not in (*ablation.baselines, *repeated)
+        }
+    found |= {dose_name(path): (dose_name(path),) for path in ablation.dose}
+    tested = [word for word in ablation.baselines if word not in (*CONTROLS, *repeated)]
+    return found | {word: (word,) for word in tested}
+
+
+def _changes(
+    spec: StudySpec, baseline: StudentSettings | None, overrides: Mapping[str, Any]
+) -> bool:
+    """Return whether overrides change the baseline, as far as that is known."""
+    is_open = baseline is None and bool(overrides.keys() & spec.search.space.keys())
+    base = baseline or spec.student
+    return is_open or override_student(base, overrides) != base
 
 
 def controls_of(spec: StudySpec) -> frozenset[str]:
@@ -97,10 +174,28 @@ def controls_of(spec: StudySpec) -> frozenset[str]:
     return CONTROLS & set(spec.ablation.baselines) if spec.ablation else frozenset()
 
 
+def retuned_arms(spec: StudySpec) -> list[str]:
+    """Return the arms that have a search of their own; none where all are held."""
+    if spec.ablation is None or spec.ablation.mode == "held" or not spec.seeds.report:
+        return []
+    return [name for name in arms_of(spec) if name not in CONTROLS]
+
+
 def tuned_trials(spec: StudySpec) -> list[dict[str, Any]]:
-    """Return the overrides of every trial from which the settings of a study's arms are chosen."""
-    arms = arms_of(spec).values() if spec.seeds.report else ()
-    return [one for arm in arms for one in tuned_settings(spec.student, arm)]
+    """Return the overrides of every trial from which the settings of a study's arms are chosen.
+
+    Those of gated controls, of each arm's own search, and of the steps of a path by effect, of
+    which the whole path stands for each.
+    """
+    if spec.ablation is None or not spec.seeds.report:
+        return []
+    arms = arms_of(spec)
+    found = [one for arm in arms.values() for one in tuned_settings(spec.student, arm)]
+    found += [arms[name] for name in retuned_arms(spec) for _ in range(spec.search.trials)]
+    num = len(spec.ablation.arms)
+    if spec.ablation.order == "effect" and num:
+        found += [arms[f"{STEP}{num}"]] * (num * (num + 1) // 2 - 1)
+    return found
 
 
 def tuned_settings(student: StudentSettings, overrides: Mapping[str, Any]) -> list[dict[str, Any]]:

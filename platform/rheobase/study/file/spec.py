@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -16,27 +16,12 @@ from rheobase.core.paths import JOIN, expanded, matching, parts_of
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import RENAMED, StudentSettings
+from rheobase.study.file.ablation_settings import BASELINES, AblationSettings, Value, dose_name
+from rheobase.study.file.designs import designed
 from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
 from rheobase.study.file.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.study.records.result import BASELINE, TOP
 from rheobase.teacher.settings import TeacherSettings
-
-BASELINES: Mapping[str, Mapping[str, Scalar]] = {
-    "untrained": {"student.steps": 0},
-    "no-dale": {"student.dale": False},
-    "no-rate-penalty": {"student.rate_weight": 0.0},
-    "gru": {"student.neuron": "gru"},
-    "linear-readout": {"student.neuron": "linear"},
-    "shuffled-spikes": {"student.input": "shuffled"},
-    "no-input-signs": {"student.input_signs": "free"},
-    "no-ei-balance": {"student.ei_balance": 0.0},
-    "feed-forward": {"student.recurrence": "none"},
-    "echo-state": {"student.recurrence": "fixed"},
-}
-CONTROLS = frozenset(
-    {"untrained", "feed-forward", "echo-state", "gru", "linear-readout", "shuffled-spikes"}
-)
-"""Baselines that lift no constraint: what the others are held against, and no hypothesis."""
 
 BALANCE_PATHS = frozenset(
     f"student.{name}"
@@ -48,44 +33,6 @@ BALANCE_PATHS = frozenset(
 """Settings that decide whether a balance can be held."""
 MEMORY_TAUS = 5
 """Membrane time constants after which less than 1 % of where a window began is left."""
-
-
-class AblationSettings(Settings):
-    """Which constraints to lift, and how; it needs `arms`, `baselines` or both."""
-
-    design: Literal["leave-one-out", "factorial", "path"] = "leave-one-out"
-    """How `arms` are combined. `leave-one-out`: each alone; `factorial`: every combination;
-    `path`: cumulative."""
-    mode: Literal["held"] = "held"
-    """`held`: every other setting stays as in the baseline."""
-    baselines: tuple[str, ...] = ()
-    """Arms in one word, each alone whatever the design: `untrained` (`steps = 0`), `no-dale`
-    (`dale = false`), `no-rate-penalty` (`rate_weight = 0`), `no-input-signs` (`input_signs =
-    "free"`), `no-ei-balance` (`ei_balance = 0`), `feed-forward` and `echo-state` (`recurrence` none
-    and fixed), `gru` and `linear-readout` (`neuron` in the network's place), `shuffled-spikes`
-    (`input`)."""
-    arms: dict[str, dict[str, Scalar]] = {}
-    """Overrides of student settings by dotted path, under the arm's name."""
-
-    @model_validator(mode="after")
-    def _names_each_arm_once(self) -> AblationSettings:
-        problems = [
-            f"baselines: unknown word '{word}'.{did_you_mean(word, BASELINES)} "
-            f"It must be one of {', '.join(BASELINES)}."
-            for word in self.baselines
-            if word not in BASELINES
-        ]
-        repeated = [w for w in self.baselines if self.baselines.count(w) > 1 or w in self.arms]
-        if repeated:
-            problems.append(
-                f"baselines: an arm must have a name of its own, but '{repeated[0]}' is there "
-                "twice; rename the arm or leave one out."
-            )
-        if not self.arms and not self.baselines:
-            problems.append("an ablation must have arms, but has neither arms nor baselines.")
-        if problems:
-            raise ValueError(" ; ".join(problems))
-        return self
 
 
 class Require(Settings):
@@ -216,31 +163,8 @@ class StudySpec(Settings):
             problems += self._hollow(path, axis)
         if not problems:
             problems += self._unmet_conditions()
-        arms = self.ablation.arms if self.ablation else {}
-        for arm, overrides in arms.items():
-            if arm == BASELINE:
-                problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
-            if arm.startswith(TOP):
-                problems.append(
-                    f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
-                )
-            refused = self._problem(f"ablation.arms.{arm}", overrides)
-            problems += refused
-            same = not refused and override_student(self.student, overrides) == self.student
-            if same and not overrides.keys() & self.search.space.keys():
-                problems.append(
-                    f"[ablation.arms.{arm}]: an arm must change the student, but all it sets is "
-                    f"the study's own: {', '.join(overrides) or 'nothing'}; leave it out."
-                )
-        for word in self.ablation.baselines if self.ablation else ():
-            (path,) = BASELINES[word]
-            same = override_student(self.student, BASELINES[word]) == self.student
-            if same and path not in self.search.space:
-                problems.append(
-                    f"[ablation]: baselines must change the student, but '{word}' is the study's "
-                    f"own: {path} is {_own(self.student, path)!r} already; leave it out."
-                )
-            problems += self._problem(f"ablation.baselines.{word}", BASELINES[word])
+        if self.ablation:
+            problems += self._unfit_ablation(self.ablation)
         problems += self._futures_of_closed_forms()
         if self.student.missing_balance:
             problems.append(f"[student]: {self.student.missing_balance}.")
@@ -290,6 +214,63 @@ class StudySpec(Settings):
         if problems:
             raise ValueError(" ; ".join(dict.fromkeys(problems)))
         return self
+
+    def _unfit_ablation(self, ablation: AblationSettings) -> list[str]:
+        """Return why arms, levels or their combinations cannot be run."""
+        problems = []
+        for arm, overrides in ablation.arms.items():
+            if arm == BASELINE:
+                problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
+            if arm.startswith(TOP):
+                problems.append(
+                    f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
+                )
+            refused = self._problem(f"ablation.arms.{arm}", overrides)
+            problems += refused
+            same = not refused and override_student(self.student, overrides) == self.student
+            if same and not overrides.keys() & self.search.space.keys():
+                problems.append(
+                    f"[ablation.arms.{arm}]: an arm must change the student, but all it sets is "
+                    f"the study's own: {', '.join(overrides) or 'nothing'}; leave it out."
+                )
+        for word in ablation.baselines:
+            (path,) = BASELINES[word]
+            same = override_student(self.student, BASELINES[word]) == self.student
+            if same and path not in self.search.space:
+                problems.append(
+                    f"[ablation]: baselines must change the student, but '{word}' is the study's "
+                    f"own: {path} is {_own(self.student, path)!r} already; leave it out."
+                )
+            problems += self._problem(f"ablation.baselines.{word}", BASELINES[word])
+        for path, levels in ablation.dose.items():
+            problems += self._unfit_dose(path, levels)
+        if problems:
+            return problems
+        try:
+            whole = designed(ablation)
+        except StudyError as error:
+            return [str(error)]
+        for name, one in whole.items():
+            if len(one.lifted) > 1:
+                where = f"ablation: design = '{ablation.design}' asks for {name}"
+                problems += self._problem(where, one.overrides)
+        return problems
+
+    def _unfit_dose(self, path: str, levels: Sequence[float]) -> list[str]:
+        where = f"ablation.dose.{path}"
+        if refused := [one for level in levels for one in self._problem(where, {path: level})]:
+            return refused
+        own = getattr(self.student, dose_name(path))
+        if isinstance(own, bool) or not isinstance(own, int | float):
+            return [f"[{where}]: a dosed setting must be a number, but is {own!r}; use arms."]
+        if is_integer(path) and any(level != round(level) for level in levels):
+            return [f"[{where}]: levels must be whole numbers, but are {list(levels)}."]
+        if path in self.search.space:
+            return [
+                f"[{where}]: a dosed setting must have one value in the baseline, but it is "
+                "searched; leave one of the two out."
+            ]
+        return []
 
     def _futures_of_closed_forms(self) -> list[str]:
         """Return where a student is to carry what only a trained predictor tells."""
@@ -349,7 +330,7 @@ class StudySpec(Settings):
             )
         return problems
 
-    def _problem(self, where: str, overrides: Mapping[str, Scalar]) -> list[str]:
+    def _problem(self, where: str, overrides: Mapping[str, Value]) -> list[str]:
         """Return why a student with these settings can never be trained."""
         try:
             student = override_student(self.student, overrides)

@@ -12,7 +12,14 @@ from rheobase.core.digest import digest
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.student.settings import StudentSettings, population_key
-from rheobase.study.file.ablation import arms_of, tuned_settings
+from rheobase.study.file.ablation import (
+    arms_of,
+    repeated_arms,
+    repeated_told,
+    retuned_arms,
+    tuned_settings,
+)
+from rheobase.study.file.path import path_steps, path_trials
 from rheobase.study.file.spec import StudySpec, override_student
 from rheobase.study.ranking.confirm import top_trials
 from rheobase.study.ranking.rank import rank_study
@@ -30,6 +37,7 @@ from rheobase.study.records.result import (
     TrialStopped,
 )
 from rheobase.study.search.pruning import rungs_of, to_audit
+from rheobase.study.search.retuned import best_of_arm, records_of_arm, study_of_arm
 from rheobase.study.search.sampler import propose
 from rheobase.study.search.space import Space
 from rheobase.study.search.warm_start import Fork
@@ -65,9 +73,11 @@ def next_requests(
     Returns
     -------
     Trials that were asked for and have not ended, if any. Else the search's next generation,
-    which begins with the study's own settings as number 0. Else the settings that gated controls
-    choose from (`tuned_settings`). Else the report stage: the winner (the study's own settings
-    where no trial is feasible), further trials to be confirmed, and every arm of the ablation.
+    which begins with the study's own settings as number 0. Else what arms are tuned by: the
+    settings that gated controls choose from (`tuned_settings`), the next generation of each arm
+    that has a search of its own, and the next step of a path by effect. Else the report stage: the
+    winner (the study's own settings where no trial is feasible), further trials to be confirmed,
+    and every arm of the ablation but those that are another (`repeated_arms`).
     Else the audit: some of the stopped trials, to their end.
 
     Notes
@@ -137,7 +147,10 @@ def _next_generation(
     records: Sequence[TrialRecord],
     inputs_digest: str,
     earlier: Sequence[TrialRecord],
+    arm: str = BASELINE,
 ) -> list[TrialRequest]:
+    """Return the next trials of the study's search, or of the search of an arm."""
+    stage: Stage = "select" if arm == BASELINE else "tune"
     known = {record.request.trial_id for record in records}
     num = min(spec.search.generation, spec.search.trials - len(records))
     requests: list[TrialRequest] = []
@@ -146,7 +159,7 @@ def _next_generation(
         number = len(records) + len(requests)
         student = override_student(spec.student, params)
         rungs = rungs_of(spec, records, student)
-        request = _request(spec, "select", BASELINE, params, student, inputs_digest, number, rungs)
+        request = _request(spec, stage, arm, params, student, inputs_digest, number, rungs)
         if request.trial_id not in known and len(requests) < num:
             known.add(request.trial_id)
             requests.append(request)
@@ -176,19 +189,55 @@ def _report_stage(
     of_arms = {BASELINE: (params, student)}
     for arm, winner in winners.items():
         of_arms[arm] = (winner.params, StudentSettings.model_validate(winner.student))
-    tried: dict[str, list[TrialRequest]] = {}
-    for arm, overrides in arms_of(spec).items():
-        choices = [
+    tried = _requests(
+        spec,
+        "tune",
+        inputs_digest,
+        [
             (arm, {**params, **one}, override_student(student, one))
-            for one in tuned_settings(student, overrides)
-        ]
-        tried[arm] = _requests(spec, "tune", inputs_digest, choices)
-        chosen = _best_of(tried[arm], records) or overrides
+            for arm, one in path_trials(spec, records).items()
+        ],
+    )
+    steps, retuned = path_steps(spec, records), retuned_arms(spec)
+    for arm, overrides in arms_of(spec).items():
+        if arm in retuned:
+            own = records_of_arm(records, arm)
+            tried += _next_generation(study_of_arm(spec, arm), own, inputs_digest, (), arm)
+            best = best_of_arm(own)
+            request = best.request if best else None
+            of_arms[arm] = (
+                {**(request.params if request else {}), **overrides},
+                StudentSettings.model_validate(request.student)
+                if request
+                else override_student(spec.student, overrides),
+            )
+            continue
+        choices = _requests(
+            spec,
+            "tune",
+            inputs_digest,
+            [
+                (arm, {**params, **one}, override_student(student, one))
+                for one in tuned_settings(student, overrides)
+            ],
+        )
+        tried += choices
+        chosen = _best_of(choices, records) or steps.get(arm, overrides)
         of_arms[arm] = ({**params, **overrides, **chosen}, override_student(student, chosen))
-    if untried := _not_made([one for each in tried.values() for one in each], records):
+    if untried := _not_made(tried, records):
         return untried
-    asked = [(arm, *one) for arm, one in of_arms.items()]
+    repeated = repeated_arms(spec, student)
+    asked = [(arm, *one) for arm, one in of_arms.items() if arm not in repeated]
     return _not_made(_requests(spec, "report", inputs_digest, asked), records)
+
+
+def repeats_told(spec: StudySpec, requests: Sequence[TrialRequest]) -> str:
+    """Return which arms of a report stage are not run, and why, in a line; empty if all are."""
+    baseline = [one for one in requests if one.stage == "report" and one.arm == BASELINE]
+    if not baseline:
+        return ""
+    student = StudentSettings.model_validate(baseline[0].student)
+    return repeated_told(repeated_arms(spec, student))
 
 
 def _best_of(
@@ -248,16 +297,18 @@ class Bookkeeper:
         self._fork = fork
         self._stage: Stage | None = None
 
-    def planned(self, requests: Sequence[TrialRequest]) -> list[TrialRequest]:
+    def planned(self, requests: Sequence[TrialRequest], told: str = "") -> list[TrialRequest]:
         """Take in trials that are about to run, all of one stage; return those left to run.
 
-        The others have ended before, in the run that this one was forked from.
+        The others have ended before, in the run that this one was forked from. What is `told` is
+        said as the stage begins.
         """
         for request in requests:
             self.ledger.add(request)
         if requests[0].stage != self._stage:
             self._stage = requests[0].stage
-            self.listener.stage(STAGES[self._stage], f"{len(requests[0].seeds)} seeds a trial")
+            seeds = f"{len(requests[0].seeds)} seeds a trial"
+            self.listener.stage(STAGES[self._stage], f"{seeds}; {told}" if told else seeds)
         return [request for request in requests if not self._is_taken_over(request)]
 
     def _is_taken_over(self, request: TrialRequest) -> bool:
@@ -329,7 +380,8 @@ def run_here(
     """
     ledger = bookkeeper.ledger
     while requests := next_requests(spec, ledger.records(), inputs_digest, elapsed_s(), earlier):
-        for pack in packs(spec, bookkeeper.planned(requests)):
+        planned = bookkeeper.planned(requests, repeats_told(spec, requests))
+        for pack in packs(spec, planned):
             for request in pack:
                 bookkeeper.started(request)
             outcomes = run_population(pack, spec, shards, latents, run, bookkeeper.progressed)
