@@ -1,7 +1,7 @@
 """The style of all figures, and those of one network, drawn from stored numbers."""
 
 # Shape legend: T bins, M neurons, D teacher dimensions, C states, O bins of a flash,
-# K canonical pairs, Q seconds.
+# K canonical pairs, Q stretches of a second.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What networks do over time: currents by sign and state, canonical pairs, balance in training."""
 
-# Shape legend: T bins, K canonical pairs, Q seconds.
+# Shape legend: T bins, K canonical pairs, Q stretches of a second.
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the report's figures show of one network: stretches of spikes, latents and readout."""
 
-# Shape legend: T bins, M neurons, D teacher dimensions, K canonical pairs, Q seconds.
+# Shape legend: T bins, M neurons, D teacher dimensions, K canonical pairs, Q stretches of a second.
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.study.file.objectives import STATE_MEASURES, STATE_VALUES
-from rheobase.study.ranking.intervals import Runs, runs_of
+from rheobase.study.ranking.intervals import BLOCKS_OF, Runs, runs_of
 from rheobase.study.records.result import Decoding, RateSummary, ReplicateResult
 
 CCA = "cca_heldout"
@@ -103,8 +103,9 @@ def measured_runs(found: Sequence[ReplicateResult], measure: str) -> Runs:
     measure
         One of `measures_of`.
     """
-    if measure in (CCA, "untrained", "linear_readout"):
-        return runs_of(found, measure)
+    for name in BLOCKS_OF:
+        if measure == name:
+            return runs_of(found, name)
     if measure == "gain":
         return runs_of(found).minus(runs_of(found, "untrained"))
     if measure == "above_linear":
