@@ -98,8 +98,8 @@ def fraction(factors: Sequence[str], resolution: int) -> Fraction:
 
     Examples
     --------
-    >>> fraction("abcde", 5)
-    Fraction(factors=('a', 'b', 'c', 'd', 'e'), generators={'e': ('a', 'b', 'c', 'd')}, resolution=5)
+    >>> fraction("abcde", 5).generators
+    {'e': ('a', 'b', 'c', 'd')}
     """
     num = len(factors)
     for num_base in range(1, num):
