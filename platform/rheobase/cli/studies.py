@@ -17,6 +17,11 @@ from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
 
+Pilot = Annotated[
+    Path | None,
+    typer.Option("--pilot", help="Folder of a run that shows how far differences spread."),
+]
+
 
 def plan(
     study: StudyFile,
@@ -30,18 +35,21 @@ def plan(
         list[str] | None,
         typer.Option("--price", help="NAME=PRICE an hour of a kind of node; repeat it."),
     ] = None,
+    pilot: Pilot = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a study will run and need, and refuse what a run would refuse; trains nothing.
+    """Say what a study will run, find and need; refuse what a run would refuse; trains nothing.
 
     Example: rheobase plan studies/quickstart.toml --sessions allen-vbn:all
     """
     from rheobase.report.plan import cluster_view, plan_view
     from rheobase.study.planning.estimate import estimate, plan_of
     from rheobase.study.planning.limits import refuse_beyond_machine
+    from rheobase.study.planning.spread import pilot_spread
     from rheobase.study.run_folder import refuse_what_is_no_run
 
     spec = given_study(study, sessions)
+    spread = pilot_spread(spec, pilot)
     refuse_what_is_no_run(spec, home() / "studies" / spec.name, None)
     if address == "local":
         refuse_beyond_machine(spec)
@@ -52,10 +60,10 @@ def plan(
 
         there = plan_on_cluster(spec, found, node_types(cluster, price or []))
     if as_json:
-        told = plan_of(spec, found).model_dump(mode="json")
+        told = plan_of(spec, found, spread).model_dump(mode="json")
         print_json({**told, "cluster": there.model_dump(mode="json")} if there else told)
         return
-    Console().print(plan_view(spec, found))
+    Console().print(plan_view(spec, found, spread))
     if there:
         Console().print(cluster_view(there))
 
@@ -233,6 +241,7 @@ def run(
             help="Run an ablation of too few sessions, or seeds of one, for p <= 0.05.",
         ),
     ] = False,
+    pilot: Pilot = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -244,9 +253,11 @@ def run(
     from rheobase.distributed.run import run_study
     from rheobase.report.tables import ranking_table
     from rheobase.report.teacher_standing import first_sentence, standing
+    from rheobase.study.planning.spread import pilot_spread
     from rheobase.study.run_folder import RunFolder
 
     spec = given_study(study, sessions)
+    spread = pilot_spread(spec, pilot)
     if not underpowered:
         refuse_underpowered(spec)
     folder = out or home() / "studies" / spec.name
@@ -262,6 +273,7 @@ def run(
                     fork=fork,
                     allow_other_versions=other_versions,
                     study_file=study.read_text(),
+                    spread=spread,
                 )
         except KeyboardInterrupt:
             log.print("interrupted; the same command with --resume goes on", style="yellow")

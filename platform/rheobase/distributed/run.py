@@ -18,13 +18,16 @@ from rheobase.distributed.ingest import ingest
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
+from rheobase.sessions.load import resolve_sessions
 from rheobase.shards.states import student_line
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import refuse_beyond_machine, refuse_states, refuse_too_few_bins
+from rheobase.study.planning.plan import Spread
 from rheobase.study.planning.unit_signs import refuse_unknown_signs
+from rheobase.study.planning.work import work_of
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Listener
 from rheobase.study.run_folder import TEACHER_REPORT, RunFolder, refuse_what_is_no_run
@@ -43,6 +46,7 @@ def run_study(
     fork: Path | None = None,
     allow_other_versions: bool = False,
     study_file: str | None = None,
+    spread: Spread | None = None,
 ) -> None:
     """Run a study, or what is left of it.
 
@@ -65,6 +69,8 @@ def run_study(
         numbers; each trial's result tells its own.
     study_file
         Text of the file that the study was read from, kept beside it as it was.
+    spread
+        Of a pilot, which the plan that is kept was made with.
 
     Raises
     ------
@@ -92,6 +98,7 @@ def run_study(
         _claim(spec, folder, resume)
         if study_file is not None and not folder.study_file.exists():
             folder.study_file.write_text(study_file)
+        _keep_plan(spec, folder, spread)
         for one in (folder, RunFolder(fork) if fork else None):
             if one and one.inputs.exists():
                 _tell_of_other_versions(one, allow_other_versions)
@@ -146,6 +153,14 @@ def _claim(spec: StudySpec, run: RunFolder, resume: bool) -> None:
             f"{run.path}: the folder must be new, but holds {num_trials} trials of this "
             "study; go on with --resume, or use another --out"
         )
+
+
+def _keep_plan(spec: StudySpec, run: RunFolder, spread: Spread | None) -> None:
+    """Write down what is planned, before the first trial alone: afterwards it would be none."""
+    if run.plan.exists() or (run.ledger.exists() and run.read_records()):
+        return
+    planned = work_of(spec, len(resolve_sessions(spec.data.sessions)), spread)
+    write_json(run.plan, planned.model_dump(mode="json"))
 
 
 def _tell_of_other_versions(run: RunFolder, are_allowed: bool) -> None:

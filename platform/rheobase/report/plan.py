@@ -7,40 +7,87 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rheobase.study.file.ablation import arms_of
+from rheobase.study.file.ablation import repeated_told, tuned_trials
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.planning.estimate import num_replicates, num_winners
 from rheobase.study.planning.least_p import ALPHA, least_p_of
-from rheobase.study.planning.plan import ClusterPlan, Estimate
+from rheobase.study.planning.plan import ClusterPlan, Estimate, Spread, Work
+from rheobase.study.planning.trials import num_replicates, num_winners
+from rheobase.study.planning.work import work_of
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def plan_view(spec: StudySpec, needs: Estimate) -> Group:
-    """Return what will run and what it needs, for a terminal of 80 columns."""
-    arms, num_seeds = arms_of(spec), len(spec.seeds.report)
-    num_teachers = len(spec.teacher_seeds)
+def plan_view(spec: StudySpec, needs: Estimate, spread: Spread | None = None) -> Group:
+    """Return what will run, what it can find and what it needs, for a terminal of 80 columns."""
+    work = work_of(spec, needs.num_sessions, spread)
+    num_run, num_seeds = len(work.arms) - len(work.not_run), len(spec.seeds.report)
+    num_teachers, num_tuned = len(spec.teacher_seeds), len(tuned_trials(spec))
     lines = [
         f"{spec.name}: {spec.question}",
         f"search: {spec.search.trials} trials x {len(spec.seeds.select)} seeds",
-        f"report: best {num_winners(spec)} and {len(arms)} arms x {num_seeds} seeds",
+        *([f"tuning: {num_tuned} trials x {len(spec.seeds.select)} seeds"] * bool(num_tuned)),
+        f"report: best {num_winners(spec)} and {num_run} arms x {num_seeds} seeds",
         *([f"  the report seeds learn from {num_teachers} teachers in turn"] * (num_teachers > 1)),
-        *(f"  {name}: {overrides}" for name, overrides in arms.items()),
+        *(f"  {name}: {overrides}" for name, overrides in work.arms.items()),
+        *([f"  {repeated_told(work.not_run)}"] if work.not_run else []),
+        *_design(work),
     ]
     if num_seeds:
         least = least_p_of(spec, needs.num_sessions)
         line = f"least p of {least.num_units} {least.unit}: {least.of_one:.4g}"
         if least.num_tested:
-            line += f"; {least.after_holm:.2g} after Holm over {least.num_tested} arms"
+            line += f"; {least.after_holm:.2g} after Holm over {least.num_tested} hypotheses"
         if spec.ablation and least.after_holm > ALPHA:
             line += f", which must be {ALPHA} at most: {least.num_needed} {least.unit}"
-        lines.append(line)
+        lines += [line, *_power(work)]
     lines.append(
         f"{needs.num_sessions} sessions, {num_replicates(spec)} student networks on each, about "
         f"{duration(needs.cpu_hours_per_session)} of CPU a session"
     )
     parts: list[Table | Text] = [_sessions(needs), Text(), _needs(needs)] if needs.sessions else []
     return Group(*map(Text, lines), Text(), *parts)
+
+
+def _design(work: Work) -> list[str]:
+    """Return how the arms are made and what is asked of them, where there is more than arms."""
+    design = work.design
+    if design is None:
+        return []
+    lines = []
+    if design.resolution:
+        of = ", ".join(f"{name} = {' x '.join(by)}" for name, by in design.generators.items())
+        num = 2 ** (len(design.factors) - len(design.generators))
+        lines.append(
+            f"design: {num} of {2 ** len(design.factors)} combinations, resolution "
+            f"{design.resolution}: {of}"
+        )
+    if work.hypotheses:
+        lines.append(f"asked: {', '.join(work.hypotheses)}")
+    return lines
+
+
+def _power(work: Work) -> list[str]:
+    power = work.power
+    if power is None:
+        return []
+    smallest = "none" if power.smallest_dz is None else f"{power.smallest_dz:.2f} SD of a unit"
+    line = f"smallest effect that {power.aim:.0%} of such studies find: {smallest}"
+    if power.smallest_effect is not None:
+        line += f", {power.smallest_effect:.4f} CCA"
+    lines = [line]
+    if power.spread:
+        lines.append(f"  spread of {power.spread.source}: {power.unit_sd:.4f} CCA a unit")
+        needed = power.num_units_for_least_effect
+        lines.append(
+            f"  an effect of {power.least_effect:g} CCA takes "
+            + (f"{needed} {power.unit}" if needed else f"more than 1,000 {power.unit}")
+        )
+    else:
+        told = ", ".join(
+            f"{d_z} SD {num or 'more than 1,000'}" for d_z, num in power.num_units_for_dz.items()
+        )
+        lines.append(f"  {power.unit} that other effects take: {told}; --pilot RUN tells CCA")
+    return [*lines, *(f"  {note}" for note in power.notes)]
 
 
 def _table(*columns: str) -> Table:

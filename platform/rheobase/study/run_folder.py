@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "study.toml"
 
     @property
+    def plan(self) -> Path:
+        """What was planned before the first trial: a `planning.plan.Work`."""
+        return self.path / "plan.json"
+
+    @property
     def inputs(self) -> Path:
         """`RunInputs`."""
         return self.path / "inputs.json"
@@ -133,6 +138,7 @@ class RunFolder:
             *(
                 self.study,
                 self.study_file,
+                self.plan,
                 self.inputs,
                 self.teacher_report,
                 self.ledger,

@@ -14,6 +14,7 @@ from rheobase.study.file.ablation_settings import (
     Value,
     dose_name,
 )
+from rheobase.study.file.search_settings import is_integer
 
 STEP = "step-"
 """And its number: an arm of a path whose order the results decide."""
@@ -177,7 +178,8 @@ def designed(ablation: AblationSettings) -> dict[str, Arm]:
     for path, levels in ablation.dose.items():
         for level in levels:
             name = dose_name(path)
-            found[f"{name}={level:.12g}"] = Arm({path: level}, dose=(name, level))
+            value = round(level) if is_integer(path) else level
+            found[f"{name}={level:.12g}"] = Arm({path: value}, dose=(name, level))
     return found | {word: Arm(dict(BASELINES[word])) for word in ablation.baselines}
 
 

@@ -17,12 +17,19 @@ from rheobase.shards.states import student_line
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
-from rheobase.study.file.ablation import arms_of, tuned_trials
+from rheobase.study.file.ablation import arms_of, repeated_arms, tuned_trials
 from rheobase.study.file.spec import StudySpec, dump_study
-from rheobase.study.planning.least_p import least_p_of
 from rheobase.study.planning.limits import drawn, refuse_states, refuse_too_few_bins, searched
-from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate
+from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate, Spread
 from rheobase.study.planning.sizes import sizes_of
+from rheobase.study.planning.trials import (
+    num_arms,
+    num_audits,
+    num_replicates,
+    num_trials,
+    num_winners,
+)
+from rheobase.study.planning.work import work_of
 from rheobase.teacher.sizes import MAX_COMPONENTS, STRETCH_BINS, TOGETHER, VISIT_STEPS
 
 # Costs, each to a factor of two on one core. `python benchmarks/plan.py` measures them anew and
@@ -120,46 +127,10 @@ def estimate(spec: StudySpec) -> Estimate:
     )
 
 
-def num_trials(spec: StudySpec) -> int:
-    """Return the trials of the search and of the report stage."""
-    num_confirmed = num_winners(spec) + len(arms_of(spec)) if spec.seeds.report else 0
-    return spec.search.trials + len(tuned_trials(spec)) + _num_audits(spec) + num_confirmed
-
-
-def num_winners(spec: StudySpec) -> int:
-    """Return how many trials of the search run again on the report seeds."""
-    return min(spec.search.confirm, spec.search.trials)
-
-
-def _num_audits(spec: StudySpec) -> int:
-    return spec.search.stop.audit if spec.search.stop else 0
-
-
-def num_replicates(spec: StudySpec) -> int:
-    """Return the students that are trained on each session."""
-    num_reported = (num_winners(spec) + len(arms_of(spec))) * len(spec.seeds.report)
-    num_chosen_from = spec.search.trials + len(tuned_trials(spec)) + _num_audits(spec)
-    return num_chosen_from * len(spec.seeds.select) + num_reported
-
-
-def plan_of(spec: StudySpec, needs: Estimate) -> Plan:
-    """Return what a study will run, beside what it needs."""
-    least = least_p_of(spec, needs.num_sessions)
-    return Plan(
-        study=spec.name,
-        question=spec.question,
-        search_trials=spec.search.trials,
-        select_seeds=spec.seeds.select,
-        report_seeds=spec.seeds.report,
-        teacher_seeds=spec.teacher_seeds,
-        arms=arms_of(spec),
-        replicates_per_session=num_replicates(spec),
-        least_p=least.of_one,
-        num_tested=least.num_tested,
-        least_p_after_holm=least.after_holm,
-        **dict(needs),
-        resolved=dump_study(spec),
-    )
+def plan_of(spec: StudySpec, needs: Estimate, spread: Spread | None = None) -> Plan:
+    """Return what a study will run and can find, beside what it needs."""
+    work = work_of(spec, needs.num_sessions, spread)
+    return Plan(**dict(work), **dict(needs), resolved=dump_study(spec))
 
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
@@ -223,7 +194,8 @@ def _teacher_hours(rows: Sequence[SessionEstimate], spec: StudySpec) -> float:
 
 def _training_hours(num_units: int, spec: StudySpec) -> float:
     """Return the hours of training all students of one session."""
-    arms, tuned = arms_of(spec).values(), tuned_trials(spec)
+    repeated, tuned = repeated_arms(spec), tuned_trials(spec)
+    arms = [one for name, one in arms_of(spec).items() if name not in repeated]
     num_seeds, num_select = len(spec.seeds.report), len(spec.seeds.select)
     num_own = num_replicates(spec) - len(arms) * num_seeds - len(tuned) * num_select
     of_arms = sum(_training_seconds(num_units, spec, overrides) for overrides in arms)
@@ -272,12 +244,12 @@ def _checkpoint_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
     As many are under way as are asked for together, for any may have been cut off. Each worker
     keeps one checkpoint more while it is replaced.
     """
-    search, num_confirmed = spec.search, num_winners(spec) + len(arms_of(spec))
+    search, num_confirmed = spec.search, num_winners(spec) + num_arms(spec)
     stages = [
         (min(search.generation, search.trials), len(spec.seeds.select)),
         (len(tuned_trials(spec)), len(spec.seeds.select)),
         (num_confirmed, len(spec.seeds.report)),
-        (_num_audits(spec), len(spec.seeds.select)),
+        (num_audits(spec), len(spec.seeds.select)),
     ]
     largest = max((_network_bytes(row, spec) for row in rows), default=0)
     every = sum(row.num_sessions * _network_bytes(row, spec) for row in rows)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rheobase.core.errors import StudyError
-from rheobase.study.file.ablation import arms_of, controls_of
+from rheobase.study.file.ablation import hypotheses_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.resampling import least_p, num_paired_units
 
@@ -23,9 +23,9 @@ class LeastP:
         What is flipped: ``sessions`` where there are several, ``teachers`` where one session has
         several, or else ``report seeds``.
     num_tested
-        Arms of the family that is corrected for: those that lift constraints.
+        Hypotheses of the family that is corrected for (`hypotheses_of`).
     of_one
-        The least p of one arm.
+        The least p of one hypothesis.
     """
 
     unit: str
@@ -35,7 +35,7 @@ class LeastP:
 
     @property
     def after_holm(self) -> float:
-        """The least p of the best arm of the family, after Holm's correction."""
+        """The least p of the best of the family, after Holm's correction."""
         return min(1.0, max(1, self.num_tested) * self.of_one)
 
     @property
@@ -52,7 +52,7 @@ def least_p_of(spec: StudySpec, num_sessions: int) -> LeastP:
     return LeastP(
         unit="sessions" if num_sessions > 1 else unit,
         num_units=num_units,
-        num_tested=len(arms_of(spec).keys() - controls_of(spec)),
+        num_tested=len(hypotheses_of(spec)),
         of_one=least_p(num_units),
     )
 
@@ -67,7 +67,7 @@ def refuse_underpowered(spec: StudySpec, num_sessions: int) -> None:
         "teachers": "add seeds.teacher, or leave it out and speak of one teacher",
         "sessions": "name more sessions, or one alone and speak of it",
     }[least.unit]
-    family = f" after Holm over {least.num_tested} arms" if least.num_tested > 1 else ""
+    family = f" after Holm over {least.num_tested} hypotheses" if least.num_tested > 1 else ""
     raise StudyError(
         f"{spec.name}: an ablation must be able to reach p <= {ALPHA}{family}, which takes "
         f"{least.num_needed} {least.unit}, but has {least.num_units}, whose least is "
