@@ -72,7 +72,7 @@ def main(run: Path) -> None:
 def _quality(folder: Path) -> Path:
     """Return the page of a planted recording."""
     address = "synthetic:planted?seed=0&minutes=3&units=40"
-    words = ["-m", "rheobase.cli", "validate", address, "--html", str(folder / "quality")]
+    words = ["-m", "rheobase", "validate", address, "--html", str(folder / "quality")]
     subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
     (page,) = (folder / "quality").glob("planted*.html")
     return page
