@@ -33,6 +33,7 @@ SMALLER = [
     ("steps = 300", "steps = 20"),
     ("num_neurons = 64", "num_neurons = 16"),
     ("select = [0, 1, 2]", "select = [0]"),
+    ('baselines = ["no-dale", "no-rate-penalty"]', 'baselines = ["no-dale"]'),
     ("report = [10, 11, 12, 13, 14, 15, 16, 17]", "report = [10, 11, 12, 13, 14, 15]"),
     ('kind = "lejepa"', 'kind = "cva"'),
 ]
@@ -59,9 +60,11 @@ def main() -> None:
     """Build, install and use the wheel; the first command that fails ends it."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--python", default=sys.executable, help="interpreter of the environment")
-    python = asked.parse_args().python
+    asked.add_argument("--keep", type=Path, help="work here and leave it, to look at a failure")
+    python, keep = (getattr(asked.parse_args(), name) for name in ("python", "keep"))
     with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
+        scratch = (keep or Path(folder)).resolve()
+        scratch.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
 
         def call(*words: str, where: Path = scratch) -> None:
@@ -73,7 +76,7 @@ def main() -> None:
                "--disable-pip-version-check")  # fmt: skip
         source = scratch / "source"  # what a build leaves behind must not lie in the repository
         for folder in ("platform", "studies"):
-            shutil.copytree(ROOT / folder, source / folder, symlinks=True)
+            shutil.copytree(ROOT / folder, source / folder, symlinks=True, dirs_exist_ok=True)
         for file in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / file, source)
         call(*pip, "wheel", "--no-deps", "--wheel-dir", str(scratch), str(source))
