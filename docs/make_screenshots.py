@@ -2,7 +2,7 @@
 
 ``python docs/make_screenshots.py runs/studies/quickstart`` writes docs/report*.png,
 docs/quality.png and docs/tensorboard-*.png; Debian's package chromium must be installed. The run's
-pages are those that it has: write them first.
+pages are written anew.
 """
 
 import socket
@@ -30,6 +30,7 @@ SETTLES_S = 2.5
 
 def main(run: Path) -> None:
     """Draw all pictures of a run."""
+    subprocess.run([sys.executable, "-m", "rheobase", "report", run], check=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
