@@ -8,6 +8,8 @@ from rheobase.core.digest import digest
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.run import run_study
 from rheobase.study.file.spec import dump_study, parse_study
+from rheobase.study.planning.plan import Work
+from rheobase.study.planning.work import work_of
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
@@ -39,6 +41,8 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     run_study(study, run, resume=False, address="local", listener=ear)
     assert ear.stages == ["ingest", "pretrain", "search", "report"]
     assert read_json(run / "study.json") == dump_study(study)
+    planned = read_json(run / "plan.json")
+    assert Work.model_validate(planned) == work_of(study, 1)
     inputs = read_json(run / "inputs.json")
     shards, latents = RunFolder(run).read_data()
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
@@ -50,6 +54,7 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
         assert numbers_of(ledger) == found
     assert capfd.readouterr().out == ""
 
+    (run / "plan.json").unlink()  # afterwards it would be none
     with pytest.raises(StudyError, match="holds 5 trials of this study; go on with --resume"):
         run_study(study, run, resume=False, address="local", listener=Silent())
     other = parse_study({**dump_study(study), "student": {"num_neurons": 13}})
@@ -78,3 +83,4 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     (run / "inputs.json").write_text(json.dumps(inputs))
     with pytest.raises(ArtifactError, match="latents another -> "):
         run_study(study, run, resume=True, address="local", listener=Silent())
+    assert not (run / "plan.json").exists()
