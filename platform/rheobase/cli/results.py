@@ -139,7 +139,8 @@ def compare(
         if as_json:
             print_json(effects.model_dump(mode="json"))
         else:
-            Console().print(effects_table(effects))
+            console = Console()
+            console.print(effects_table(effects, console.width))
         return
     if margin is not None or any(files.values()):
         raise StudyError(

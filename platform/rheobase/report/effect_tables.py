@@ -20,6 +20,8 @@ from rheobase.study.ranking.effects import Effect, Equivalence
 
 SHOWN = ("effect", "kind", "mean", "95 % interval", "IQM", "HL", "d_z", "P(up)", "p", "p Holm",
          "same", "n")  # fmt: skip
+ROOMY = 110  # columns of a terminal
+ROOMY_ONLY = ("IQM", "HL", "P(up)")
 LATEX = str.maketrans(
     {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
      "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -85,8 +87,11 @@ def latex(effects: Effects) -> str:
     return "\n".join(lines) + "\n"
 
 
-def effects_table(effects: Effects) -> Group:
-    """Return the rounded table for a terminal, and below it what numbers alone do not say."""
+def effects_table(effects: Effects, width: int = 80) -> Group:
+    """Return the rounded table for a terminal so wide, and below it what numbers do not say.
+
+    Where there is little room, other means than the mean are left out.
+    """
     table = Table(
         title=f"{effects.study}: {effects.design}, {effects.measure}",
         title_justify="left",
@@ -95,10 +100,12 @@ def effects_table(effects: Effects) -> Group:
         show_edge=False,
         pad_edge=False,
     )
-    for at, name in enumerate(SHOWN):
-        table.add_column(name, justify="left" if at < 2 else "right", no_wrap=at > 0)
+    shown = [name for name in SHOWN if width >= ROOMY or name not in ROOMY_ONLY]
+    for name in shown:
+        is_text = name in ("effect", "kind")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=name != "effect")
     for cells in _cells(effects):
-        table.add_row(*cells)
+        table.add_row(*(cell for name, cell in zip(SHOWN, cells, strict=True) if name in shown))
     return Group(table, Text(), *(Text(line) for line in told(effects)))
 
 
