@@ -78,7 +78,7 @@ def test_a_teacher_that_cannot_be_trained_is_told_in_one_line(
 ):
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path))
     with pytest.raises(DataError, match="multiple of the 2 workers") as caught:
-        pretrain(with_teacher(tiny, batch_windows=3), stored[0], Silent())
+        pretrain(with_teacher(tiny, batch_windows=3, workers=2), stored[0], Silent())
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "latents").glob("[0-9a-f]*"))
 

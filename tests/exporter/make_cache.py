@@ -334,10 +334,10 @@ def write(path, session):
 
 
 def exclude(path):
-    """Say that one of the session's probes was not to be used from 10 s to 20 s."""
+    """Say that one of the session's probes was not to be used from 10 s to 12 s."""
     with h5py.File(path, "r+") as file:
         table = file.create_group("intervals/invalid_times")
-        columns = {"start_time": [10.0], "stop_time": [20.0], "tags_index": np.array([2], np.uint8)}
+        columns = {"start_time": [10.0], "stop_time": [12.0], "tags_index": np.array([2], np.uint8)}
         for name, values in columns.items():
             table.create_dataset(name, data=values)
         words = np.array(["EcephysProbe", EXCLUDED[1]], dtype=object)

@@ -85,7 +85,7 @@ def test_what_the_file_calls_invalid_of_a_probe_is_left_out_by_both(pair):
     same(by_sdk.observed, by_file.observed, of=type(by_file.observed))
     lost = by_file.units.probe == "probeB"
     seconds = by_file.observed.seconds
-    np.testing.assert_allclose(seconds[~lost].min() - seconds[lost], 10.0)
+    np.testing.assert_allclose(seconds[~lost].min() - seconds[lost], 2.0)
 
 
 def test_units_with_nan_metrics_are_kept_where_the_sdk_drops_them(pair):

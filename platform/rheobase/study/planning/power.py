@@ -1,6 +1,6 @@
 """The smallest effect that a design detects, and how many units an effect takes."""
 
-# Shape legend: B simulated studies, n units, here those whose signs are flipped.
+# Shape legend: B draws of a study, n pairs whose signs are flipped.
 
 from __future__ import annotations
 

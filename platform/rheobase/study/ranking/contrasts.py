@@ -20,7 +20,7 @@ BETWEEN = " x "
 """Between the factors of an interaction's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contrast:
     """One effect of a design.
 
@@ -113,21 +113,28 @@ def contrasts_of(
     elif design == "path":
         unknown = [arm for arm, row in levels.items() if not row and arm not in alone]
         steps = [BASELINE, *(arm for arm in levels if arm in lifting or arm in unknown)]
-        found += [
-            Contrast(arm, "step", (arm,), {arm: 1.0, before: -1.0})
-            for before, arm in pairwise(steps)
-        ]
+        found += [_minus(arm, before, "step") for before, arm in pairwise(steps)]
     else:
-        found += [Contrast(arm, "arm", (arm,), {arm: 1.0, BASELINE: -1.0}) for arm in lifting]
+        found += [_minus(arm, BASELINE, "arm") for arm in lifting]
     for name in dosed:
         arms = [BASELINE, *(arm for arm, doses_of in doses.items() if name in doses_of)]
         if len(arms) > 1:
             found.append(_trend(name, arms, [levels[arm][name] for arm in arms]))
     return found + [
-        Contrast(arm, "arm", (arm,), {arm: 1.0, BASELINE: -1.0}, in_family=arm not in controls)
+        _minus(arm, BASELINE, "arm", in_family=arm not in controls)
         for arm in levels
         if arm in alone
     ]
+
+
+def _minus(arm: str, other: str, kind: Kind, in_family: bool = True) -> Contrast:
+    return Contrast(
+        name=arm,
+        kind=kind,
+        factors=(arm,),
+        weights={arm: 1.0, other: -1.0},
+        in_family=in_family,
+    )
 
 
 def _crossed(names: Sequence[str], levels: Mapping[str, Mapping[str, float]]) -> list[Contrast]:
@@ -171,5 +178,9 @@ def _trend(name: str, arms: Sequence[str], levels: Sequence[float]) -> Contrast:
     span, centred = float(np.ptp(at)), at - at.mean()
     weights = centred / (centred**2).sum() * span
     return Contrast(
-        name, "trend", (name,), dict(zip(arms, weights.tolist(), strict=True)), span=span
+        name=name,
+        kind="trend",
+        factors=(name,),
+        weights=dict(zip(arms, weights.tolist(), strict=True)),
+        span=span,
     )
