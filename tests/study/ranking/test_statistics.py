@@ -299,6 +299,12 @@ def test_a_control_without_a_result_costs_the_others_nothing(records):
     assert found["no-dale"].p_holm == compare_arms(SPEC, records)[0].p_holm
 
 
+def test_an_arm_that_is_the_baseline_is_no_hypothesis(records):
+    arms = {**ARMS, "as-it-is": {"student.dale": True}}
+    spec = SPEC.model_copy(update={"ablation": SPEC.ablation.model_copy(update={"arms": arms})})
+    assert compare_arms(spec, records) == compare_arms(SPEC, records)
+
+
 def test_results_of_the_search_are_never_compared(records):
     searched = [r.request.model_copy(update={"stage": "select"}) for r in records]
     changed = [

@@ -10,7 +10,8 @@ import numpy as np
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
-from rheobase.study.file.ablation import arms_of, controls_of
+from rheobase.student.settings import StudentSettings
+from rheobase.study.file.ablation import arms_of, controls_of, repeated_arms
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.intervals import estimate_mean
 from rheobase.study.ranking.measured import (
@@ -143,8 +144,11 @@ def _family(
     spec: StudySpec, reported: Mapping[str, TrialRecord], to: str, measure: str
 ) -> list[Comparison]:
     found = []
+    chosen = reported.get(BASELINE)
+    student = StudentSettings.model_validate(chosen.request.student) if chosen else None
+    not_run = repeated_arms(spec, student).keys() - reported.keys()  # and so no hypotheses
     for name in (BASELINE, *arms_of(spec)):
-        if name == to:
+        if name == to or name in not_run:
             continue
         record = reported.get(name)
         if record is None or record.result is None:
