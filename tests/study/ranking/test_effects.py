@@ -235,6 +235,20 @@ def test_an_arm_that_is_the_baseline_is_no_hypothesis(records_of, drawn):
     assert not found.missing
 
 
+def test_an_arm_that_is_another_is_told_with_it_and_is_no_hypothesis_of_its_own(records_of, drawn):
+    spec = study("leave-one-out", baselines=["no-dale"])
+    records = records_of({arm: drawn[arm] for arm in ("baseline", "T", "C", "K")})
+    changed = records[1].request.model_copy(update={"student": {"dale": False}})
+    records[1] = records[1].model_copy(update={"request": changed})
+    found = effects_of(spec, records)
+    own, again = found.arms[0], found.arms[3]
+    assert (own.name, again.name) == ("T", "no-dale")
+    assert again.mean == own.mean
+    assert not again.in_family
+    assert found.num_hypotheses == 3
+    assert own.p_holm == pytest.approx(3 * own.p_sign_flip)
+
+
 def fraction(names, word):
     """Return the levels of a half fraction whose last factor is lifted with an odd many others."""
     rows = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rheobase.core.errors import StudyError
@@ -140,6 +141,9 @@ def effects_of(
         if _changes_nothing(contrast, trials):
             notes.append(f"{contrast.name}: changes nothing of the baseline; it is no hypothesis")
             continue
+        ran = trials.get(contrast.name)
+        if contrast.kind == "arm" and ran and ran.request.arm != contrast.name:
+            contrast = replace(contrast, in_family=False)  # the hypothesis is the other arm's
         sides = [found_by.get(arm, {}) for arm in contrast.weights]
         pairs = sorted(set(sides[0]).intersection(*sides[1:]))
         arms: dict[str, Runs] = {}
