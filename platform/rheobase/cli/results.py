@@ -106,7 +106,7 @@ def compare(
     margin: Annotated[
         float | None,
         typer.Option(
-            "--margin", help="What is called no difference; 0.02 of CCA unless said otherwise."
+            "--margin", help="What is called no difference; of CCA the study's least_effect."
         ),
     ] = None,
     to_csv: Annotated[

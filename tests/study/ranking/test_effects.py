@@ -249,6 +249,13 @@ def test_an_arm_that_is_another_is_told_with_it_and_is_no_hypothesis_of_its_own(
     assert own.p_holm == pytest.approx(3 * own.p_sign_flip)
 
 
+def test_no_difference_is_less_than_the_least_effect_that_was_planned_for(records_of, drawn):
+    values = {arm: drawn[arm] for arm in ("baseline", "T", "C", "K")}
+    found = effects_of(study("leave-one-out", least_effect=0.1), records_of(values))
+    assert found.margin == 0.1
+    assert found.arms[0].equivalence.is_equivalent  # 0.05, which 0.02 would not hold
+
+
 def fraction(names, word):
     """Return the levels of a half fraction whose last factor is lifted with an odd many others."""
     rows = {}

@@ -25,13 +25,11 @@ from rheobase.study.ranking.measured import (
 from rheobase.study.ranking.resampling import ALPHA, holm
 from rheobase.study.records.result import BASELINE, ENDED, ReplicateResult, TrialRecord
 
-MARGIN = 0.02
-"""What is called no difference of a correlation, unless told otherwise."""
 CORRELATIONS = (
     *(CCA, "cca_within_state", "cca_cross_state", "state_cost"),
     *("gain", "above_linear", "untrained", "linear_readout"),
 )
-"""Measures that `MARGIN` is of; of another nobody knows what is no difference."""
+"""Measures that `ablation.least_effect` is of; of another nobody knows what is no difference."""
 Pair = tuple[str, int]
 
 
@@ -99,8 +97,8 @@ def effects_of(
     measure
         What is compared, one of `measured.measures_of`.
     margin
-        What is called no difference, in units of the measure. None: 0.02 of what is a
-        correlation, of another measure nothing.
+        What is called no difference, in units of the measure. None: `ablation.least_effect` of
+        what is a correlation, of another measure nothing.
     run
         Folder of the run, which the command for what is missing names.
 
@@ -130,7 +128,7 @@ def effects_of(
         )
     refuse_unknown(spec.name, measure, base.result.replicates)
     if margin is None and measure in CORRELATIONS:
-        margin = MARGIN
+        margin = spec.ablation.least_effect
     trials = _trials(spec, reported, base)
     found_by = {arm: _by_pair(record, measure) for arm, record in trials.items()}
     notes = [f"{arm} is {one.request.arm}: their settings are the same, and it was not run twice"
