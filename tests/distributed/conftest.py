@@ -9,6 +9,7 @@ import pytest
 from scipy.signal import lfilter
 
 from listeners import Silent
+from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.core.folders import whole_folder
 from rheobase.distributed.ingest import ingest
@@ -190,6 +191,22 @@ def found_in():
                 record.model_copy(update={"result": result, "started_at": None, "ended_at": None})
             )
         return rank_study(spec, timeless), timeless
+
+    return found
+
+
+@pytest.fixture
+def found_here(trained, found_in, tmp_path):
+    """Return a function that tells what one process finds in place of a run."""
+
+    def found(spec, run):
+        whole = tmp_path / "whole"
+        inputs_digest = digest(read_json(run / "inputs.json")["digests"])
+        shards, latents = map(read_shard, trained.shards), read_latents(trained.latents)
+        with Ledger(whole / "ledger.sqlite") as ledger:
+            bookkeeper = Bookkeeper(ledger, Silent())
+            run_here(spec, whole, [*shards], latents, inputs_digest, bookkeeper)
+        return found_in(spec, whole)
 
     return found
 

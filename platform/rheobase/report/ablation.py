@@ -15,7 +15,6 @@ from rheobase.report.trial_table import TrialTable, trial_table
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.ranking import Ranking
-from rheobase.study.ranking.statistics import Comparison
 from rheobase.study.records.result import BASELINE, TrialRecord
 
 PLACE, ARM = "rank", "arm"  # columns that a table with an arm a column has no use for
@@ -117,12 +116,3 @@ def side_by_side(ranking: Ranking, records: Sequence[TrialRecord]) -> TrialTable
         [columns[n] for n in kept],
         [(trial_id, tier, arm, [cells[n] for n in kept]) for trial_id, tier, arm, cells in rows],
     )
-
-
-def shared_notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return what is to be minded of comparisons, each note once with the arms that it concerns."""
-    notes = dict.fromkeys(note for one in comparisons for note in one.notes)
-    return [
-        f"{', '.join(one.arm for one in comparisons if note in one.notes)}: {note}"
-        for note in notes
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from rich.text import Text
 
 from rheobase.core.artifacts import whole_file
 from rheobase.report.tables import arrow_table, flat_row
+from rheobase.report.words import names_by_note
 from rheobase.study.ranking.effect_table import Effects
-from rheobase.study.ranking.effects import Effect, Equivalence
+from rheobase.study.ranking.effects import Equivalence
 
 SHOWN = ("effect", "kind", "mean", "95 % interval", "IQM", "HL", "d_z", "P(up)", "p", "p Holm",
          "same", "n")  # fmt: skip
@@ -155,7 +156,9 @@ def told(effects: Effects) -> list[str]:
         )
     lines += [f"{one.name} is confounded with {', '.join(one.aliases)}"
               for one in effects.rows if one.aliases]  # fmt: skip
-    lines += list(shared_notes(effects.rows))
+    for note, names in names_by_note((one.name, one.notes) for one in effects.rows).items():
+        is_of_all = len(names) == len(effects.rows)
+        lines.append(note if is_of_all else f"{', '.join(names)}: {note}")
     lines += effects.notes
     for lacks in effects.missing:
         seeds = ", ".join(f"{seed} of {session}" for seed, session in lacks.runs[:3])
@@ -164,16 +167,6 @@ def told(effects: Effects) -> list[str]:
     if effects.command:
         lines.append(f"run what is missing: {effects.command}")
     return lines
-
-
-def shared_notes(rows: Sequence[Effect]) -> Iterator[str]:
-    """Yield each note once; of one that some effects alone have, their names before it."""
-    by_note: dict[str, list[str]] = {}
-    for one in rows:
-        for note in one.notes:
-            by_note.setdefault(note, []).append(one.name)
-    for note, names in by_note.items():
-        yield note if len(names) == len(rows) else f"{', '.join(names)}: {note}"
 
 
 WRITERS: Mapping[str, Any] = {"csv": write_csv, "parquet": write_parquet, "latex": write_latex}

@@ -151,13 +151,14 @@ def _pages(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -
     own = Shown(title, ablation.difference_figure(pairs, arms), "differences")
     of_arms = {name: shown[name] for name in OF_ARMS}
     kept = {one.data for one in of_arms.values()}
+    concerned = words.names_by_note((one.arm, one.notes) for one in comparisons)
     told = template("ablation.html.j2").render(
         spec=spec,
         costs=words.costs(comparisons, ranking),
         arms=arms,
         changes=ablation.changed_settings(spec, records, arms),
         measures=ablation.side_by_side(ranking, records),
-        notes=ablation.shared_notes(comparisons),
+        notes=[f"{', '.join(names)}: {note}" for note, names in concerned.items()],
         shown={**of_arms, "differences": own},
         figures={name: drawn[name] for name in OF_ARMS} | _inlined({"differences": own}, rows),
         data={name: data[name] for name in data if name in kept} | {"differences": csv_of(pairs)},

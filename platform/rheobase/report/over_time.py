@@ -95,11 +95,7 @@ def pairs(sample: Arrays) -> Figure | None:
 def balance_in_training(records: Sequence[TrialRecord]) -> Figure | None:
     """Draw each arm's inhibition over excitation in training; None where none was reported."""
     curves = {
-        record.request.arm: [
-            (step, values["ei_current_balance"])
-            for step, values in record.progress
-            if "ei_current_balance" in values
-        ]
+        record.request.arm: record.curve("ei_current_balance")
         for record in records
         if record.request.stage == "report"
     }
@@ -109,7 +105,7 @@ def balance_in_training(records: Sequence[TrialRecord]) -> Figure | None:
     with mpl.rc_context(STYLE):
         figure, (axes,) = new_figure(7.2, 2.6)
         for index, (arm, curve) in enumerate(curves.items()):
-            steps, balances = zip(*curve, strict=True)
+            steps, balances = zip(*curve.items(), strict=True)
             axes.plot(steps, balances, label=arm, lw=2.4 if arm == BASELINE else 1.2,
                       color=ARM_COLOURS[index % len(ARM_COLOURS)])  # fmt: skip
         axes.axhline(1, color=INK, lw=0.8, ls=":")

@@ -9,10 +9,11 @@ from rich.text import Text
 
 from rheobase.study.file.ablation import repeated_told, tuned_trials
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.planning.least_p import ALPHA, least_p_of
+from rheobase.study.planning.least_p import least_p_of
 from rheobase.study.planning.plan import ClusterPlan, Estimate, Spread, Work
 from rheobase.study.planning.trials import num_replicates, num_winners
 from rheobase.study.planning.work import work_of
+from rheobase.study.ranking.resampling import ALPHA
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 

@@ -210,11 +210,7 @@ def learning_curves(records: Sequence[TrialRecord], rows: Sequence[RankedTrial])
     """Draw held-out CCA while training of every trial; None where none was reported."""
     of_id = {row.trial_id: row for row in rows}
     curves = {
-        record.request.trial_id: [
-            (step, values["cca_heldout"])
-            for step, values in record.progress
-            if "cca_heldout" in values
-        ]
+        record.request.trial_id: record.curve("cca_heldout")
         for record in records
         if record.request.trial_id in of_id
     }
@@ -227,7 +223,7 @@ def learning_curves(records: Sequence[TrialRecord], rows: Sequence[RankedTrial])
         for row in sorted(rows, key=lambda row: -(row.rank or 0)):
             if row.trial_id not in curves:
                 continue
-            steps, ccas = zip(*curves[row.trial_id], strict=True)
+            steps, ccas = zip(*curves[row.trial_id].items(), strict=True)
             is_best = row.rank == 1
             line = axes.plot(steps, ccas, color=TIERS[row.tier], lw=2.4 if is_best else 1,
                              alpha=1 if is_best else 0.6)  # fmt: skip

@@ -123,7 +123,7 @@ def _setting(value: Any) -> Cell:
 
 def _interim(record: TrialRecord) -> float | None:
     """Return held-out CCA at the last report of a trial's training."""
-    seen = [values["cca_heldout"] for _, values in record.progress if "cca_heldout" in values]
+    seen = [*record.curve("cca_heldout").values()]
     return seen[-1] if seen else None
 
 

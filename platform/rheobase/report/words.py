@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rheobase.report.tables import setting, short_name
@@ -204,3 +204,18 @@ def _broken_line(row: MeasuredTrial, name: str, value: float) -> str:
     if name == "dale":
         return f"{row.dale_violations} weights break Dale's principle"
     return f"{name.replace(':', ': ')}: {worst}"
+
+
+def names_by_note(told: Iterable[tuple[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """Return whom each note concerns, each note once, of names with their notes.
+
+    Examples
+    --------
+    >>> names_by_note([("no-dale", ["one recording"]), ("gru", ["one recording", "a seed failed"])])
+    {'one recording': ['no-dale', 'gru'], 'a seed failed': ['gru']}
+    """
+    found: dict[str, list[str]] = {}
+    for name, notes in told:
+        for note in notes:
+            found.setdefault(note, []).append(name)
+    return found

@@ -7,9 +7,10 @@ import textwrap
 
 import pytest
 
+from replicates import bare_replicate
 from rheobase.core.errors import ArtifactError
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.result import RateSummary, ReplicateResult, TrialRequest, TrialResult
+from rheobase.study.records.result import TrialRequest, TrialResult
 
 
 def request(number=0, **changes):
@@ -25,25 +26,7 @@ def request(number=0, **changes):
 
 
 def result(trial_id="t0"):
-    replicate = ReplicateResult(
-        seed=0,
-        session="s",
-        cca_heldout=0.1 + 0.2,
-        cca_pairs=(0.5, 0.1),
-        shrinkage=0.01,
-        untrained=0.1,
-        linear_readout=0.9,
-        procrustes=0.2,
-        null_shift=None,
-        null_clock=None,
-        cca_within={},
-        cca_cross_state=None,
-        rates={"all": RateSummary(mean=10, in_band=1, silent=0, saturated=0)},
-        dale_violations=0,
-        ei_weight_balance=None,
-        ei_current_balance=None,
-        violations={"all.mean": -1.0},
-    )
+    replicate = bare_replicate(0, 0.1 + 0.2, cca_pairs=(0.5, 0.1), violations={"all.mean": -1.0})
     return TrialResult(trial_id=trial_id, replicates=(replicate,), notes=("n",), wall_s=1.5)
 
 

@@ -3,11 +3,12 @@
 import pytest
 
 from listeners import Silent
+from replicates import bare_replicate
 from rheobase.study.file.ablation import tuned_trials
 from rheobase.study.file.path import path_order
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.result import RateSummary, ReplicateResult, TrialResult
+from rheobase.study.records.result import TrialResult
 from rheobase.study.search.schedule import Bookkeeper, next_requests, repeats_told
 
 ARMS = {
@@ -44,26 +45,7 @@ def worth(request):
 
 def answered(request, cca, violations):
     replicates = tuple(
-        ReplicateResult(
-            seed=seed,
-            session="s",
-            cca_heldout=cca,
-            cca_pairs=(cca,),
-            shrinkage=0.01,
-            untrained=0.1,
-            linear_readout=0.9,
-            procrustes=0.2,
-            null_shift=None,
-            null_clock=None,
-            cca_within={},
-            cca_cross_state=None,
-            rates={"all": RateSummary(mean=10, in_band=1, silent=0, saturated=0)},
-            dale_violations=0,
-            ei_weight_balance=None,
-            ei_current_balance=None,
-            violations=violations(request),
-        )
-        for seed in request.seeds
+        bare_replicate(seed, cca, violations=violations(request)) for seed in request.seeds
     )
     return TrialResult(trial_id=request.trial_id, replicates=replicates, wall_s=1.0)
 

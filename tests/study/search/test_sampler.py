@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
+from replicates import bare_replicate
 from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.result import (
-    RateSummary,
-    ReplicateResult,
     Rung,
     TrialRecord,
     TrialRequest,
@@ -42,25 +41,7 @@ def spec_of(sampler="tpe", space=None, seed=0, trials=40, **more):
 
 
 def record(number, params, cca=0.5, violation=-1.0, status="complete", progress=(), **changes):
-    replicate = ReplicateResult(
-        seed=0,
-        session="s",
-        cca_heldout=cca,
-        cca_pairs=(cca,),
-        shrinkage=0.01,
-        untrained=0.1,
-        linear_readout=0.9,
-        procrustes=0.2,
-        null_shift=None,
-        null_clock=None,
-        cca_within={},
-        cca_cross_state=None,
-        rates={"all": RateSummary(mean=10, in_band=1, silent=0, saturated=0)},
-        dale_violations=0,
-        ei_weight_balance=None,
-        ei_current_balance=None,
-        violations={"all.mean": violation},
-    )
+    replicate = bare_replicate(0, cca, violations={"all.mean": violation})
     request = TrialRequest(
         **{
             "trial_id": f"t{number}",

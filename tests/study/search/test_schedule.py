@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from listeners import Silent
+from replicates import bare_replicate
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.result import Null, RateSummary, ReplicateResult, TrialResult
+from rheobase.study.records.result import Null, TrialResult
 from rheobase.study.search.schedule import Bookkeeper, next_requests
 
 WEIGHT = "student.rate_weight"
@@ -28,23 +29,11 @@ def spec_of(**changes):
 
 def result(request, cca=0.9, violation=-1.0):
     replicates = [
-        ReplicateResult(
-            seed=seed,
-            session="s",
-            cca_heldout=cca,
+        bare_replicate(
+            seed,
+            cca,
             cca_pairs=(cca, cca),
-            shrinkage=0.01,
             untrained=0.1 + seed / 1e6,
-            linear_readout=0.9,
-            procrustes=0.2,
-            null_shift=None,
-            null_clock=None,
-            cca_within={},
-            cca_cross_state=None,
-            rates={"all": RateSummary(mean=10, in_band=1, silent=0, saturated=0)},
-            dale_violations=0,
-            ei_weight_balance=None,
-            ei_current_balance=None,
             violations={"all.mean_low": violation},
         )
         for seed in request.seeds

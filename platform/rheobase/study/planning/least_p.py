@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from rheobase.core.errors import StudyError
 from rheobase.study.file.ablation import hypotheses_of
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.resampling import least_p, num_paired_units
-
-ALPHA = 0.05
+from rheobase.study.ranking.resampling import ALPHA, least_p, num_paired_units
 
 
 @dataclass(frozen=True, kw_only=True)

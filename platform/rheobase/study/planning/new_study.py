@@ -22,8 +22,7 @@ from rheobase.sessions.records.session import Session, TrialSession
 from rheobase.study import planning
 from rheobase.study.file.spec import StudySpec, parse_study
 from rheobase.study.planning.estimate import estimate
-from rheobase.study.planning.least_p import ALPHA
-from rheobase.study.ranking.resampling import least_p, num_paired_units
+from rheobase.study.ranking.resampling import ALPHA, least_p, num_paired_units
 
 SCHEMA_FILE = "study.schema.json"
 WINDOWS_MS = (1000.0, 500.0, 300.0)

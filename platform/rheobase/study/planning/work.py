@@ -7,10 +7,11 @@ import math
 from rheobase.study.file.ablation import arms_of, hypotheses_of, repeated_arms
 from rheobase.study.file.designs import fraction_of
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.planning.least_p import ALPHA, LeastP, least_p_of
+from rheobase.study.planning.least_p import LeastP, least_p_of
 from rheobase.study.planning.plan import DesignPlan, PowerPlan, Spread, Work
 from rheobase.study.planning.power import AIM, DZ_TOLD, smallest_dz, units_for
 from rheobase.study.planning.trials import num_replicates
+from rheobase.study.ranking.resampling import ALPHA
 
 
 def work_of(spec: StudySpec, num_sessions: int, spread: Spread | None = None) -> Work:

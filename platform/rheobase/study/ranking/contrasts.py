@@ -12,12 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.study.file.ablation import BETWEEN
 from rheobase.study.records.result import BASELINE
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["main", "interaction", "arm", "step", "trend"]
-BETWEEN = " x "
-"""Between the factors of an interaction's name."""
 
 
 @dataclass(frozen=True, kw_only=True)

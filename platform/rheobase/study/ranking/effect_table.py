@@ -11,8 +11,8 @@ from rheobase.core.errors import StudyError
 from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
 from rheobase.student.settings import StudentSettings
-from rheobase.study.file.ablation import arms_of, controls_of, factors_of
-from rheobase.study.file.spec import StudySpec, override_student
+from rheobase.study.file.ablation import arms_of, controls_of, factors_of, repeated_arms
+from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.contrasts import Contrast, contrasts_of
 from rheobase.study.ranking.effects import Effect, effect_of
 from rheobase.study.ranking.intervals import Runs
@@ -20,17 +20,16 @@ from rheobase.study.ranking.measured import (
     CCA,
     measured_runs,
     refuse_unknown,
-    value_of,
 )
+from rheobase.study.ranking.pairs import Pair, asked_pairs, by_pair
 from rheobase.study.ranking.resampling import ALPHA, holm
-from rheobase.study.records.result import BASELINE, ENDED, ReplicateResult, TrialRecord
+from rheobase.study.records.result import BASELINE, ENDED, TrialRecord
 
 CORRELATIONS = (
     *(CCA, "cca_within_state", "cca_cross_state", "state_cost"),
     *("gain", "above_linear", "untrained", "linear_readout"),
 )
 """Measures that `ablation.least_effect` is of; of another nobody knows what is no difference."""
-Pair = tuple[str, int]
 
 
 class MissingRuns(Settings):
@@ -130,10 +129,10 @@ def effects_of(
     if margin is None and measure in CORRELATIONS:
         margin = spec.ablation.least_effect
     trials = _trials(spec, reported, base)
-    found_by = {arm: _by_pair(record, measure) for arm, record in trials.items()}
+    found_by = {arm: by_pair(record, measure) for arm, record in trials.items()}
     notes = [f"{arm} is {one.request.arm}: their settings are the same, and it was not run twice"
              for arm, one in trials.items() if one.request.arm != arm]  # fmt: skip
-    asked = _asked(trials)
+    asked = asked_pairs(trials.values())
     effects: list[Effect] = []
     for contrast in _contrasts(spec, base):
         if _changes_nothing(contrast, trials):
@@ -205,33 +204,12 @@ def _trials(
     spec: StudySpec, reported: Mapping[str, TrialRecord], base: TrialRecord
 ) -> dict[str, TrialRecord]:
     """Return each arm's trial; of one that was not run, the trial whose settings are its own."""
+    repeated = repeated_arms(spec, StudentSettings.model_validate(base.request.student))
     found = {BASELINE: base}
-    by_settings: dict[str, TrialRecord] = {}
-    if spec.ablation and spec.ablation.mode == "held":
-        for one in (base, *reported.values()):
-            student = StudentSettings.model_validate(one.request.student)
-            by_settings.setdefault(student.model_dump_json(), one)
-    chosen = StudentSettings.model_validate(base.request.student)
-    for arm, overrides in arms_of(spec).items():
-        record = reported.get(arm)
-        if record is None and overrides:
-            record = by_settings.get(override_student(chosen, overrides).model_dump_json())
-        if record is not None:
+    for arm in arms_of(spec):
+        if record := reported.get(arm) or reported.get(repeated.get(arm, arm)):
             found[arm] = record
     return found
-
-
-def _by_pair(record: TrialRecord, measure: str) -> dict[Pair, ReplicateResult]:
-    found = record.result.replicates if record.result else ()
-    return {(one.session, one.seed): one for one in found if value_of(one, measure) is not None}
-
-
-def _asked(trials: Mapping[str, TrialRecord]) -> set[Pair]:
-    """Return every seed and session that arms were asked for, as far as any ran on it."""
-    results = [one.result for one in trials.values() if one.result]
-    sessions = {one.session for result in results for one in result.replicates}
-    seeds = {seed for one in trials.values() for seed in one.request.seeds}
-    return {(session, seed) for session in sessions for seed in seeds}
 
 
 def _changes_nothing(contrast: Contrast, trials: Mapping[str, TrialRecord]) -> bool:
@@ -270,7 +248,7 @@ def _missing(
     found = []
     for arm in (BASELINE, *arms_of(spec)):
         record = trials.get(arm)
-        have = set(_by_pair(record, CCA)) if record else set()
+        have = set(by_pair(record, CCA)) if record else set()
         lacks = sorted(asked - have)
         if not lacks and have:
             continue

@@ -16,8 +16,8 @@ from rheobase.study.ranking.intervals import Runs, estimate_mean
 from rheobase.study.ranking.ranking import Interval, MeanEstimate, SpeaksOf, Unit
 from rheobase.study.ranking.resampling import (
     ALPHA,
-    FEWEST_UNITS,
     LEVEL,
+    flips_told,
     interquartile_mean,
     least_p,
     probability_of_improvement,
@@ -207,16 +207,7 @@ def effect_of(
         return _without_numbers(told)
     runs = combined(contrast.weights, arms)
     found, units = estimate_mean(runs), np.array(runs.units())
-    floor, notes = least_p(len(units)), list(found.notes)
-    if floor > ALPHA:
-        notes.append(
-            f"underpowered: {FEWEST_UNITS} {found.unit}s are needed for p <= {ALPHA:g}; this has "
-            f"{len(units)}: its least possible p is {floor:g}"
-        )
-    if found.unit != "session":
-        notes.append(
-            f"p is of flipped {found.unit}s: it speaks of other {found.unit}s on these blocks alone"
-        )
+    notes = [*found.notes, *flips_told(found.unit, len(units))]
     if num_asked > len(seeds):
         notes.append(
             f"{len(seeds)} of {num_asked} seeds and sessions have every arm; the others are left "
@@ -248,7 +239,7 @@ def effect_of(
         d_z=float(units.mean()) / spread if found.ci95 and spread > 0 else None,
         probability_of_improvement=improvement,
         p_sign_flip=sign_flip_p(units, random),
-        least_p=floor,
+        least_p=least_p(len(units)),
         equivalence=equivalence_of(found, margin) if margin is not None else None,
         notes=tuple(notes),
     )

@@ -147,3 +147,24 @@ def probability_of_improvement(arm: Floats, to: Floats, strata: Sequence[str]) -
         between = np.sign(arm[names == name][:, None] - to[names == name])
         shares.append(float((between.mean() + 1) / 2))
     return math.fsum(shares) / len(shares)
+
+
+def flips_told(unit: str, num_units: int) -> list[str]:
+    """Return in sentences what limits a p of flipped signs: too few units, or units of one session.
+
+    Parameters
+    ----------
+    unit
+        What is flipped: session, teacher or seed.
+    num_units
+        How many there are.
+    """
+    told = []
+    if (floor := least_p(num_units)) > ALPHA:
+        told.append(
+            f"underpowered: {FEWEST_UNITS} {unit}s are needed for p <= {ALPHA:g}; this has "
+            f"{num_units}: its least possible p is {floor:g}"
+        )
+    if unit != "session":
+        told.append(f"p is of flipped {unit}s: it speaks of other {unit}s on these blocks alone")
+    return told

@@ -19,20 +19,19 @@ from rheobase.study.ranking.measured import (
     measured_runs,
     measures_of,
     refuse_unknown,
-    value_of,
 )
+from rheobase.study.ranking.pairs import asked_pairs, by_pair
 from rheobase.study.ranking.ranking import Interval, SpeaksOf, Unit
 from rheobase.study.ranking.resampling import (
-    ALPHA,
-    FEWEST_UNITS,
     bootstrap_intervals,
+    flips_told,
     holm,
     interquartile_mean,
     least_p,
     probability_of_improvement,
     sign_flip_p,
 )
-from rheobase.study.records.result import BASELINE, TOP, ReplicateResult, TrialRecord
+from rheobase.study.records.result import BASELINE, TOP, TrialRecord
 
 
 class Comparison(Settings):
@@ -233,7 +232,7 @@ def paired_comparison(
     StudyError
         They share no (seed, session), or a side has no such measure.
     """
-    left, right = _by_pair(arm, measure), _by_pair(to, measure)
+    left, right = by_pair(arm, measure), by_pair(to, measure)
     name, other = arm.request.arm, to.request.arm
     pairs = [pair for pair in left if pair in right]
     if not pairs:
@@ -246,17 +245,8 @@ def paired_comparison(
     )
     runs = ours.minus(theirs)
     found, units = estimate_mean(runs), np.array(runs.units())
-    floor, notes = least_p(len(units)), list(found.notes)
-    if floor > ALPHA:
-        notes.append(
-            f"underpowered: {FEWEST_UNITS} {found.unit}s are needed for p <= {ALPHA:g}; this has "
-            f"{len(units)}: its least possible p is {floor:g}"
-        )
-    if found.unit != "session":
-        notes.append(
-            f"p is of flipped {found.unit}s: it speaks of other {found.unit}s on these blocks alone"
-        )
-    asked = _asked(arm, to)
+    notes = [*found.notes, *flips_told(found.unit, len(units))]
+    asked = asked_pairs((arm, to))
     if len(asked) > len(pairs):
         notes.append(f"{len(pairs)} of {len(asked)} runs have a partner; the others are left out")
     random = generator(spec.search.seed, "statistics", name, other)
@@ -270,7 +260,7 @@ def paired_comparison(
         to=other,
         mode=_mode(spec),
         measure=measure,
-        seeds=tuple(dict.fromkeys(seed for seed, _ in pairs)),
+        seeds=tuple(dict.fromkeys(seed for _, seed in pairs)),
         sessions=tuple(dict.fromkeys(runs.sessions)),
         num_pairs=len(pairs),
         unit=found.unit,
@@ -285,23 +275,9 @@ def paired_comparison(
         ci95_bootstrap=mean_interval,
         iqm_ci95_bootstrap=iqm_interval,
         p_sign_flip=sign_flip_p(units, random),
-        least_p=floor,
+        least_p=least_p(len(units)),
         probability_of_improvement=probability_of_improvement(
             np.array(ours.values), np.array(theirs.values), runs.sessions
         ),
         notes=tuple(notes),
     )
-
-
-def _by_pair(record: TrialRecord, measure: str = CCA) -> dict[tuple[int, str], ReplicateResult]:
-    """Return a trial's replicates that have a measure by seed and session."""
-    found = record.result.replicates if record.result else ()
-    return {(one.seed, one.session): one for one in found if value_of(one, measure) is not None}
-
-
-def _asked(*records: TrialRecord) -> set[tuple[int, str]]:
-    """Return every seed and session that trials were asked for, as far as any ran on it."""
-    sessions = {session for record in records for _, session in _by_pair(record)}
-    return {
-        (seed, name) for record in records for seed in record.request.seeds for name in sessions
-    }

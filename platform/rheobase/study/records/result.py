@@ -259,3 +259,7 @@ class TrialRecord(Settings):
     """Why it failed or was stopped early."""
     started_at: float | None = None
     ended_at: float | None = None
+
+    def curve(self, name: str) -> dict[int, float]:
+        """Return what was reported of a scalar, by training step."""
+        return {step: values[name] for step, values in self.progress if name in values}

@@ -118,7 +118,7 @@ def observation_of(spec: StudySpec, params: dict[str, Any], record: TrialRecord)
             {},
             score(values["cca_heldout"], total_violation(constraints), True),
         )
-    seen = {step: v["cca_heldout"] for step, v in record.progress if "cca_heldout" in v}
+    seen = record.curve("cca_heldout")
     if record.status != "pruned" or not seen:
         return Observation(params, None, {}, {}, -math.inf)
     last: Mapping[str, float] = dict(record.progress)[max(seen)]

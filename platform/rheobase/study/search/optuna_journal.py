@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rheobase.core.artifacts import whole_file
 from rheobase.study.file.objectives import DIRECTIONS
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.rank import rank_study, trial_row
-from rheobase.study.ranking.ranking import EndedTrial, MeasuredTrial
+from rheobase.study.ranking.ranking import EndedTrial, MeasuredTrial, RankedTrial
 from rheobase.study.records.result import ENDED, TrialRecord
 from rheobase.study.search.observations import observation_of
 from rheobase.study.search.sampler import quiet
@@ -61,9 +61,10 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
     ones are a study of their own, too, ``NAME-feasible``: optuna-dashboard shows constraints, but
     its Best Trial is the highest value, feasible or not.
     """
+    rows = {one.request.trial_id: trial_row(spec, one) for one in records if one.status in ENDED}
     with whole_file(path) as partial, quiet():
         storage = JournalStorage(JournalFileBackend(str(partial)))
-        for name, chosen in _studies(spec, records).items():
+        for name, chosen in _studies(spec, records, rows).items():
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -71,13 +72,15 @@ def write_journal(spec: StudySpec, records: Sequence[TrialRecord], path: Path) -
             )
             study.set_metric_names(list(spec.search.objectives))
             study.set_user_attr("question", spec.question)
-            study.add_trials([_frozen(spec, record) for record in chosen])
+            study.add_trials([_frozen(spec, one, rows.get(one.request.trial_id)) for one in chosen])
             if name == spec.name:
                 for key, value in _note(spec, records).items():
                     storage.set_study_system_attr(study._study_id, key, value)
 
 
-def _studies(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
+def _studies(
+    spec: StudySpec, records: Sequence[TrialRecord], rows: Mapping[str, RankedTrial]
+) -> dict[str, list[TrialRecord]]:
     """Return the trials of each of Optuna's studies by its name."""
     found: dict[str, list[TrialRecord]] = {}
     for record in records:
@@ -85,13 +88,13 @@ def _studies(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, list[
         name = spec.name if stage == "select" else f"{spec.name}-{stage}"
         found.setdefault(name, []).append(record)
     searched = [record for record in found.get(spec.name, ()) if record.result is not None]
-    feasible = [record for record in searched if trial_row(spec, record).is_feasible]
+    feasible = [one for one in searched if rows[one.request.trial_id].is_feasible]
     if 0 < len(feasible) < len(searched):
         found[f"{spec.name}-{FEASIBLE}"] = feasible
     return found
 
 
-def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
+def _frozen(spec: StudySpec, record: TrialRecord, row: RankedTrial | None) -> FrozenTrial:
     request, space = record.request, Space(spec)
     searched = space.inside(request.params) or {}
     seen = observation_of(spec, searched, record) if record.status in ENDED else None
@@ -103,7 +106,7 @@ def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
         "seeds": list(request.seeds),
         "params": dict(request.params),
         "error": record.error,
-        **_measures(spec, record),
+        **(_measures(row) if row else {}),
     }
     trial = create_trial(
         state=STATES[record.status],
@@ -112,11 +115,7 @@ def _frozen(spec: StudySpec, record: TrialRecord) -> FrozenTrial:
         values=seen.values if seen else None,
         constraints=seen.constraints if seen else None,
         system_attrs={OLDER_CONSTRAINTS: list(seen.constraints.values())} if seen else {},
-        intermediate_values={
-            step: values["cca_heldout"]
-            for step, values in record.progress
-            if "cca_heldout" in values
-        },
+        intermediate_values=record.curve("cca_heldout"),
         user_attrs={name: value for name, value in attributes.items() if value is not None},
     )
     trial.datetime_start = _moment(record.started_at)
@@ -137,11 +136,8 @@ def _note(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, str | in
     return {"dashboard:note_ver": 1, "dashboard:note_str:0": text}
 
 
-def _measures(spec: StudySpec, record: TrialRecord) -> dict[str, Any]:
+def _measures(row: RankedTrial) -> dict[str, Any]:
     """Return what the ranking says of a trial that has ended, the numbers by name."""
-    if record.status not in ENDED:
-        return {}
-    row = trial_row(spec, record)
     names = [name for name in MeasuredTrial.model_fields if name not in ASKED]
     numbers = {name: getattr(row, name, None) for name in names}
     scalars = {name: x for name, x in numbers.items() if isinstance(x, int | float)}

@@ -201,16 +201,12 @@ def _report_stage(
     steps, retuned = path_steps(spec, records), retuned_arms(spec)
     for arm, overrides in arms_of(spec).items():
         if arm in retuned:
-            own = records_of_arm(records, arm)
-            tried += _next_generation(study_of_arm(spec, arm), own, inputs_digest, (), arm)
-            best = best_of_arm(own)
-            request = best.request if best else None
-            of_arms[arm] = (
-                {**(request.params if request else {}), **overrides},
-                StudentSettings.model_validate(request.student)
-                if request
-                else override_student(spec.student, overrides),
-            )
+            of_arm, own = study_of_arm(spec, arm), records_of_arm(records, arm)
+            tried += _next_generation(of_arm, own, inputs_digest, (), arm)
+            of_arms[arm] = (dict(overrides), of_arm.student)
+            if best := best_of_arm(own):
+                tuned = StudentSettings.model_validate(best.request.student)
+                of_arms[arm] = ({**best.request.params, **overrides}, tuned)
             continue
         choices = _requests(
             spec,
