@@ -6,6 +6,7 @@ import pytest
 from rheobase.core.errors import DataError
 from rheobase.measures.tasks import ACCURACY, R2, WINDOW_MS, note_once, probe, tasks_of
 from rheobase.shards.counts import SparseCounts
+from rheobase.shards.covariates import covariates_of
 from rheobase.shards.shard import GAP, TRAIN, VALIDATION, Segment, Shard
 from rheobase.shards.timeline import timeline_of
 
@@ -153,6 +154,29 @@ def test_contrasts_of_two_sides_give_presence_and_side():
     assert rows["stimulus_presence"]["side"] < 0.9
     assert rows["stimulus_presence"]["num_scored"] == len(tested)
     assert rows["stimulus_side"]["num_scored"] == (left != right)[tested].sum()
+
+
+def test_labels_of_trials_and_time_series_of_a_user_s_own_are_probes_by_name():
+    """Few whole numbers name classes; others are numbers, and NaN is no sample."""
+    draw = np.random.default_rng(0)
+    choice, delay = draw.choice([-1.0, 0.0, 1.0], 2 * EACH), draw.random(2 * EACH)
+    delay[::2] = np.nan
+    labels = {"choice": choice, "delay": delay, "state": choice}
+    shard = shard_of(images=False, labels=labels, covariates=("position", "true:x"))
+    line = timeline_of(shard)
+    codes = {
+        "choice": onset_code(line, choice),
+        "delay": onset_code(line, np.nan_to_num(delay)),
+        "position": covariates_of(shard)["position"][:, None],
+    }
+    rows, _ = rows_of(shard, codes)
+    assert list(rows) == ["choice", "delay", "state", "position"]
+    assert rows["choice"]["choice"] == 1.0
+    assert rows["choice"]["delay"] < 0.3
+    assert rows["delay"]["delay"] > 0.99
+    assert rows["delay"]["num_scored"] == np.isfinite(delay[np.arange(2 * EACH)[3::4]]).sum()
+    assert rows["position"]["position"] > 0.99
+    assert rows["position"]["score"] == rows["delay"]["score"] == R2
 
 
 def test_a_score_that_cannot_be_had_is_none_with_its_reason_once():

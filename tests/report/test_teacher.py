@@ -211,13 +211,15 @@ def test_the_page_tells_which_dimensions_predict(folder, tmp_path):
         {"dimension": 1, "correlation": 0.8125, "null_q95": 0.1, "predicts": True},
         {"dimension": 2, "correlation": 0.0625, "null_q95": 0.09, "predicts": False},
     ]
-    told = {"predictability": rows, "dims": 1}
+    told = {"predictability": rows, "dims": 1, "predictable_rank": 1.0}
     write_json(target / "report.json", {**report, **told})
     text = write_teacher_page(target).read_text()
     assert ["1", "0.812", "0.100", "yes"] in Page(text).rows
     assert ["2", "0.062", "0.090", "no"] in Page(text).rows
-    assert "1 of 3 dimensions predict the future; a student" in text
-    why = {"predictability": None, "dims": None, "predictability_note": "too short <b>"}
+    assert "1 of 3 dimensions, which fill 1.0, predict the future; a student" in text
+    assert "1.0 of 1</b><span>effective rank of what predicts" in text
+    none = dict.fromkeys(("predictability", "dims", "predictable_rank"))
+    why = {**none, "predictability_note": "too short <b>"}
     write_json(target / "report.json", {**report, **why})
     text = write_teacher_page(target).read_text()
     assert "could not be told: too short &lt;b&gt;" in text

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rheobase.core.errors import SessionError
+from rheobase.sessions.own.recording import recording
 from rheobase.sessions.quality.checks import check_session
 from rheobase.sessions.readers.npz import read_npz, write_npz
 
@@ -141,11 +142,38 @@ def test_probes_and_signals_are_written_and_read_back(tmp_path):
     assert [f.check for f in check_session(session)] == ["signal-gap"]
 
 
+def test_time_series_and_events_of_a_user_s_own_are_read_by_name(tmp_path):
+    path = tmp_path / "mine.npz"
+    write_npz(
+        path,
+        [[1.0], [2.0]],
+        duration_s=10.0,
+        signals={"position": ([0.0, 5.0], [[1.0, 2.0], [3.0, 4.0]])},
+        events={"licks": [7.5, 2.5]},
+    )
+    signals = read_npz(path).signals
+    assert sorted(signals) == ["licks", "position_0", "position_1"]
+    np.testing.assert_array_equal(signals["position_1"].value, [2.0, 4.0])
+    np.testing.assert_array_equal(signals["licks"].time_s, [2.5, 7.5])
+    assert signals["licks"].is_events
+    assert not signals["position_0"].is_events
+    assert not check_session(read_npz(path))
+
+
+def test_a_series_that_cannot_be_used_is_told_and_left_out(tmp_path):
+    arrays = dict(np.load(recording([[1.0], [2.0]], duration_s=10.0).write(tmp_path / "a.npz")))
+    wrong = {"wheel_time_s": [0.0, 1.0], "wheel": [1.0], "image_event_s": [0.5]}
+    np.savez(tmp_path / "b.npz", **arrays, **wrong)
+    session = read_npz(tmp_path / "b.npz")
+    assert session.signals == {}
+    assert [one.check for one in session.remarks] == ["signal-unusable"] * 2
+    assert "each of 2 times" in session.remarks[0].detail
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"signals": {"wheel": ([0.0], [1.0])}}, "a signal must be running or pupil"),
-        ({"signals": {"pupil": ([0.0, 1.0], [1.0])}}, "pupil must have a number for each of 2"),
+        ({"signals": {"pupil": ([0.0, 1.0], [1.0])}}, "pupil must have a number, .* each of 2"),
         ({"probe": ["A"]}, "probe must name a probe for each of 2 units"),
     ],
 )

@@ -78,7 +78,11 @@ def test_what_is_no_array_a_unit_is_told_in_one_line(given, told):
         ({"epochs": [(0, 1)]}, "rows of start, stop and name, but one has 2 entries"),
         ({"epochs": [(0.5, 1, "a"), (0, 0.5, "b")]}, "epochs must follow each other"),
         ({"duration_s": 0.1}, "duration_s must reach the last spike at 0.75 s"),
-        ({"signals": {"licks": ([0], [1])}}, "a signal must be running or pupil"),
+        ({"signals": {"my wheel": ([0], [1])}}, "a time series must be named by a letter"),
+        ({"signals": {"state": ([0], [1])}}, "must not be named as what labels tell"),
+        ({"signals": {"wheel": ([0, 1], [1])}}, "wheel must have a number, or a row of numbers"),
+        ({"signals": {"wheel": ([0], np.zeros((1, 17)))}}, "wheel must have at most 16 columns"),
+        ({"events": {"": [0.5]}}, "a time series must be named by a letter"),
     ],
 )
 def test_what_does_not_fit_the_units_is_told_in_one_line(known, told):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from rheobase.core.artifacts import read_json
-from rheobase.core.errors import DataError, SessionError
+from rheobase.core.errors import DataError, SessionError, StudyError
 from rheobase.sessions.load import load_session, outline_session, resolve_sessions
 from rheobase.sessions.quality.checks import check_session
 from rheobase.sessions.quality.selection import select_units
 from rheobase.sessions.readers import isolated
 from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.sessions.readers.nwb import read_nwb
-from rheobase.sessions.readers.path_settings import PathSettings
+from rheobase.sessions.readers.path_settings import PathSettings, parse_paths
 from rheobase.shards.binning import make_shard
 from rheobase.shards.ingest import bin_session, cautions_of
 from rheobase.shards.settings import DataSettings
@@ -313,6 +313,41 @@ def test_the_digest_covers_what_links_lead_to(lab, tmp_path):
         read_nwb(path)
 
 
+def test_a_series_is_read_by_the_name_and_from_the_place_that_a_user_gives(lab):
+    """Columns one by one; times alone, and times whose samples are all the same, are events."""
+
+    def behave(file):
+        for name, data in (
+            ("maze", np.arange(8).reshape(4, 2)),
+            ("licks", np.ones(4)),
+            ("on", None),
+        ):
+            series = file.create_group(f"processing/behavior/{name}")
+            series["timestamps"] = [1.0, 2.0, 4.0, 8.0]
+            if data is not None:
+                series["data"] = data
+                series["data"].attrs["conversion"] = 0.5
+        file.create_group("processing/behavior/empty")
+
+    path = lab(behave)
+    places = {name: f"processing/behavior/{name}" for name in ("maze", "licks", "on", "empty")}
+    session = read_nwb(path, None, PathSettings(series=places))
+    assert sorted(session.signals) == ["licks", "maze_0", "maze_1", "on"]
+    np.testing.assert_array_equal(session.signals["maze_1"].value, [0.5, 1.5, 2.5, 3.5])
+    for name in ("licks", "on"):
+        assert session.signals[name].is_events
+        np.testing.assert_array_equal(session.signals[name].time_s, [1, 2, 4, 8])
+    told = [one.detail for one in session.remarks if one.check == "signal-unusable"]
+    assert len(told) == 1
+    assert "must have data or timestamps, but holds none" in told[0]
+
+
+@pytest.mark.parametrize("name", ["running", "image", "a b", "true:x"])
+def test_a_series_has_a_name_of_its_own(name):
+    with pytest.raises(StudyError, match="series"):
+        parse_paths([f"series.{name}=processing/x"])
+
+
 def test_units_and_behaviour_are_found_where_a_user_says(lab):
     def move(file):
         file.move("units", "processing/sorted")
@@ -330,6 +365,8 @@ def test_units_and_behaviour_are_found_where_a_user_says(lab):
     )
     assert session.num_spikes == sum(map(len, TRAINS))
     assert session.signals["running"].value[-1] == pytest.approx(100.0)  # cm/s
+    with pytest.raises(SessionError, match=r"data\.paths\.series\.wheel must name a time series"):
+        read_nwb(path, None, PathSettings(units="processing/sorted", series={"wheel": "nowhere"}))
     with pytest.raises(SessionError, match=r"data\.paths\.pupil must name a time series"):
         read_nwb(path, None, PathSettings(units="processing/sorted", pupil="eye"))
 

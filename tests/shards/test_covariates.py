@@ -6,6 +6,7 @@ import pytest
 from rheobase.core.errors import SessionError
 from rheobase.sessions.load import load_session
 from rheobase.sessions.planted.simulate import NAMES, simulate
+from rheobase.sessions.records.series import events_of
 from rheobase.sessions.records.session import Intervals, Presentations, Session, Signal, Units
 from rheobase.shards.binning import make_shard
 from rheobase.shards.covariates import HOLD_S, covariates_of, true_latents_of
@@ -61,6 +62,18 @@ def test_lost_samples_and_times_out_of_order_are_not_made_up():
     np.testing.assert_array_equal(pupil[5:15], 1.0)
     assert np.isnan(pupil[15:25]).all()
     assert pupil[25] == 3.0
+
+
+def test_of_events_a_bin_holds_how_many_there_are_in_a_second():
+    session = replace(
+        recording(), signals={"licks": events_of(np.array([0.0, 0.101, 0.109, 31.0]))}
+    )
+    licks = covariates_of(make_shard(session, SETTINGS))["licks"]
+    assert {int(bin): float(licks[bin]) for bin in np.flatnonzero(licks)} == {
+        0: 100.0,
+        10: 200.0,
+        2100: 100.0,
+    }
 
 
 def test_a_recording_that_knows_nothing_has_no_covariates(tmp_path):

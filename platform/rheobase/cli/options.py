@@ -40,7 +40,9 @@ Events = Annotated[
 ]
 Paths = Annotated[
     list[str] | None,
-    typer.Option("--path", help="units=, running= or pupil=PATH inside an NWB file; repeat it."),
+    typer.Option(
+        "--path", help="units=, running=, pupil= or series.NAME=PATH inside an NWB file; repeat it."
+    ),
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml).", callback=_a_file)]
 RayAddress = Annotated[str, typer.Option(help="local, auto or host:port of a Ray head.")]

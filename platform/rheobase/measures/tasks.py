@@ -14,8 +14,9 @@ import numpy.typing as npt
 from rheobase.core.errors import DataError
 from rheobase.measures.decode import decode
 from rheobase.measures.probes import ridge_r2
+from rheobase.sessions.records.series_names import SIGNALS, TAKEN
 from rheobase.sessions.visual_behavior import FLASH_S
-from rheobase.shards.covariates import covariates_of
+from rheobase.shards.covariates import TRUE, covariates_of
 from rheobase.shards.shard import TRAIN, Shard
 from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import presentation_starts, window_means, window_starts
@@ -27,6 +28,10 @@ Row = dict[str, Any]
 WINDOW_MS = 1000 * FLASH_S
 """From a presentation's onset: an image of Visual Behavior lasts as long, and an omission would."""
 ACCURACY, R2 = "accuracy above chance", "R²"
+CONTRASTS = ("contrast_left", "contrast_right")
+"""Labels of trials that are read as which side showed a stimulus, not by themselves."""
+MOST_CLASSES = 10
+"""A label of trials that has no more different values, all whole, names classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +102,8 @@ def tasks_of(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> It
     Returns
     -------
     Tasks whose samples are windows of `WINDOW_MS`: those from the onsets of presentations for
-    what is shown, else side by side.
+    what is shown and for labels of trials, else side by side. A label and a time series of a
+    user's own is a task of its name.
     """
     num_bins = max(1, round(WINDOW_MS / line.bin_ms))
 
@@ -124,20 +130,25 @@ def tasks_of(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> It
         yield task("omission", ACCURACY, shown, means, yes, omitted)
     else:
         notes.append("image, change, omission: presentations name no image")
-    if {"contrast_left", "contrast_right"} <= set(shard.labels):
-        left, right = (shard.labels[f"contrast_{side}"][which] for side in ("left", "right"))
+    if set(CONTRASTS) <= set(shard.labels):
+        left, right = (shard.labels[name][which] for name in CONTRASTS)
         yield task("stimulus_presence", ACCURACY, shown, means, yes, np.maximum(left, right) > 0)
         yield task("stimulus_side", ACCURACY, shown, means, left != right, right > left)
+    for name, of_trials in shard.labels.items():
+        if name not in CONTRASTS and name not in TAKEN:
+            value = of_trials[which]
+            score = ACCURACY if _is_class(value) else R2
+            value = value if score == ACCURACY else value[:, None]
+            yield task(name, score, shown, means, np.isfinite(of_trials[which]), value)
 
     beside = _side_by_side(line, num_bins)
     means = {name: window_means(x, beside, num_bins) for name, x in codes.items()}
     yes = np.ones(len(beside), bool)
     yield task("state", ACCURACY, beside, means, yes, line.state[beside])
     covariates = covariates_of(shard)
-    for name in ("running", "pupil"):
-        if name not in covariates:
-            notes.append(f"{name}: it was not recorded")
-            continue
+    notes += [f"{name}: it was not recorded" for name in SIGNALS if name not in covariates]
+    recorded = [name for name in shard.covariate_names if not name.startswith(TRUE)]
+    for name in sorted(recorded, key=lambda name: (name not in SIGNALS, name)):
         value = window_means(covariates[name], beside, num_bins)
         yield task(name, R2, beside, means, np.isfinite(value), value[:, None])
 
@@ -181,6 +192,12 @@ def note_once(notes: list[str], note: str) -> None:
     """
     if note not in notes:
         notes.append(note)
+
+
+def _is_class(value: npt.NDArray[Any]) -> bool:
+    """Tell whether numbers (B,) name classes."""
+    different = np.unique(value[np.isfinite(value)])
+    return len(different) <= MOST_CLASSES and bool((different == np.round(different)).all())
 
 
 def _side_by_side(line: Timeline, num_bins: int) -> npt.NDArray[np.int64]:

@@ -24,6 +24,7 @@ from rheobase.sessions.quality.profile import (
     isi_histograms,
 )
 from rheobase.sessions.quality.tally import Tally
+from rheobase.sessions.records.series_names import SIGNALS
 from rheobase.sessions.records.session import (
     ACTIVE,
     PASSIVE,
@@ -69,7 +70,7 @@ def over_time(session: Session, tally: Tally) -> str:
     """Draw states, presentations, behaviour, probes' rates and the rate map on one time axis."""
     scale, unit = _scale(tally.duration_s)
     begin, end = tally.start_s / scale, (tally.start_s + tally.duration_s) / scale
-    signals = [name for name in ("running", "pupil") if name in session.signals]
+    signals = sorted(session.signals, key=lambda name: (name not in SIGNALS, name))
     height = min(6.0, 2.6 + len(session.units) / 120)
     heights = [0.32, *[0.55] * len(signals), 0.9, height]
     with mpl.rc_context(STYLE):
@@ -109,8 +110,11 @@ def _states(axes: Axes, session: Session, scale: float) -> None:
 def _trace(axes: Axes, session: Session, name: str, scale: float) -> None:
     signal = session.signals[name]
     stride = max(1, len(signal) // (4 * MAX_COLUMNS))
-    axes.plot(signal.time_s[::stride] / scale, signal.value[::stride], color="#444444", lw=0.5)
-    label = {"running": "running\ncm/s", "pupil": "pupil\narea"}[name]
+    if signal.is_events:
+        axes.vlines(signal.time_s / scale, 0, 1, color="#444444", lw=0.5)
+    else:
+        axes.plot(signal.time_s[::stride] / scale, signal.value[::stride], color="#444444", lw=0.5)
+    label = {"running": "running\ncm/s", "pupil": "pupil\narea"}.get(name, name)
     axes.set_ylabel(label, rotation=0, ha="right", va="center")
     axes.locator_params(axis="y", nbins=2)
 

@@ -139,7 +139,8 @@ def verdict(report: Row) -> list[str]:
         sentences.append("The latents are constant: this teacher has collapsed.")
     if (predict := report.get("dims")) is not None:
         rest = "" if predict == dims else "; a student's held-out CCA counts these alone"
-        sentences.append(f"{predict} of {dims} dimensions predict the future{rest}.")
+        fills = f", which fill {report['predictable_rank']:.1f}," if predict else ""
+        sentences.append(f"{predict} of {dims} dimensions{fills} predict the future{rest}.")
     spread = [row["target_std"] for row in report["prediction"] if row["target_std"] is not None]
     if spread and min(spread) < COLLAPSED:
         sentences.append(

@@ -28,12 +28,14 @@ def covariates_at(session: Session, edges_s: Floats) -> npt.NDArray[np.float32]:
     """Return the covariates of bins with these edges (T + 1,), in the order of `names_of`, (C, T).
 
     Each is the mean of its samples in the bin. A bin without a sample holds the latest one, of
-    `HOLD_S` ago at most; what is not known is NaN.
+    `HOLD_S` ago at most; what is not known is NaN. Of events it is how many the bin holds, in a
+    second.
     """
     rows = []
     for name in sorted(session.signals):
         signal = session.signals[name]
-        rows.append(_binned(signal.time_s, signal.value[None], edges_s))
+        binned = _rate if signal.is_events else _binned
+        rows.append(binned(signal.time_s, signal.value[None], edges_s))
     if session.true_latents is not None:
         rows.append(_binned(session.true_latents.time_s, session.true_latents.value.T, edges_s))
     return np.concatenate([np.zeros((0, len(edges_s) - 1)), *rows]).astype(np.float32)
@@ -59,6 +61,13 @@ def _binned(time_s: Floats, value: npt.NDArray[np.floating], edges_s: Floats) ->
         held = np.where(stale, np.nan, samples[latest])
         row[:] = np.where(num > 0, sums / np.maximum(num, 1), held)
     return binned
+
+
+def _rate(time_s: Floats, value: npt.NDArray[np.floating], edges_s: Floats) -> Floats:
+    """Return how many events there are in a second in bins, (1, T)."""
+    num, _ = np.histogram(time_s, edges_s)
+    rate: Floats = num[None] * len(num) / (edges_s[-1] - edges_s[0])
+    return rate
 
 
 def covariates_of(shard: Shard) -> Mapping[str, npt.NDArray[np.float32]]:

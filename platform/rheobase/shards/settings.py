@@ -63,7 +63,8 @@ class DataSettings(Settings):
     events: EventSettings | None = None
     """What the interval tables of an NWB file mean; none: the Visual Behavior layout's own."""
     paths: PathSettings | None = None
-    """Where an NWB file holds units, running and pupil; none: where the standard has them."""
+    """Where an NWB file holds units, running, pupil and series of your own; none: where the
+    standard has them."""
     split: SplitSettings = SplitSettings()
     """How train, validation and test are divided."""
     fit_states: tuple[str, ...] = ()

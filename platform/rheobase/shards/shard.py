@@ -81,8 +81,8 @@ class Shard:
     labels
         (P,) each, by name: what a recording by trial says of its trials.
     covariate_names
-        (C,) ``running``, ``pupil``, and of a simulated recording ``true:<latent>``: what nothing
-        may be trained on and a teacher is judged by.
+        (C,) ``running``, ``pupil``, other signals of the recording, and of a simulated one
+        ``true:<latent>``: what nothing may be trained on and a teacher is judged by.
     unit_columns
         (N,) each, by name: what the units' table tells of its units, numbers or words.
     """

@@ -91,6 +91,18 @@ class Predictability:
         """How many directions predict."""
         return int((self.correlation > self.null_q95).sum())
 
+    @property
+    def effective_rank(self) -> float:
+        r"""How many dimensions what is foretold fills, from 1 to `dims`; 0 where nothing is.
+
+        :math:`\exp(-\sum p_i \log p_i)`, as `measures.shares.effective_rank`, with p the squared
+        correlations of the directions that predict, over their sum: uncorrelated and of variance
+        1, so much of each is foretold.
+        """
+        foretold = np.square(self.correlation[: self.dims])
+        shares = foretold / foretold.sum()
+        return float(np.exp(-(shares * np.log(shares)).sum())) if self.dims else 0.0
+
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each dimension, as plain JSON values."""
         return [
@@ -313,8 +325,9 @@ def ordered(teacher: Teacher, shards: Sequence[Shard]) -> tuple[Teacher, dict[st
     Returns
     -------
     A teacher whose `encode` gives ordered latents; and ``predictability``, a row for each
-    dimension, with ``dims``, the number of those that predict. Where the sessions cannot tell
-    both are None, the teacher is as it was, and ``predictability_note`` says why.
+    dimension, with ``dims``, the number of those that predict, and ``predictable_rank``, how many
+    what they foretell fills. Where the sessions cannot tell they are None, the teacher is as it
+    was, and ``predictability_note`` says why.
 
     Notes
     -----
@@ -331,11 +344,16 @@ def ordered(teacher: Teacher, shards: Sequence[Shard]) -> tuple[Teacher, dict[st
             teacher.settings.seed,
         )
     except DataError as error:
-        return teacher, {"predictability": None, "dims": None, "predictability_note": str(error)}
+        unknown = dict.fromkeys(("predictability", "dims", "predictable_rank"))
+        return teacher, {**unknown, "predictability_note": str(error)}
     turned = copy.deepcopy(teacher)
     # Students learn these latents: other last digits would be other students.
     turned.order.turn_by(found.mean, rounded(found.turn))
-    return turned, {"predictability": found.rows(), "dims": found.dims}
+    return turned, {
+        "predictability": found.rows(),
+        "dims": found.dims,
+        "predictable_rank": found.effective_rank,
+    }
 
 
 def _past_and_future(teacher: Teacher, shard: Shard) -> PastAndFuture:

@@ -109,8 +109,8 @@ def recording(spike_times_s: SpikeTimes, *, name: str = "recording", **known: An
     name
         What the session is called.
     known
-        `duration_s`, `unit_id`, `area`, `probe`, `epochs`, `presentations`, `signals` and
-        `units`, as `rheobase.sessions.readers.own_arrays.continuous_arrays` takes them.
+        `duration_s`, `unit_id`, `area`, `probe`, `epochs`, `presentations`, `signals`, `events`
+        and `units`, as `rheobase.sessions.readers.own_arrays.continuous_arrays` takes them.
 
     Raises
     ------

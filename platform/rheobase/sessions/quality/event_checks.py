@@ -172,7 +172,7 @@ def _blocks(session: Session) -> Iterator[Finding]:
 
 
 def _signal(session: Session, name: str, signal: Signal) -> Iterator[Finding]:
-    backward = ~(np.diff(signal.time_s) > 0)
+    backward = np.diff(signal.time_s) < 0 if signal.is_events else ~(np.diff(signal.time_s) > 0)
     if backward.any():
         first = int(np.argmax(backward))
         yield Finding(
@@ -182,6 +182,8 @@ def _signal(session: Session, name: str, signal: Signal) -> Iterator[Finding]:
             f"{name}: sample {first + 1} is at {signal.time_s[first + 1]:g} s, not after the one "
             "before it",
         )
+        return
+    if name not in MAX_GAP_S:  # nobody knows how often a signal of a user's own is taken
         return
     there_s = signal.time_s[np.isfinite(signal.value)]
     longest_s, at_s, num = 0.0, 0.0, 0

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import numpy.typing as npt
 from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.readers.columns import flags, strings
 from rheobase.sessions.readers.hdf5 import array_of, columns_of, dataset
+from rheobase.sessions.readers.path_settings import PathSettings
 from rheobase.sessions.records.finding import Finding
+from rheobase.sessions.records.series import events_of, series_of
 from rheobase.sessions.records.session import OMITTED, Floats, Presentations, Signal
 from rheobase.sessions.visual_behavior import (
     IMAGE_NAME,
@@ -123,17 +125,17 @@ def _presentations_of(table: h5py.Group, path: Path) -> Presentations:
 
 
 def read_signals(
-    file: h5py.File, path: Path, places: Mapping[str, str | None]
+    file: h5py.File, path: Path, paths: PathSettings
 ) -> tuple[dict[str, Signal], list[Finding]]:
-    """Return running speed and pupil area where the file has them, likely blinks as NaN.
+    """Return running, pupil and series of a user's own where the file has them, blinks as NaN.
 
     Parameters
     ----------
     file, path
         The file, open, and its name for errors.
-    places
-        Path of each signal's series in the file as the user gives it, by the signal's name; None:
-        where the Allen Institute has it.
+    paths
+        Where the user says that series lie; running and pupil by default where the Allen
+        Institute has them.
 
     Raises
     ------
@@ -142,18 +144,22 @@ def read_signals(
     """
     signals: dict[str, Signal] = {}
     told: list[Finding] = []
-    for name, given in places.items():
+    for name, given in ({name: getattr(paths, name) for name in USUAL} | paths.series).items():
         where = given or USUAL[name]
+        key = name if name in USUAL else f"series.{name}"
         series = file.get(where)
         if not isinstance(series, h5py.Group):
             if given:
                 raise SessionError(
-                    f"{path}: data.paths.{name} must name a time series of the file, but there is "
+                    f"{path}: data.paths.{key} must name a time series of the file, but there is "
                     f"nothing at '{where}'; check the path"
                 )
             continue
         try:
-            signals[name] = _signal(file, series, name)
+            if name in USUAL:
+                signals[name] = _signal(file, series, name)
+            else:
+                signals |= _series(series, name)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, DataError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")
             detail = f"{name}: '{where}' cannot be used: {reason}; it is left out"
@@ -182,6 +188,25 @@ def _signal(file: h5py.File, series: h5py.Group, name: str) -> Signal:
         if len(blink) == len(values):
             values[blink] = np.nan
     return Signal(time_s, values)
+
+
+def _series(series: h5py.Group, name: str) -> dict[str, Signal]:
+    """Return the signals of a series of a user's own, or the one of its events."""
+    node = dataset(series, "data")
+    if node is None and dataset(series, "timestamps") is None:
+        raise ValueError(
+            f"it must have data or timestamps, but holds {', '.join(series) or 'none'}"
+        )
+    values = None if node is None else array_of(node)
+    if values is None or (
+        len(values) > 1 and values.ndim == 1 and bool((values == values[0]).all())
+    ):
+        return {name: events_of(_times_of(series, 0 if values is None else len(values)))}
+    assert node is not None
+    if values.dtype.kind in "fiu":
+        scale, offset = (float(node.attrs.get(k, v)) for k, v in (("conversion", 1), ("offset", 0)))
+        values = values * scale + offset
+    return series_of(name, _times_of(series, len(values)), values)
 
 
 def _times_of(series: h5py.Group, num: int) -> Floats:

@@ -30,7 +30,8 @@ def read_npz(path: Path) -> Session | TrialSession:
     ``probe`` (N,), ``epoch_start_s``, ``epoch_stop_s``, ``epoch_tag`` (I,) stretches of one brain
     state, ``presentation_start_s``, ``presentation_stop_s``, ``presentation_image`` (P,),
     ``unit_id`` (N,) and further ``unit_…`` (N,), metrics where they hold numbers, and
-    ``running_time_s``, ``running`` in cm/s, ``pupil_time_s``, ``pupil`` (L,), NaN where lost.
+    ``running_time_s``, ``running`` in cm/s, ``pupil_time_s``, ``pupil`` (L,), NaN where lost; any
+    other ``NAME_time_s`` (L,) with ``NAME`` (L,) or (L, C); ``NAME_event_s`` (L,) of events.
 
     By trial: ``counts`` (P, N, T) spikes a bin, ``bin_s`` width of a bin in seconds,
     ``trial_start_s`` (P,); optional ``brain_area`` or ``location`` (N,); every other numeric

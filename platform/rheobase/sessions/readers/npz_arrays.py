@@ -10,14 +10,15 @@ import numpy as np
 
 from rheobase.core.archives import Arrays
 from rheobase.core.digest import file_digest
-from rheobase.core.errors import SessionError
+from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.readers.extent import whole_of
 from rheobase.sessions.readers.images import image_changes
 from rheobase.sessions.records.finding import Finding
+from rheobase.sessions.records.series import events_of, series_of
+from rheobase.sessions.records.series_names import SIGNALS, refuse_name
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,
-    SIGNALS,
     Floats,
     Intervals,
     Ints,
@@ -29,6 +30,8 @@ from rheobase.sessions.records.session import (
     Units,
 )
 
+TIMES, EVENTS = "_time_s", "_event_s"
+"""How the names of a time series' times end, whose samples have the rest of it, and of events."""
 COLUMN = "unit_"
 """How names of further columns of the units begin: a metric where it holds numbers, or words."""
 END_S = 1.0
@@ -170,6 +173,7 @@ def recording_of(path: Path, arrays: Arrays, data_digest: str | None = None) -> 
     offsets = index.astype(np.int64)
     num_units = len(offsets) - 1
     intervals, told = _epochs(path, arrays, spikes_s, offsets)
+    signals, unusable = _signals(path, arrays)
     return Session(
         session_id=path.stem,
         source=str(path),
@@ -179,17 +183,32 @@ def recording_of(path: Path, arrays: Arrays, data_digest: str | None = None) -> 
         spike_offsets=offsets,
         intervals=intervals,
         presentations=_presentations(path, arrays, intervals),
-        signals=_signals(path, arrays),
-        remarks=tuple(told),
+        signals=signals,
+        remarks=tuple(told + unusable),
     )
 
 
-def _signals(path: Path, arrays: Arrays) -> dict[str, Signal]:
-    signals = {}
+def _signals(path: Path, arrays: Arrays) -> tuple[dict[str, Signal], list[Finding]]:
+    """Return behaviour by name, and which series of a user's own cannot be used."""
+    signals: dict[str, Signal] = {}
+    told: list[Finding] = []
+    own = [key.removesuffix(TIMES) for key in arrays if key.endswith(TIMES)]
+    for name in (name for name in own if name in arrays and name not in SIGNALS):
+        try:
+            refuse_name(name)
+            signals |= series_of(name, _times(path, arrays, name + TIMES), arrays[name])
+        except DataError as error:
+            told.append(Finding("signal-unusable", "warning", 1, f"{error}; it is left out"))
+    for name in (key.removesuffix(EVENTS) for key in arrays if key.endswith(EVENTS)):
+        try:
+            refuse_name(name)
+            signals[name] = events_of(_times(path, arrays, name + EVENTS))
+        except DataError as error:
+            told.append(Finding("signal-unusable", "warning", 1, f"{error}; they are left out"))
     for name in SIGNALS:
-        if name not in arrays or f"{name}_time_s" not in arrays:
+        if name not in arrays or name + TIMES not in arrays:
             continue
-        time_s, value = _times(path, arrays, f"{name}_time_s"), arrays[name]
+        time_s, value = _times(path, arrays, name + TIMES), arrays[name]
         require(
             value.shape == time_s.shape and value.dtype.kind in "fiu",
             path,
@@ -198,7 +217,7 @@ def _signals(path: Path, arrays: Arrays) -> dict[str, Signal]:
             "write one value a time",
         )
         signals[name] = Signal(time_s, value.astype(np.float64))
-    return signals
+    return signals, told
 
 
 def _number(path: Path, arrays: Arrays, name: str, what: str) -> float:

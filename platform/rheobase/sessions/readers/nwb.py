@@ -77,7 +77,7 @@ def read_nwb(
     with opened(path) as file:
         where = paths.units or "units"
         recorded = read_units(file, path, where, spikes=spikes)
-        signals, told = read_signals(file, path, {"running": paths.running, "pupil": paths.pupil})
+        signals, told = read_signals(file, path, paths)
         told = recorded.remarks + told
         presentations, intervals = Presentations.none(), None
         if events is None and PEAK_CHANNEL in file[where]:

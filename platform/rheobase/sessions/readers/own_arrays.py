@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.archives import Arrays
-from rheobase.core.errors import SessionError
-from rheobase.sessions.readers.npz_arrays import COLUMN
-from rheobase.sessions.records.session import SIGNALS, Floats
+from rheobase.core.errors import DataError, SessionError
+from rheobase.sessions.readers.npz_arrays import COLUMN, EVENTS, TIMES
+from rheobase.sessions.records.series import series_of
+from rheobase.sessions.records.series_names import refuse_name
+from rheobase.sessions.records.session import Floats
 
 SpikeTimes = Any
 """One array of seconds for each unit: a sequence, a mapping or Series from units, a TsGroup."""
@@ -31,6 +33,7 @@ def continuous_arrays(
     epochs: Iterable[Stretch] = (),
     presentations: Iterable[Stretch] = (),
     signals: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+    events: Mapping[str, npt.ArrayLike] | None = None,
     units: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Arrays:
     """Return a continuous recording as arrays under the names that `read_npz` reads.
@@ -57,7 +60,10 @@ def continuous_arrays(
     presentations
         (onset, offset, image) in seconds, in order; an image ``omitted`` is an omission.
     signals
-        Times in seconds and values of ``running`` in cm/s and ``pupil`` area.
+        Times (L,) in seconds and values (L,) or (L, C) by name: ``running`` in cm/s, ``pupil``
+        area, and any other time series; each is a probe of codes.
+    events
+        Times (L,) in seconds by name, such as licks: their rate is a probe.
     units
         Further columns (N,) of the units: metrics where they hold numbers, else labels.
 
@@ -88,11 +94,17 @@ def continuous_arrays(
         array = np.asarray(values)
         arrays[COLUMN + name] = array.astype(np.str_) if array.dtype.kind in "OT" else array
     for name, (time_s, value) in (signals or {}).items():
-        if name not in SIGNALS:
-            raise SessionError(
-                f"{where}: a signal must be {' or '.join(SIGNALS)}, but got '{name}'; leave it out"
-            )
-        arrays[f"{name}_time_s"], arrays[name] = np.asarray(time_s), np.asarray(value)
+        arrays[name + TIMES], arrays[name] = np.asarray(time_s), np.asarray(value)
+    for name, time_s in (events or {}).items():
+        arrays[name + EVENTS] = np.asarray(time_s)
+    try:
+        for name, (time_s, value) in (signals or {}).items():
+            refuse_name(name)
+            series_of(name, np.asarray(time_s, np.float64), np.asarray(value))
+        for name in events or {}:
+            refuse_name(name)
+    except (DataError, ValueError) as error:
+        raise SessionError(f"{where}: {error}") from None
     for given, called in (
         (epochs, ("epoch_start_s", "epoch_stop_s", "epoch_tag")),
         (presentations, ("presentation_start_s", "presentation_stop_s", "presentation_image")),

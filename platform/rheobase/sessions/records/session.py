@@ -22,8 +22,6 @@ TrialCounts = npt.NDArray[np.uint8]
 ACTIVE, PASSIVE = "active", "passive"
 OMITTED = "omitted"
 """The image of a presentation that was left out."""
-SIGNALS = ("running", "pupil")
-"""Measures of behaviour that a recording may have beside its spikes."""
 REGULAR_SHARE, REGULAR_STEP = 0.9, 0.1
 """Onsets have a period where this share of the steps between them lies this close to a whole
 number of periods, as a share of one."""
@@ -210,10 +208,15 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """A measure of behaviour over time: `time_s` (L,) seconds, `value` (L,), NaN where lost."""
+    """A measure of behaviour over time, or events such as licks.
+
+    `time_s` (L,) seconds; `value` (L,) samples, NaN where lost. Of events `is_events` is true, and
+    the values are ones: what is read of them is how many there are in a second.
+    """
 
     time_s: Floats
     value: Floats
+    is_events: bool = False
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -257,7 +260,8 @@ class Session:
     presentations
         Flashes and omissions.
     signals
-        Behaviour by name: ``running`` in cm/s, ``pupil`` area in the file's unit.
+        Behaviour by name: ``running`` in cm/s, ``pupil`` area in the file's unit, and whatever
+        else the user names.
     true_latents
         Of a simulated recording; None where nobody knows them.
     observed

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rheobase.sessions.records.series_names import SIGNALS
 from rheobase.sessions.records.session import (
-    SIGNALS,
     Intervals,
     Presentations,
     Session,
