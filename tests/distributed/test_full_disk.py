@@ -48,6 +48,12 @@ def run_on_a_full_disk(tmp_path, script, left_kib, root, **variables):
     )
 
 
+def but_progress(found):
+    """Leave out what trials told under way: of one that was cut off it may lack a step."""
+    ranking, records = found
+    return ranking, [record.model_copy(update={"progress": ()}) for record in records]
+
+
 @pytest.fixture
 def home(write_study, trained):
     """Home of artifacts with the teacher of `study.toml`, a study of four trials."""
@@ -157,7 +163,8 @@ def test_a_full_disk_is_told_in_a_line_whatever_it_cuts_off_and_loses_nothing(
     assert "--resume" in last
     assert not any("Traceback" in line for line in before)
     spec = load_study(tmp_path / "study.toml")
-    assert found_in(spec, tmp_path / "first") == found_here(spec, tmp_path / "first")
+    first = found_in(spec, tmp_path / "first")
+    assert but_progress(first) == but_progress(found_here(spec, tmp_path / "first"))
     for command in ("rank", "run"):
         *before, last = (tmp_path / f"told-by-{command}").read_text().strip().splitlines()
         assert "the disk must have room" in last
@@ -165,7 +172,7 @@ def test_a_full_disk_is_told_in_a_line_whatever_it_cuts_off_and_loses_nothing(
         assert not any("Traceback" in line for line in before)
     assert (tmp_path / "full" / "ranking.json").exists()
     assert not (tmp_path / "full" / "report" / "index.html").exists()
-    assert found_in(spec, tmp_path / "full") == found_in(spec, tmp_path / "first")
+    assert found_in(spec, tmp_path / "full") == first
     for name in ("ranking.json", "ranking.csv", "report/index.html"):
         first, last = ((tmp_path / run / name).read_text() for run in ("first", "last"))
         assert first == last

@@ -75,7 +75,9 @@ def test_what_predicts_comes_first_and_passes_and_what_is_noise_does_not():
     assert np.abs(found.correlation[3:]).max() < 0.15
     assert [row["predicts"] for row in found.rows()] == [True] * 3 + [False] * 3
     assert [row["dimension"] for row in found.rows()] == [1, 2, 3, 4, 5, 6]
-    assert found.effective_rank == pytest.approx(2.8, abs=0.2)  # shares as PLANTED squared
+    share = np.square(PLANTED) / np.square(PLANTED).sum()
+    expected = np.exp(-(share * np.log(share)).sum())
+    assert found.effective_rank == pytest.approx(expected, abs=0.1)
     turned = in_order(found, one)
     for number in range(3):
         both = np.corrcoef(turned[:, number], one.latents[:, 5 - number])
