@@ -25,8 +25,8 @@ from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
 from rheobase.study.file.spec import StudySpec, dump_study
 from rheobase.study.planning.limits import refuse_beyond_machine, refuse_states, refuse_too_few_bins
+from rheobase.study.planning.named_by_students import refuse_what_a_session_lacks
 from rheobase.study.planning.plan import Spread
-from rheobase.study.planning.unit_signs import refuse_unknown_signs
 from rheobase.study.planning.work import work_of
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.listener import Listener
@@ -112,7 +112,7 @@ def run_study(
                 line = student_line(whole, shard.session_id, spec.data)
                 warm_up = warm_up_bins(line, round(spec.data.window_ms / line.bin_ms))
                 refuse_too_few_bins(spec, shard.session_id, line, warm_up)
-                refuse_unknown_signs(spec, shard)
+                refuse_what_a_session_lacks(spec, shard)
             listener.stage("pretrain", f"{len(shards)} sessions")
             latents = [
                 pretrain(spec.with_teacher(index), shards, listener)

@@ -40,9 +40,10 @@ class StudentSettings(Settings):
     input: InputKind = "counts"
     """`shuffled`: each unit's bins permuted, to see what is left without the units' code."""
     target: Target = "latents"
-    """What the network is to carry: the teacher's `latents`; or its `future`, what the teacher's
-    predictor makes of them for the longest of `teacher.horizons_ms`. Of a closed form that is the
-    latents again, up to a linear map."""
+    """What the network is to carry: the teacher's `latents`; its `future`, what the teacher's
+    predictor makes of them for the longest of `teacher.horizons_ms` (of a closed form the latents
+    again, up to a linear map); or `series:NAME`, a time series of the recording in the teacher's
+    place, `series:position` for instance, and `series:true` the true latents of a simulation."""
     dale: bool = True
     """Each neuron's outgoing recurrent weights share one sign, exactly, after every step."""
     input_signs: InputSigns = "free"

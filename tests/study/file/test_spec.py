@@ -49,6 +49,7 @@ def test_a_study_survives_being_written_and_read():
             },
             "[search.space.student.target]: target = 'future' must be",
         ),
+        ({"student": {"target": "position"}}, "[student.target]: what is carried must be"),
         ({"student": {"excitatory_fraction": 4.0}}, "For a 4:1 ratio write 0.8."),
         (
             {"student": {"excitatory_fraction": 0}},

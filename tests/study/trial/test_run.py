@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
 from rheobase.shards.latents import Latents
+from rheobase.shards.shard import TRAIN
+from rheobase.shards.timeline import timeline_of
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.trial.run import run_trial
 
@@ -92,3 +96,30 @@ def test_a_student_of_the_future_is_taught_and_scored_as_if_that_were_the_latent
     of_future = found(both, target="future")
     assert of_future == found(Latents("e", future))
     assert of_future != found(both) == found(latents)
+
+
+def test_a_student_of_a_time_series_is_taught_and_scored_as_if_that_were_the_latents(
+    planted, request_of, tmp_path
+):
+    """Of the same values, whatever the teacher, and with the readout that a linear one has."""
+    spec, shard, latents = planted
+    values = latents.by_session["s"]
+    inside = values[timeline_of(shard).split == TRAIN].astype(np.float64)
+    standard = ((values - inside.mean(axis=0)) / inside.std(axis=0)).astype(np.float32)
+    ends = np.cumsum([len(one) for one in shard.segments])[:-1]
+    segments = tuple(
+        replace(one, covariates=(piece.T,))
+        for one, piece in zip(shard.segments, np.split(values, ends), strict=True)
+    )
+    told = replace(shard, segments=segments, covariate_names=("mine_0", "mine_1"))
+    strange = Latents("d", {"s": values[::-1].copy()}, dims=1)
+
+    def found(taught, one, **student):
+        request = request_of(steps=20, **student)
+        return run_trial(request, spec, [one], taught, tmp_path).replicates
+
+    for kind in ({}, {"neuron": "linear"}):
+        of_series = found(strange, told, target="series:mine", **kind)
+        expected = found(Latents("e", {"s": standard}), shard, **kind)
+        assert [one.cca_heldout for one in of_series] == [one.cca_heldout for one in expected]
+        assert [one.null_shift for one in of_series] == [one.null_shift for one in expected]

@@ -16,6 +16,7 @@ TAKEN = (
     "stimulus_presence",
     "stimulus_side",
     "state",
+    "true",
     "true_latents",
 )
 """What is read from presentations, states and simulations under these names."""

@@ -14,6 +14,7 @@ import torch
 
 from rheobase.core.archives import read_archive
 from rheobase.core.errors import ArtifactError, DataError
+from rheobase.shards.carried import carried_of
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.states import student_line
@@ -104,10 +105,10 @@ def trained_networks(
         readouts: dict[str, LinearReadout] = {}
         for index, seed in enumerate(seeds):
             teacher = latents.of_teacher(spec.seeds.teacher_of(seed))
+            carried, dims = carried_of(shard, teacher, settings.target)
             if settings.neuron == "linear" and teacher.digest not in readouts:
-                target = teacher.of_target(settings.target)[session][:, : teacher.dims]
                 readouts[teacher.digest] = choose_linear_readout(
-                    counts, target, timeline, spec.teacher.filters_ms
+                    counts, carried[:, :dims], timeline, spec.teacher.filters_ms
                 )
             yield TrainedNetwork(
                 replicate=Replicate(seed, settings),
@@ -115,7 +116,7 @@ def trained_networks(
                 shard=shard,
                 timeline=timeline,
                 counts=counts,
-                latents=teacher.of_target(settings.target)[session],
+                latents=carried,
                 linear=readouts.get(teacher.digest),
             )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import RheobaseError
 from rheobase.core.host import host_class
 from rheobase.core.versions import deciding_versions
+from rheobase.shards.carried import carried_of
 from rheobase.shards.latents import Latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.states import student_line
@@ -168,7 +169,7 @@ def _outcomes(
             settings = population[0].settings
             fed = data[settings.target].fed(settings.input, spec.data.split.seed)
             SessionTraining(population, fed, spec, index, on_progress, memory_bytes).run()
-    targets: tuple[Target, ...] = get_args(Target)
+    targets = dict.fromkeys(trial.settings.target for trial in trials)
     for shard, opens, target in product(_by_id(shards), (False, True), targets):
         left = [
             trial
@@ -215,11 +216,11 @@ def _of_teachers(
     """
     whole, counts = timeline_of(shard, open_test=open_test), stacked_counts(shard)
     timeline = student_line(whole, shard.session_id, spec.data)
-    teachers = latents, *latents.further
-    dims = min(teacher.latent_dim for teacher in teachers)  # of those of auto not all keep as many
+    of_each = [carried_of(shard, one, target) for one in (latents, *latents.further)]
+    width = min(carried.shape[1] for carried, _ in of_each)  # of those of auto not all are as many
     found = []
-    for teacher in teachers:
-        carried = np.array(teacher.of_target(target)[shard.session_id][:, :dims])
+    for whole_width, dims in of_each:
+        carried = np.array(whole_width[:, :width])
         carried[timeline.sealed] = np.nan
         found.append(
             TrainingData(
@@ -228,7 +229,7 @@ def _of_teachers(
                 carried,
                 timeline,
                 spec.data.window_ms,
-                dims=teacher.dims,
+                dims=dims,
                 unit_columns=shard.unit_columns,
             )
         )
@@ -272,7 +273,7 @@ def _scorers(
     for teacher, data in zip(teachers, all_data, strict=True):
         width = data.counted.shape[1]
         others = [
-            (teacher.of_target(target)[one.session_id][:, :width], line)
+            (carried_of(one, teacher, target)[0][:, :width], line)
             for one, line in zip(beside, timelines, strict=True)
         ]
         scorers.append(SessionScorer(data=data, spec=spec, shard=shard, others=others))

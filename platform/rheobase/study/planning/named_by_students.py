@@ -1,8 +1,10 @@
-"""Whether a session tells the signs of its units, where a student of the study asks for them."""
+"""Whether a session has what students of the study name: signs of its units, a time series."""
 
 from __future__ import annotations
 
+from rheobase.shards.carried import series_of
 from rheobase.shards.shard import Shard
+from rheobase.shards.targets import SERIES
 from rheobase.student.settings import StudentSettings
 from rheobase.student.unit_signs import told_signs
 from rheobase.study.file.ablation import arms_of
@@ -11,10 +13,11 @@ from rheobase.study.file.spec import StudySpec, override_student
 
 SIGNS = "student.input_signs"
 COLUMN = "student.input_sign_column"
+TARGET = "student.target"
 
 
-def refuse_unknown_signs(spec: StudySpec, shard: Shard) -> None:
-    """Refuse a session without the column by which some student's input weights have signs.
+def refuse_what_a_session_lacks(spec: StudySpec, shard: Shard) -> None:
+    """Refuse a session without a column or a time series that some student needs.
 
     Parameters
     ----------
@@ -26,17 +29,20 @@ def refuse_unknown_signs(spec: StudySpec, shard: Shard) -> None:
     Raises
     ------
     DataError
-        It lacks the column, or that says nothing of any unit.
+        It lacks the column by which input weights have signs, or that says nothing of any unit; or
+        it lacks the time series that a student is to carry.
     """
     for student in _students(spec):
         if student.input_signs == "by_unit":
             told_signs(student, shard.unit_columns, shard.num_units, shard.session_id)
+        if student.target.startswith(SERIES):
+            series_of(shard, student.target)
 
 
 def _students(spec: StudySpec) -> list[StudentSettings]:
-    """Return a student for each way to give units signs that the study may come to."""
+    """Return a student for each choice of such names that the study may come to."""
     found = [spec.student]
-    for path in (SIGNS, COLUMN):
+    for path in (SIGNS, COLUMN, TARGET):
         axis = spec.search.space.get(path)
         if isinstance(axis, Choice):
             found += [override_student(one, {path: v}) for one in found for v in axis.choices]
