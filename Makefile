@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -129,33 +129,35 @@ $(BENCH)/.setup: benchmarks/requirements.lock | interpreter-3.11
 	$(BENCH)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	touch $@
 
+REMAKE := PYTHONPATH=platform $(BIN)/python -W ignore benchmarks/remake.py
+bench: $(VENV)/.setup $(BENCH)/.setup ## every table of benchmarks/ whose code has changed, most of a night; goes on where it was stopped
+	$(REMAKE)
+
+bench-table: $(VENV)/.setup $(BENCH)/.setup ## the table TABLE of benchmarks/tables.toml
+	$(REMAKE) $(TABLE)
+
+bench-told: $(VENV)/.setup ## write what each table says of its commit, after a change of code
+	$(REMAKE) --told
+
 bench-data: $(VENV)/.setup $(BENCH)/.setup ## sessions, shards, loader and plan beside their peers; writes benchmarks/data.md
-	$(ONE_THREAD) $(BENCH)/bin/python -W ignore benchmarks/data.py > benchmarks/.data.md
-	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/loader.py >> benchmarks/.data.md
-	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/plan.py >> benchmarks/.data.md
-	mv benchmarks/.data.md benchmarks/data.md
+	$(REMAKE) data loader plan
 	@cat benchmarks/data.md
 
 bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draws, most of an hour; writes benchmarks/search.md
-	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/search.py > benchmarks/.search.md
-	mv benchmarks/.search.md benchmarks/search.md
+	$(REMAKE) search
 	@cat benchmarks/search.md
 
-bench-student: $(BENCH)/.setup ## a step of packed students beside snntorch, norse and spikingjelly; writes benchmarks/student.md
-	$(ONE_THREAD) $(BENCH)/bin/python -W ignore benchmarks/student.py > benchmarks/.student.md
-	mv benchmarks/.student.md benchmarks/student.md
+bench-student: $(VENV)/.setup $(BENCH)/.setup ## a step of packed students beside snntorch, norse and spikingjelly; writes benchmarks/student.md
+	$(REMAKE) student
 	@cat benchmarks/student.md
 
 bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train nothing; writes benchmarks/commands.md
-	{ head -3 benchmarks/commands.md; $(ONE_THREAD) $(BIN)/python -W ignore benchmarks/commands.py; } > benchmarks/.commands.md
-	mv benchmarks/.commands.md benchmarks/commands.md
+	$(REMAKE) commands
 	@cat benchmarks/commands.md
 
-bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md, prints the tables of benchmarks/null_validity.md (20 minutes)
-	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/intervals.py > benchmarks/.statistics.md
-	mv benchmarks/.statistics.md benchmarks/statistics.md
-	@cat benchmarks/statistics.md
-	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/null_validity.py
+bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md and null_validity.md (20 minutes)
+	$(REMAKE) intervals nulls
+	@cat benchmarks/statistics.md benchmarks/null_validity.md
 
 soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random kills, half an hour
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/soak.py
