@@ -3,6 +3,7 @@ import tomllib
 
 from rheobase.sessions.quality.selection import PRESETS
 from rheobase.sessions.readers.event_settings import EventSettings, parse_events
+from rheobase.sessions.readers.path_settings import PathSettings, parse_paths
 from rheobase.shards.settings import DataSettings
 
 
@@ -40,10 +41,15 @@ def test_the_python_of_the_page_runs(root, tmp_path, monkeypatch):
     assert (tmp_path / "mine.npz").exists()
 
 
-def test_the_events_of_the_page_are_settings(root):
-    (block,) = re.findall(r"```toml\n(.*?)```", page_of(root), re.DOTALL)
-    events = tomllib.loads(block)["data"]["events"]
-    read = DataSettings(sessions=("a.nwb",), events=events).events
-    assert read == EventSettings(**events)
+def test_events_and_series_of_the_page_are_settings(root):
+    series, events = (
+        tomllib.loads(block)["data"]
+        for block in re.findall(r"```toml\n(.*?)```", page_of(root), re.DOTALL)
+    )
+    read = DataSettings(sessions=("a.nwb",), **events, **series)
+    assert read.events == EventSettings(**events["events"])
+    assert read.paths == PathSettings(**series["paths"])
+    (path,) = re.findall(r"`--path (series\S+)`", page_of(root))
+    assert parse_paths([path]).series == {"licks": series["paths"]["series"]["licks"]}
     (command,) = re.findall(r"rheobase validate lab\.nwb (.*)", page_of(root))
     assert parse_events(re.findall(r"--events (\S+)", command)).states == {"task": "active"}
