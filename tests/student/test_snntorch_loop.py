@@ -7,10 +7,12 @@ import torch
 from pydantic import ValidationError
 
 from rheobase.student.fit import TrainingData, advance, begun
+from rheobase.student.inputs import SparseCounts, Windows
+from rheobase.student.lif import lif_activity
 from rheobase.student.network import simulate_session
 from rheobase.student.settings import StudentSettings
 from rheobase.student.snntorch_loop import summed_in_order
-from rheobase.student.students import Replicate
+from rheobase.student.students import Replicate, Students
 
 KINDS = {
     "leaky": {},
@@ -52,6 +54,21 @@ def test_both_backends_fire_the_same_spikes_and_descend_the_same_losses(session,
     np.testing.assert_array_equal(spikes, again)
     np.testing.assert_array_equal(features, seen)
     assert 0.01 < spikes.mean() < 0.5
+
+
+@pytest.mark.parametrize("learnt", ["input_weights", "bias", "recurrent"])
+def test_a_gradient_of_one_array_alone_is_the_compiled_loops(session, learnt):
+    compiled, plain = both("synaptic", steps=1)
+    students = begun(compiled, session).students
+    windows = Windows(SparseCounts.of(session.counts), np.array([[0, 300], [100, 500]]), 200)
+    found = []
+    for pack in (compiled, plain):
+        weights = {name: one.detach().clone() for name, one in vars(students).items()}
+        weights[learnt].requires_grad_()
+        lif_activity(Students(**weights), windows, pack, 10.0).sum().backward()
+        found.append(weights[learnt].grad)
+    assert found[0].abs().max() > 1
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
 
 def test_sums_are_those_of_the_compiled_loop_to_the_last_bit():

@@ -10,7 +10,7 @@ from snntorch import surrogate
 from torch import Tensor
 
 from rheobase.student.inputs import Windows
-from rheobase.student.lif import Cells, currents_of
+from rheobase.student.lif import Cells
 
 SURROGATES = {"fast_sigmoid": surrogate.fast_sigmoid, "atan": surrogate.atan}
 
@@ -34,45 +34,37 @@ def snntorch_spikes(
     (R, T, B, M) spikes, 0.0 or 1.0: of given weights those of `lif.lif_spikes`, bit for bit,
     where no gradient is asked for. Where one is, matrix products round otherwise.
     """
-    counts = windows.dense(input_weights.device)
-    trains = torch.is_grad_enabled() and recurrent.requires_grad
-    currents = (
-        currents_of(counts, input_weights, bias)
-        if trains
-        else torch.stack(
-            [
-                summed_in_order(fed.flatten(0, 1).to(bias), weights).view(*fed.shape[:2], -1)
-                + offset
-                for fed, weights, offset in zip(counts, input_weights, bias, strict=True)
-            ]
-        )
-    )
-    each = zip(currents, recurrent, range(len(bias)), strict=True)
-    return torch.stack([_spikes_of_one(given, inner, cells, r, trains) for given, inner, r in each])
+    learnt = input_weights, bias, recurrent, cells.beta
+    trains = torch.is_grad_enabled() and any(one.requires_grad for one in learnt)
+    product = torch.matmul if trains else summed_in_order
+    each = []
+    for r, counts in enumerate(windows.dense(bias.device)):
+        # Copies, for how a product rounds depends on where arrays lie.
+        given, returning = input_weights[r].clone(), recurrent[r].clone()
+        neurons, num_states = _neurons(cells, r)
+        fired, *state = bias.new_zeros(1 + num_states, counts.shape[1], bias.shape[1])
+        spikes = []
+        for fed in product(counts.flatten(0, 1).to(bias), given).split(counts.shape[1]):
+            fired, *state = neurons(fed + bias[r] + product(fired, returning), *state)
+            fired = fired.to(bias)
+            spikes.append(fired)
+        each.append(torch.stack(spikes))
+    return torch.stack(each)
 
 
-def _spikes_of_one(
-    currents: Tensor, recurrent: Tensor, cells: Cells, index: int, trains: bool
-) -> Tensor:
-    alpha, threshold = (v[index].to(currents) for v in (cells.alpha, cells.threshold))
+def _neurons(cells: Cells, index: int) -> tuple[snntorch.SpikingNeuron, int]:
+    """Return the neurons of one network, and how many arrays their state is."""
     common = {
         "beta": cells.beta[index],
-        "threshold": threshold,
+        "threshold": cells.threshold[index].to(cells.beta),
         "reset_mechanism": "subtract",
         "spike_grad": SURROGATES[cells.surrogate](float(cells.slope[index])),
     }
+    alpha = cells.alpha[index].to(cells.beta)
     has_synapse = bool(alpha > 0)
     neurons = snntorch.Synaptic(alpha=alpha, **common) if has_synapse else snntorch.Leaky(**common)
     snntorch.SpikingNeuron.instances.pop()  # snntorch keeps every neuron that was ever made
-    fired = torch.zeros_like(currents[0])
-    state = [fired] * (2 if has_synapse else 1)
-    spikes = []
-    for given in currents:
-        returned = fired @ recurrent if trains else summed_in_order(fired, recurrent)
-        fired, *state = neurons(given + returned, *state)
-        fired = fired.to(currents)
-        spikes.append(fired)
-    return torch.stack(spikes)
+    return neurons, 1 + has_synapse
 
 
 def summed_in_order(rows: Tensor, weights: Tensor) -> Tensor:
