@@ -101,7 +101,9 @@ class Recording:
         """
         out = Path(path or f"{self.name}.npz")
         if out.suffix != ".npz":
-            raise SessionError(f"{out}: a recording must be written as .npz; name it {out.stem}.npz")
+            raise SessionError(
+                f"{out}: a recording must be written as .npz; name it {out.stem}.npz"
+            )
         with whole_file(out) as partial, partial.open("wb") as file:
             np.savez(file, **self.arrays)  # type: ignore[arg-type]
         return out
