@@ -86,6 +86,12 @@ def test_a_folder_that_is_no_run_and_a_newer_run_are_told_in_one_line(run, tmp_p
     assert "\n" not in str(refused.value)
 
 
+def test_what_is_no_network_is_told_without_advice_to_unpickle_it(tmp_path):
+    (tmp_path / "x.npz").write_text("not one")
+    with pytest.raises(rb.RheobaseError, match="an archive of arrays must be there, but none is"):
+        rb.load_network(tmp_path / "x.npz")
+
+
 def test_two_arrays_are_scored_with_null_and_interval():
     draw = np.random.default_rng(1)
     y = draw.standard_normal((4000, 2))

@@ -1,22 +1,22 @@
 """Pages that list something list all of it."""
 
-import inspect
 import re
 
 import rheobase as rb
-from rheobase.cli.extras import MissingPackage
-from rheobase.core import errors
+from rheobase.cli.faults import FAULT, WRONG_INPUT
 
 
-def test_every_class_of_error_is_on_the_page(root):
+def test_every_error_and_every_exit_code_is_on_the_page(root):
+    text = "".join(one.read_text() for one in (root / "platform" / "rheobase").rglob("*.py"))
+    bases = dict(re.findall(r"^class (\w+)\((\w+)\):", text, re.M))
+    errors = {name for name, base in bases.items() if "RheobaseError" in (base, bases.get(base))}
+    errors |= set(re.findall(r"say_error\(\s*f\"(\w+Error): ", text))
+    codes = {str(code) for code in (0, WRONG_INPUT, FAULT)}
+    for told in re.findall(r"(?:Exit|sys\.exit)\((.*)\)", text):
+        codes |= set(re.findall(r"\b\d+\b", told))
+    assert {"StudyError", "TrialFailed", "TrainingFailed", "PathError"} <= errors
     page = (root / "docs" / "errors.md").read_text()
-    classes = [
-        name
-        for name, found in vars(errors).items()
-        if inspect.isclass(found) and issubclass(found, errors.RheobaseError)
-    ]
-    for name in [*classes, MissingPackage.__name__]:
-        assert f"`{name}`" in page or f"`rb.{name}`" in page, name
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == errors | codes
 
 
 def test_every_public_name_is_on_the_page_of_the_api(root):

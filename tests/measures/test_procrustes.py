@@ -13,21 +13,8 @@ from rheobase.shards.timeline import Timeline
 @pytest.fixture
 def line():
     index = np.arange(4000)
-    zeros = np.zeros(4000, np.int32)
     state = np.where(index < 2000, "active", "passive")
-    split = (index % 500 >= 350).astype(np.int8)
-    group = (index // 50).astype(np.int32)
-    return Timeline(
-        kind="continuous",
-        bin_ms=10.0,
-        time_s=index / 100,
-        segment=zeros,
-        split=split,
-        group=group,
-        state=state,
-        presentation=zeros,
-        phase=zeros,
-    )
+    return Timeline.of(index % 500 >= 350, group=index // 50, state=state)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -60,6 +60,7 @@ def test_units_with_words_for_names_keep_them_as_a_label():
         ([[0.1], [-0.2]], "spike_times_s must be at least 0 s, but 1 of 2 are negative"),
         ([[0.1], [np.nan]], "must be finite, but 1 of 2 are NaN"),
         ([[0.1, [0.2]]], "of unit 0 must be numbers"),
+        (np.array([[0, 2, 1, 0]], np.uint8), r"in order, but those of shape \(1, 4\) fall; of co"),
     ],
 )
 def test_what_is_no_array_a_unit_is_told_in_one_line(given, told):
@@ -102,6 +103,12 @@ def test_columns_of_units_are_written_and_read_back(tmp_path):
 def test_the_same_spikes_have_the_same_digest_and_others_another():
     one, same, other = recording(TRAINS), recording(dict(TRAINS)), recording({3: [0.25]})
     assert one.session.data_digest == same.session.data_digest != other.session.data_digest
+
+
+def test_a_recording_is_written_under_a_name_that_can_be_read(tmp_path):
+    with pytest.raises(SessionError, match=r"written as \.npz; name it mine\.npz"):
+        recording(TRAINS).write(tmp_path / "mine.txt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_recording_in_milliseconds_is_found_fatal():
@@ -151,6 +158,8 @@ def test_tables_of_spikes_and_of_units_give_the_same_recording():
         assert session.units.unit_id.tolist() == [3, 5]
         assert session.spike_times_s.tolist() == [0.25, 0.5, 0.75]
     assert from_dataframe(units, unit="cluster", time="t").session.units.metrics["snr"][1] == 2.0
+    with pytest.raises(SessionError, match="a table of pandas, polars or Arrow must be given, but"):
+        from_dataframe(3)
     with pytest.raises(SessionError, match="a column 'unit_id', but has cluster, t; name it"):
         from_dataframe(spikes)
     spikes["t"] = ["x", "y", "z"]

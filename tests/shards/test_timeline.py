@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rheobase.shards.shard import GAP, TEST, TRAIN
+from rheobase.core.errors import DataError
+from rheobase.shards.shard import GAP, NONE, TEST, TRAIN, VALIDATION
 from rheobase.shards.timeline import Timeline
 from rheobase.shards.windows import presentation_starts, window_means, window_starts
 
@@ -84,3 +85,20 @@ def test_means_of_windows_are_over_their_bins_alone():
     means = window_means(values, np.array([3, 0]), 3)
     np.testing.assert_allclose(means, [values[3:6].mean(axis=0), values[:3].mean(axis=0)])
     assert window_means(values[:, 0], np.zeros(0, np.int64), 3).shape == (0,)
+
+
+def test_labels_of_arrays_are_those_that_are_given_and_none_beside_them():
+    line = Timeline.of(np.arange(6) >= 4, state=np.repeat(["a", "b"], 3), bin_ms=20.0)
+    assert line.split.tolist() == [TRAIN] * 4 + [TEST] * 2
+    assert line.state.tolist() == ["a"] * 3 + ["b"] * 3
+    assert line.time_s.tolist() == pytest.approx([0, 0.02, 0.04, 0.06, 0.08, 0.1])
+    assert set(line.group) == set(line.segment) == {0}
+    assert set(line.presentation) == set(line.phase) == {NONE}
+    assert Timeline.of([TRAIN, VALIDATION, GAP]).split.tolist() == [TRAIN, VALIDATION, GAP]
+
+
+def test_labels_of_another_length_are_told_in_one_line():
+    with pytest.raises(DataError, match=r"group must be one label for each of the 6 bins of split"):
+        Timeline.of(np.zeros(6, bool), group=np.zeros(5))
+    with pytest.raises(DataError, match="split, .* of shape .2, 3."):
+        Timeline.of(np.zeros((2, 3), bool))

@@ -62,7 +62,8 @@ line = Timeline(kind="continuous", bin_ms=10.0, time_s=np.arange(3000) / 100, se
                 presentation=zeros, phase=zeros)
 counts = draw.poisson(0.1, (3000, {units})).astype(np.uint8)
 data = TrainingData("s", counts, draw.standard_normal((3000, 8)).astype(np.float32), line, 1000.0)
-settings = StudentSettings(num_neurons={neurons}, batch_windows=16, neuron="{neuron}")
+settings = StudentSettings(num_neurons={neurons}, batch_windows=16, neuron="{neuron}",
+                           backend="{backend}")
 start = begun([Replicate(seed, settings) for seed in range(8)], data)
 before = peak_kb()
 advance(start, data, 2)
@@ -72,16 +73,22 @@ print(peak_kb() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 @pytest.mark.parametrize(
-    ("units", "neurons", "neuron"),
-    [(120, 256, "lif"), (200, 128, "lif"), (200, 128, "izhikevich"), (200, 128, "gru")],
+    ("units", "neurons", "neuron", "backend"),
+    [
+        (120, 256, "lif", "compiled"),
+        (200, 128, "lif", "compiled"),
+        (200, 128, "lif", "snntorch"),
+        (200, 128, "izhikevich", "compiled"),
+        (200, 128, "gru", "compiled"),
+    ],
 )
-def test_a_step_takes_the_memory_that_was_estimated(units, neurons, neuron, root):
+def test_a_step_takes_the_memory_that_was_estimated(units, neurons, neuron, backend, root):
     def risen_kb(units, neurons):
         done = subprocess.run(
             [
                 sys.executable,
                 "-c",
-                STEP_OF_EIGHT.format(units=units, neurons=neurons, neuron=neuron),
+                STEP_OF_EIGHT.format(units=units, neurons=neurons, neuron=neuron, backend=backend),
             ],
             env=os.environ | {"PYTHONPATH": str(root / "platform")},
             capture_output=True,
@@ -92,6 +99,8 @@ def test_a_step_takes_the_memory_that_was_estimated(units, neurons, neuron, root
 
     if neuron != "gru":
         risen_kb(2, 4)  # to compile the loops takes memory too, but once a machine
-    settings = StudentSettings(num_neurons=neurons, batch_windows=16, neuron=neuron)
+    settings = StudentSettings(
+        num_neurons=neurons, batch_windows=16, neuron=neuron, backend=backend
+    )
     estimate = 8 * step_bytes(settings, units, 100)
     assert 0.7 < risen_kb(units, neurons) * 1024 / estimate < 1.2

@@ -82,6 +82,7 @@ def test_every_setting_is_either_each_replicates_own_or_in_the_key():
     assert shared == {
         "num_neurons",
         "neuron",
+        "backend",
         "input",
         "target",
         "input_signs",

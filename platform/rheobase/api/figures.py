@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from rheobase.core.archives import read_archive
 from rheobase.core.errors import DataError
 from rheobase.report import arm_figures, figures, over_time, search_figures
+from rheobase.report.states import state_table, within_and_across
+from rheobase.study.file.search_settings import Range
 from rheobase.study.ranking.ranking import MeasuredTrial
 from rheobase.study.ranking.statistics import compare_arms
 
@@ -91,6 +93,28 @@ class Figures:
     def importance(self) -> Figure:
         """Return which setting matters."""
         return _shown("importance", search_figures.importance(self._searched()))
+
+    def settings(self) -> Figure:
+        """Return held-out CCA against each setting that was searched."""
+        axes = self._run.spec.search.space.items()
+        logged = {name for name, axis in axes if isinstance(axis, Range) and axis.log}
+        return _shown("settings", search_figures.parameter_effects(self._searched(), logged))
+
+    def front(self) -> Figure:
+        """Return held-out CCA against each other objective of the search, with the front."""
+        found = search_figures.pareto_front(self._run.ranking.pareto, self._searched())
+        return _shown("front", found)
+
+    def states(self) -> Figure:
+        """Return held-out CCA within states and across them."""
+        ranking = self._run.ranking
+        found = state_table(ranking.confirmed or ranking.trials)
+        return _shown("states", within_and_across(found))
+
+    def decoding(self) -> Figure:
+        """Return what each arm decodes, beside the teacher."""
+        rows = self._confirmed()
+        return _shown("decoding", arm_figures.decoding(rows) if rows else None)
 
     def nulls(self) -> Figure:
         """Return networks of the report stage beside their nulls."""

@@ -21,7 +21,6 @@ from rheobase.measures.moments import moments_of
 from rheobase.measures.nulls import Measured, NullRows, null_cca, own_cca
 from rheobase.measures.procrustes import heldout_procrustes
 from rheobase.measures.shifts import ENDS
-from rheobase.shards.shard import NONE, TEST, TRAIN
 from rheobase.shards.timeline import Timeline
 
 NUM_NULL_DRAWS = 100
@@ -170,7 +169,7 @@ def score_of(
         )
     num_test = min(max(1, round(test * len(names))), len(names) - 2)
     chosen = generator(seed, "score", "split").choice(len(names), num_test, replace=False)
-    timeline = _timeline(group, np.isin(group, chosen))
+    timeline = Timeline.of(np.isin(group, chosen), group=group, bin_ms=1.0)
     held = heldout_cca(x, y, timeline)
     here = timeline.scored
     notes = ["null_clock: arrays name no presentations"]
@@ -252,20 +251,3 @@ def _read(path: Path, num_axes: int) -> npt.NDArray[Any]:
                 f"one is {most:g}; scale the columns"
             )
     return array
-
-
-def _timeline(group: npt.NDArray[Any], is_test: npt.NDArray[np.bool_]) -> Timeline:
-    """Return the labels of samples of which only group and split are known."""
-    num = len(group)
-    none = np.full(num, NONE, np.int32)
-    return Timeline(
-        kind="continuous",
-        bin_ms=1.0,
-        time_s=np.arange(num) / 1000,
-        segment=np.zeros(num, np.int32),
-        split=np.where(is_test, TEST, TRAIN).astype(np.int8),
-        group=group.astype(np.int32),
-        state=np.full(num, ""),
-        presentation=none,
-        phase=none,
-    )

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rheobase.core.errors import DataError
 from rheobase.shards.counts import dense_rows
-from rheobase.shards.shard import TEST, TRAIN, VALIDATION, Shard
+from rheobase.shards.shard import NONE, TEST, TRAIN, VALIDATION, Shard
 
 SEALED = -2  # a test bin of a timeline in which test is not open
 
@@ -47,6 +49,67 @@ class Timeline:
     period_s: float | None = None
     scored_split: int = TEST
     """Label of the bins to score on: ``VALIDATION`` until test is opened."""
+
+    @classmethod
+    def of(
+        cls,
+        split: npt.ArrayLike,
+        *,
+        group: npt.ArrayLike | None = None,
+        state: npt.ArrayLike | None = None,
+        segment: npt.ArrayLike | None = None,
+        presentation: npt.ArrayLike | None = None,
+        phase: npt.ArrayLike | None = None,
+        bin_ms: float = 10.0,
+        period_s: float | None = None,
+    ) -> Timeline:
+        """Return the labels of arrays in memory, of which no more is said than is known.
+
+        Parameters
+        ----------
+        split
+            (T,) ``TRAIN``, ``VALIDATION``, ``TEST`` or ``GAP`` of each bin; or whether it is of
+            test, and else of train.
+        group, state, segment
+            (T,) block or trial, state, and uninterrupted stretch; one for all unless given.
+        presentation, phase
+            (T,) number of the presentation and bins since its onset; none unless given.
+        bin_ms, period_s
+            As the attributes.
+
+        Raises
+        ------
+        DataError
+            A label is not one for each bin.
+
+        Examples
+        --------
+        >>> line = Timeline.of(np.arange(100) >= 80, group=np.arange(100) // 20)
+        >>> int(line.train.sum()), int(line.scored.sum())
+        (80, 20)
+        """
+        given = np.asarray(split)
+        parts = np.where(given, TEST, TRAIN) if given.dtype == bool else given
+        labels: dict[str, Any] = {
+            "split": parts.astype(np.int8),
+            "time_s": np.arange(given.size) * bin_ms / 1000,
+        }
+        for name, values, missing, kind in (
+            ("group", group, 0, np.int32),
+            ("state", state, "", np.str_),
+            ("segment", segment, 0, np.int32),
+            ("presentation", presentation, NONE, np.int32),
+            ("phase", phase, NONE, np.int32),
+        ):
+            array = np.full(given.shape, missing) if values is None else np.asarray(values)
+            labels[name] = array.astype(kind)
+        wrong = [name for name, array in labels.items() if array.shape != (given.size,)]
+        if wrong:
+            raise DataError(
+                f"{', '.join(wrong)} must be one label for each of the {given.size} bins of split, "
+                f"but is of shape {labels[wrong[0]].shape}; give arrays of one axis, as long"
+            )
+        return cls(kind="continuous", bin_ms=bin_ms, period_s=period_s, **labels)
 
     def __len__(self) -> int:
         return len(self.segment)

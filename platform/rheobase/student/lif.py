@@ -70,8 +70,14 @@ def lif_activity(
     bin_ms
         Width of a bin.
     """
+    weights = students.input_weights, students.bias, students.recurrent
     cells = cells_of(students, replicates, bin_ms)
-    return lif_spikes(windows, students.input_weights, students.bias, students.recurrent, cells)
+    if replicates[0].settings.backend == "snntorch":
+        # A package of an extra, which is there for this alone.
+        from rheobase.student.snntorch_loop import snntorch_spikes
+
+        return snntorch_spikes(windows, *weights, cells)
+    return lif_spikes(windows, *weights, cells)
 
 
 def cells_of(students: Students, replicates: Sequence[Replicate], bin_ms: float) -> Cells:

@@ -15,6 +15,7 @@ from rheobase.student.settings import StudentSettings
 # the other half. Fixed, for what is free at one moment is shared by workers that start together.
 MEMORY_BYTES = 1 << 30
 FLOAT_BYTES = 4
+SNNTORCH_ACTIVITY = 24  # as NeuronKind.num_activity, of snntorch's loop, whose bins autograd keeps
 NUM_INPUT = 3  # arrays of T x B x N: rows of counts, as floats, transposed
 NUM_WEIGHTS = 6  # weights, gradients, two moments, what they change by, a copy at a report
 
@@ -49,7 +50,9 @@ def step_bytes(settings: StudentSettings, num_units: int, num_bins: int) -> int:
         T, the bins of a training window.
     """
     neurons, kind = settings.num_neurons, settings.kind
-    activity = num_bins * settings.batch_windows * neurons * kind.num_activity
+    is_plain = settings.backend == "snntorch" and kind.spikes
+    num_activity = SNNTORCH_ACTIVITY if is_plain else kind.num_activity
+    activity = num_bins * settings.batch_windows * neurons * num_activity
     fed = num_bins * settings.batch_windows * num_units * NUM_INPUT
     weights = (num_units + neurons + 1) * neurons * kind.num_gates * NUM_WEIGHTS
     return FLOAT_BYTES * (activity + fed + weights)

@@ -17,7 +17,10 @@ InputTo = Literal["all", "excitatory"]
 Recurrence = Literal["trained", "fixed", "none"]
 EiOf = Literal["currents", "weights"]
 EiPer = Literal["network", "neuron"]
+Backend = Literal["compiled", "snntorch"]
 Surrogate = Literal["fast_sigmoid", "atan", "straight_through", "triangular"]
+SNNTORCH_SURROGATES: tuple[Surrogate, ...] = ("fast_sigmoid", "atan")
+"""Those of ours that snntorch has, in the same form."""
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -35,6 +38,10 @@ class StudentSettings(Settings):
     """`lif`; `izhikevich`; and two that do not spike, to compare with: `gru`, gated units, what as
     many of them reach without constraints; `linear`, the input counts through the readout's filter
     in a network's place."""
+    backend: Backend = "compiled"
+    """What runs LIF neurons: `compiled` loops; or `snntorch`, its plain loop over bins with
+    autograd, to hold the first to: the same weights fire the same spikes, and training takes some
+    three times as long. Needs `pip install 'rheobase[snntorch]'`."""
     num_neurons: Annotated[int, Field(ge=2)] = 128
     """Neurons M."""
     input: InputKind = "counts"
@@ -197,6 +204,29 @@ class StudentSettings(Settings):
                 "out."
             )
         return {RENAMED.get(key, key): value for key, value in table.items()}
+
+    @model_validator(mode="after")
+    def _backend_has_it(self) -> StudentSettings:
+        if self.backend != "snntorch" or not self.kind.spikes:
+            return self
+        lacking = [
+            f"{name} = {getattr(self, name)!r}"
+            for name, has in (
+                ("neuron", self.neuron == "lif"),
+                ("adaptation", self.adaptation == 0),
+                ("refractory_ms", self.refractory_ms == 0),
+                ("surrogate", self.surrogate in SNNTORCH_SURROGATES),
+            )
+            if not has
+        ]
+        if lacking:
+            raise ValueError(
+                "backend = 'snntorch' must be given what snntorch's Leaky and Synaptic have, LIF "
+                "neurons without adaptation and refractory period and a surrogate of "
+                f"{' or '.join(SNNTORCH_SURROGATES)}, but got {', '.join(lacking)}; leave backend "
+                "out."
+            )
+        return self
 
     @field_validator("excitatory_fraction")
     @classmethod

@@ -259,8 +259,12 @@ def test_spikes_are_counted_as_shards_count_them(exported, session):
     assert counts.sum() == 4
     with pytest.raises(ValueError, match="spikes of the 20 units"):
         network.counts_of(times[:3], 0, 1)
+    with pytest.raises(ValueError, match=r"stop_s must be later than start_s, but got 2\.0 to 1"):
+        network.counts_of(times, 2.0, 1.0)
     with pytest.raises(ValueError, match=r"counts must be \(bins, 20\)"):
         network(np.zeros((5, 3)))
+    with pytest.raises(ValueError, match="counts must be finite, but some are NaN"):
+        network(np.full((5, UNITS), np.nan))
 
 
 def test_a_snntorch_network_can_be_trained_further(exported):

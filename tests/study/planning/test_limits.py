@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from listeners import Silent
-from rheobase.core.errors import DataError
+from rheobase.core.errors import DataError, StudyError
 from rheobase.distributed import run
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
@@ -12,8 +12,9 @@ from rheobase.shards.shard import TRAIN
 from rheobase.shards.store import write_shard
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.study.file.spec import parse_study
+from rheobase.study.planning import limits
 from rheobase.study.planning.estimate import estimate
-from rheobase.study.planning.limits import drawn, refuse_too_few_bins
+from rheobase.study.planning.limits import drawn, refuse_beyond_machine, refuse_too_few_bins
 
 PLANTED = "synthetic:planted?seed=0&minutes=1&units=8"
 
@@ -129,3 +130,19 @@ def test_a_run_refuses_what_its_shards_cannot_fit_before_the_teacher_trains(
     monkeypatch.setattr(run, "pretrain", too_late)
     with pytest.raises(DataError, match=told):
         run.run_study(spec, tmp_path / "run", resume=False, address="local", listener=Silent())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"student": {"backend": "snntorch"}},
+        {"search": {"student.backend": {"choices": ["compiled", "snntorch"]}}},
+        {"ablation": {"arms": {"plain": {"student.backend": "snntorch"}}}},
+    ],
+)
+def test_a_backend_that_is_not_installed_is_refused_before_anything_is_read(asked, monkeypatch):
+    refuse_beyond_machine(study(**asked))
+    monkeypatch.setattr(limits, "find_spec", lambda name: None)
+    refuse_beyond_machine(study())
+    with pytest.raises(StudyError, match=r"needs snntorch, .*; pip install 'rheobase\[snntorch\]'"):
+        refuse_beyond_machine(study(**asked))

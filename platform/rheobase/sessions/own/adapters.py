@@ -169,6 +169,11 @@ def from_dataframe(
     >>> from_dataframe({"unit_id": [7, 9, 7], "spike_time_s": [0.1, 0.2, 0.3]}, duration_s=1)
     Recording('recording': 2 units, 3 spikes, 1 s)
     """
+    if not hasattr(frame, "__getitem__") or isinstance(frame, str):
+        raise SessionError(
+            f"{name}: a table of pandas, polars or Arrow must be given, but this is a "
+            f"{type(frame).__name__}; give spike times to recording() instead"
+        )
     names = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
     columns = [str(column) for column in (frame if names is None else names)]
     for column in (unit, time):

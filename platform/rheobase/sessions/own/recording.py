@@ -14,6 +14,7 @@ import numpy as np
 from rheobase.core.archives import Arrays
 from rheobase.core.artifacts import whole_file
 from rheobase.core.digest import digest
+from rheobase.core.errors import SessionError
 from rheobase.sessions.quality.checks import check_session
 from rheobase.sessions.readers.npz_arrays import COLUMN, recording_of
 from rheobase.sessions.readers.own_arrays import SpikeTimes, continuous_arrays
@@ -91,8 +92,18 @@ class Recording:
         return check_session(self.session)
 
     def write(self, path: str | Path | None = None) -> Path:
-        """Write it where a study can name it; ``NAME.npz`` here by default. Return the path."""
+        """Write it where a study can name it; ``NAME.npz`` here by default. Return the path.
+
+        Raises
+        ------
+        SessionError
+            The path does not end in ``.npz``, by which a study knows what it is.
+        """
         out = Path(path or f"{self.name}.npz")
+        if out.suffix != ".npz":
+            raise SessionError(
+                f"{out}: a recording must be written as .npz; name it {out.stem}.npz"
+            )
         with whole_file(out) as partial, partial.open("wb") as file:
             np.savez(file, **self.arrays)  # type: ignore[arg-type]
         return out

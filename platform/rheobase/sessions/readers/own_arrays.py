@@ -162,6 +162,12 @@ def trains_of(where: str, spike_times_s: SpikeTimes) -> tuple[list[Floats], list
             f"{where}: spike times must be one array of seconds a unit, but these are "
             f"{len(given)} single numbers; give [times] for one unit, or {{unit: times}}"
         )
+    is_array = isinstance(spike_times_s, np.ndarray) and spike_times_s.ndim == 2
+    if is_array and bool((spike_times_s[:, 1:] < spike_times_s[:, :-1]).any()):
+        raise SessionError(
+            f"{where}: rows of an array must be spike times of a unit each, in order, but those of "
+            f"shape {spike_times_s.shape} fall; of counts, give the times of the spikes instead"
+        )
     trains = []
     for number, one in enumerate(given):
         name = keys[number] if keys else number

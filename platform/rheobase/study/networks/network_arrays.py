@@ -35,7 +35,7 @@ TRAINING_ALONE = frozenset(
         *("input_excitatory_share", "input_gain", "input_prob", "input_to", "input_share"),
         *("connection_prob", "surrogate", "surrogate_slope", "rate_weight", "rate_band_hz"),
         *("regularity_weight", "cv_isi_band", "distill", "distill_shrinkage", "steps"),
-        *("batch_windows", "learning_rate"),
+        *("batch_windows", "learning_rate", "backend"),
     }
 )
 """Settings that say how weights came about, and change nothing of what a network then does."""

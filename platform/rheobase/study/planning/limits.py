@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import Any
 
 from rheobase.core.errors import DataError, StudyError
@@ -40,6 +41,12 @@ def drawn(spec: StudySpec, setting: str) -> list[int]:
     path = f"student.{setting}"
     of_arms = [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
     return [int(value) for value in searched(spec, setting) + of_arms]
+
+
+def backends(spec: StudySpec) -> set[str]:
+    """Return what may run the study's networks and those of its arms."""
+    of_arms = [one.get("student.backend") for one in arms_of(spec).values()]
+    return {str(name) for name in (*searched(spec, "backend"), *of_arms) if name}
 
 
 def refuse_too_few_bins(
@@ -125,8 +132,13 @@ def refuse_beyond_machine(spec: StudySpec) -> None:
     Raises
     ------
     StudyError
-        A trial asks for more CPUs or GPUs than there are.
+        A trial asks for more CPUs or GPUs than there are, or for a backend that is not installed.
     """
+    if "snntorch" in backends(spec) and find_spec("snntorch") is None:
+        raise StudyError(
+            f"{spec.name} [student]: backend = 'snntorch' needs snntorch, which is not installed; "
+            "pip install 'rheobase[snntorch]'"
+        )
     asked = spec.resources
     for name, wanted, there, what in (
         ("cpus_per_trial", asked.cpus_per_trial, usable_cpus(), "CPUs"),

@@ -16,6 +16,7 @@ rheobase, bit for bit.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,8 @@ class Network(nn.Module):
                 f"spikes of the {len(self.unit_id)} units of unit_id must be given, in its order, "
                 f"but got {len(spike_times_s)}; give an empty array for a unit that is missing"
             )
+        if not stop_s > start_s:
+            raise ValueError(f"stop_s must be later than start_s, but got {start_s} to {stop_s}")
         bin_s = self.bin_ms / 1000
         num_bins = int(np.floor((stop_s - start_s) / bin_s + 1e-9))
         counts = np.zeros((num_bins, len(self.unit_id)), np.uint8)
@@ -122,6 +125,8 @@ class Network(nn.Module):
                 f"{len(self.unit_id)}), a column for each unit of unit_id, but have shape "
                 f"{tuple(given.shape)}"
             )
+        if not bool(torch.isfinite(given).all()):
+            raise ValueError("counts must be finite, but some are NaN or infinite")
         return given if given.ndim == 3 else given[None]
 
 
@@ -217,6 +222,8 @@ def take_weights(given: nn.Linear, recurrent: nn.Linear, arrays: Arrays) -> None
 
 def read(path: str | Path) -> dict[str, Any]:
     """Return the arrays of an archive; nothing is unpickled."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: an archive of arrays must be there, but none is")
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     found = arrays.get("schema")
