@@ -188,6 +188,27 @@ def report(
         typer.echo(str(page))
 
 
+def methods(
+    run_folder: GivenRun,
+    as_bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print the references alone, as BibTeX.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what the run did as a paragraph for a paper, with its references.
+
+    Example: rheobase methods runs/studies/quickstart --bibtex
+    """
+    from rheobase.report.methods import methods_of
+    from rheobase.study.run_folder import RunFolder
+
+    found = methods_of(RunFolder(run_folder))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        typer.echo(found.bibtex if as_bibtex else found.paragraph)
+
+
 def replay(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
     """Run one trial again; exit 0 only where it ends bit for bit as it did.
 
