@@ -151,8 +151,9 @@ bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train not
 	mv benchmarks/.commands.md benchmarks/commands.md
 	@cat benchmarks/commands.md
 
-bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md, prints the tables of benchmarks/null_validity.md (20 minutes)
+bench-statistics: $(VENV)/.setup ## intervals, p-values, whole ablations and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md, prints the tables of benchmarks/null_validity.md (half an hour)
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/intervals.py > benchmarks/.statistics.md
+	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/effects.py >> benchmarks/.statistics.md
 	mv benchmarks/.statistics.md benchmarks/statistics.md
 	@cat benchmarks/statistics.md
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/null_validity.py
