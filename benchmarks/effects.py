@@ -244,7 +244,7 @@ def effect_of_power(case: Case, aim: float) -> float:
 
 
 CASES = (
-    Case("2⁵⁻¹, 10 sessions, 10 seeds", FRACTION, 10, 10),
+    Case("2⁵⁻¹, 10 sessions, 4 seeds", FRACTION, 10, 4),
     Case("3 arms, 8 sessions, 8 seeds", ALONE, 8, 8),
     Case("dose of 5 levels, 10 sessions, 4 seeds", DOSE, 10, 4),
     Case("3 arms, one session, 10 seeds, 20 blocks", ALONE, 1, 10, 20),

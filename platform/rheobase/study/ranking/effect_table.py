@@ -24,7 +24,7 @@ from rheobase.study.ranking.measured import (
 )
 from rheobase.study.ranking.pairs import Pair, asked_pairs, by_pair
 from rheobase.study.ranking.resampling import ALPHA, holm
-from rheobase.study.records.result import BASELINE, ENDED, TrialRecord
+from rheobase.study.records.result import BASELINE, ENDED, ReplicateResult, TrialRecord
 
 CORRELATIONS = (
     *(CCA, "cca_within_state", "cca_cross_state", "state_cost"),
@@ -134,6 +134,7 @@ def effects_of(
              for arm, one in trials.items() if one.request.arm != arm]  # fmt: skip
     asked = asked_pairs(trials.values())
     effects: list[Effect] = []
+    shared: dict[tuple[str, ...], tuple[list[Pair], dict[str, Runs]]] = {}
     contrasts = contrasts_of(
         spec.ablation.design,
         levels_of(spec, base),
@@ -148,14 +149,10 @@ def effects_of(
         ran = trials.get(contrast.name)
         if contrast.kind == "arm" and ran and ran.request.arm != contrast.name:
             contrast = replace(contrast, in_family=False)  # the hypothesis is the other arm's
-        sides = [found_by.get(arm, {}) for arm in contrast.weights]
-        pairs = sorted(set(sides[0]).intersection(*sides[1:]))
-        arms: dict[str, Runs] = {}
-        if pairs:
-            arms = {
-                arm: measured_runs([side[pair] for pair in pairs], measure)
-                for arm, side in zip(contrast.weights, sides, strict=True)
-            }
+        of = tuple(contrast.weights)
+        if of not in shared:
+            shared[of] = _shared({arm: found_by.get(arm, {}) for arm in of}, measure)
+        pairs, arms = shared[of]
         random = generator(spec.search.seed, "statistics", "effect", contrast.name)
         seeds = [seed for _, seed in pairs]
         effects.append(effect_of(contrast, arms, seeds, len(asked), margin, random))
@@ -228,6 +225,19 @@ def trials_of_arms(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str,
         if record := reported.get(arm) or reported.get(repeated.get(arm, arm)):
             found[arm] = record
     return found
+
+
+def _shared(
+    sides: Mapping[str, Mapping[Pair, ReplicateResult]], measure: str
+) -> tuple[list[Pair], dict[str, Runs]]:
+    """Return the sessions and seeds that all arms have, in one order, and each arm's runs there."""
+    first, *others = sides.values()
+    pairs = sorted(set(first).intersection(*others))
+    if not pairs:
+        return [], {}
+    return pairs, {
+        arm: measured_runs([side[pair] for pair in pairs], measure) for arm, side in sides.items()
+    }
 
 
 def _changes_nothing(contrast: Contrast, trials: Mapping[str, TrialRecord]) -> bool:
