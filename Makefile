@@ -155,8 +155,8 @@ bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train not
 	$(REMAKE) commands
 	@cat benchmarks/commands.md
 
-bench-statistics: $(VENV)/.setup ## intervals, p-values and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md and null_validity.md (20 minutes)
-	$(REMAKE) intervals nulls
+bench-statistics: $(VENV)/.setup ## intervals, p-values, whole ablations and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md and null_validity.md (half an hour)
+	$(REMAKE) intervals effects nulls
 	@cat benchmarks/statistics.md benchmarks/null_validity.md
 
 soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random kills, half an hour

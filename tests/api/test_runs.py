@@ -29,9 +29,12 @@ def test_tables_hold_what_commands_print(run, small_run, cli):
     means = replicates.groupby("trial_id")["cca_heldout"].mean()
     assert means[rows[0]["trial_id"]] == pytest.approx(rows[0]["cca_heldout"]["mean"])
     (effect,) = run.effects.to_dict("records")
+    (told,) = json.loads(cli("compare", small_run, "--json").stdout)["arms"]
+    assert (effect["name"], effect["kind"]) == ("no-dale", "arm")
+    assert [effect["mean"], effect["ci95_low"]] == [told["mean"], told["ci95"][0]]
+    (arm,) = run.table("arms", "pandas").to_dict("records")
     told = json.loads(cli("compare", small_run, "no-dale", "--json").stdout)
-    assert effect["arm"] == "no-dale"
-    assert effect["mean_difference"] == told["mean_difference"]
+    assert (arm["arm"], arm["mean_difference"]) == ("no-dale", told["mean_difference"])
 
 
 def test_a_table_is_of_the_library_that_is_named(run):
@@ -39,7 +42,7 @@ def test_a_table_is_of_the_library_that_is_named(run):
     assert isinstance(run.table("trials", "pandas"), pd.DataFrame)
     with pytest.raises(rb.RheobaseError, match="arrow, pandas or polars, but got 'numpy'"):
         run.table("trials", "numpy")
-    with pytest.raises(rb.RheobaseError, match="trials, replicates or effects, but got 'x'"):
+    with pytest.raises(rb.RheobaseError, match="trials, replicates, effects or arms, but got 'x'"):
         run.table("x")
 
 
@@ -54,7 +57,16 @@ def test_the_best_trial_is_the_winner_on_the_reports_seeds(run):
 
 
 def test_figures_are_matplotlibs_and_show_in_a_notebook(run):
-    for name in ("raster", "latents", "pairs", "effects", "leaderboard", "history", "nulls"):
+    for name in (
+        "raster",
+        "latents",
+        "pairs",
+        "effects",
+        "arms",
+        "leaderboard",
+        "history",
+        "nulls",
+    ):
         figure = getattr(run.figures, name)()
         assert isinstance(figure, Figure), name
     assert figure._repr_png_().startswith(b"\x89PNG")

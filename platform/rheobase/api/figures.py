@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from rheobase.core.archives import read_archive
 from rheobase.core.errors import DataError
-from rheobase.report import arm_figures, figures, over_time, search_figures
+from rheobase.report import ablation_figures, arm_figures, figures, over_time, search_figures
 from rheobase.report.states import state_table, within_and_across
 from rheobase.study.file.search_settings import Range
+from rheobase.study.ranking.effect_table import Effects, effects_of
 from rheobase.study.ranking.ranking import MeasuredTrial
 from rheobase.study.ranking.statistics import compare_arms
 
@@ -62,9 +63,29 @@ class Figures:
         return self._of_sample("pairs_over_time", trial, over_time.pairs)
 
     def effects(self) -> Figure:
-        """Return what each arm costs, with intervals."""
+        """Return every effect of the design with its interval: filled where p is corrected."""
+        return _shown("effects", ablation_figures.forest(self._effects()))
+
+    def interactions(self) -> Figure:
+        """Return each two factors' means, kept and lifted: where costs do not add up."""
+        cells = ablation_figures.cell_rows(self._run.spec, self._run.records)
+        return _shown("interactions", ablation_figures.interactions(self._effects(), cells))
+
+    def doses(self) -> Figure:
+        """Return held-out CCA over the levels of each dosed setting, with its trend."""
+        rows = ablation_figures.dose_rows(self._run.spec, self._run.records)
+        return _shown("doses", ablation_figures.doses(self._effects(), rows))
+
+    def path(self) -> Figure:
+        """Return the path of an ablation, with what each step adds."""
+        run, found = self._run, self._effects()
+        rows = ablation_figures.path_rows(run.spec, run.records, found)
+        return _shown("path", ablation_figures.path(rows))
+
+    def arms(self) -> Figure:
+        """Return what each arm costs beside the baseline, with intervals."""
         run = self._run
-        return _shown("effects", arm_figures.ablation_forest(compare_arms(run.spec, run.records)))
+        return _shown("arms", arm_figures.ablation_forest(compare_arms(run.spec, run.records)))
 
     def leaderboard(self) -> Figure:
         """Return the search's best trials."""
@@ -131,6 +152,9 @@ class Figures:
         path = self._run.folder.trial(self._run.trial(trial).trial_id).students
         students = read_archive(path) if path.exists() else {}
         return _shown("weights", arm_figures.weights_by_sign(arm_figures.weight_counts(students)))
+
+    def _effects(self) -> Effects:
+        return effects_of(self._run.spec, self._run.records)
 
     def _searched(self) -> list[MeasuredTrial]:
         return [row for row in self._run.ranking.trials if isinstance(row, MeasuredTrial)]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rheobase.cli.results import record_of
 from rheobase.core.errors import ArtifactError, StudyError
+from rheobase.report.effect_tables import effect_rows
 from rheobase.report.tables import arrow_table, flat_row, flat_rows
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.effect_table import effects_of
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.ranking import MeasuredTrial, RankedTrial, Ranking
 from rheobase.study.ranking.statistics import compare_arms
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from rheobase.api.figures import Figures
     from rheobase.study.networks.portable.network_torch import Gated, Lif
 
-TableName = Literal["trials", "replicates", "effects"]
+TableName = Literal["trials", "replicates", "effects", "arms"]
 Kind = Literal["arrow", "pandas", "polars"]
 
 
@@ -182,7 +184,11 @@ class Run:
 
     @property
     def effects(self) -> Any:
-        """A pandas table with a row for each arm: what it costs, its interval and p."""
+        """A pandas table with a row for each effect of the design, as ``rheobase compare`` has it.
+
+        Main effects, interactions, steps, trends and arms: mean, interval, p, size, equivalence.
+        Raises a StudyError of a study without an ablation, or before its baseline has results.
+        """
         return self.table("effects", "pandas")
 
     def table(self, name: TableName, kind: Kind = "arrow") -> Any:
@@ -191,7 +197,7 @@ class Run:
         Parameters
         ----------
         name
-            ``trials``, ``replicates`` or ``effects``.
+            ``trials``, ``replicates`` or ``effects``; or ``arms``, each minus the baseline.
         kind
             Of which library it is.
 
@@ -203,6 +209,8 @@ class Run:
         if name == "trials":
             rows = flat_rows(self.ranking)
         elif name == "effects":
+            rows = effect_rows(effects_of(self.spec, self.records))
+        elif name == "arms":
             found = compare_arms(self.spec, self.records)
             rows = [flat_row(one.model_dump(mode="json")) for one in found]
         elif name == "replicates":
@@ -218,7 +226,9 @@ class Run:
                 for one in record.result.replicates
             ]
         else:
-            raise StudyError(f"a table must be trials, replicates or effects, but got '{name}'")
+            raise StudyError(
+                f"a table must be trials, replicates, effects or arms, but got '{name}'"
+            )
         columns = dict.fromkeys(column for row in rows for column in row)
         table = arrow_table([{column: row.get(column) for column in columns} for row in rows])
         if kind == "arrow":

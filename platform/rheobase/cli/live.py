@@ -83,7 +83,7 @@ class LiveTerminal(Terminal):
         self._done = self._done_before = done
         most = {
             "search": self._spec.search.trials,
-            "controls": len(tuned_trials(self._spec)),
+            "tuning": len(tuned_trials(self._spec)),
             "report": self._num_reported(),
         }
         self._of = most.get(name, 0)

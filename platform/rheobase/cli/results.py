@@ -188,6 +188,46 @@ def report(
         typer.echo(str(page))
 
 
+def methods(
+    run_folder: GivenRun,
+    as_bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print the references alone, as BibTeX.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what the run did as a paragraph for a paper, with its references.
+
+    Example: rheobase methods runs/studies/quickstart --bibtex
+    """
+    from rheobase.report.methods import methods_of
+    from rheobase.study.run_folder import RunFolder
+
+    found = methods_of(RunFolder(run_folder))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        typer.echo(found.bibtex if as_bibtex else found.paragraph)
+
+
+def importance(run_folder: GivenRun, as_json: Json = False) -> None:
+    """Print how much of the search's held-out CCA goes with each setting: descriptive, no test.
+
+    Example: rheobase importance runs/studies/quickstart
+    """
+    from rheobase.study.search.importance import importances_of
+
+    found = importances_of(*_stored(run_folder))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    typer.echo(f"{found.study}: {found.num_trials} trials, {found.num_best} of them the best")
+    typer.echo(f"{'setting':32} {'PED-ANOVA':>9} {'fANOVA':>7}")
+    for one in found.settings:
+        fanova = "-" if one.fanova is None else f"{one.fanova:.2f}"
+        typer.echo(f"{one.setting:32} {one.ped_anova:9.2f} {fanova:>7}")
+    typer.echo(found.caveat)
+
+
 def replay(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
     """Run one trial again; exit 0 only where it ends bit for bit as it did.
 

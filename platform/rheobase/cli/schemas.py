@@ -10,12 +10,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from rheobase.cli.terminal import print_json
 
-Name = Literal["study", "ranking", "plan", "validate", "compare", "effects", "forecast"]
+Name = Literal["study", "ranking", "plan", "validate", "compare", "effects", "methods", "forecast"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
 def schema_of(name: Name) -> dict[str, Any]:
     """Return the JSON schema of a study file, or of what a command prints with ``--json``."""
+    from rheobase.report.methods import Methods
     from rheobase.sessions.quality.profile import Profile
     from rheobase.study.file.spec import StudySpec
     from rheobase.study.forecast.record import Forecast
@@ -31,6 +32,7 @@ def schema_of(name: Name) -> dict[str, Any]:
         "validate": (Profile | list[Profile], "What rheobase validate --json prints"),
         "compare": (Comparison, "What rheobase compare RUN ARM --json prints"),
         "effects": (Effects, "What rheobase compare RUN --json prints"),
+        "methods": (Methods, "What rheobase methods --json prints"),
         "forecast": (Forecast, "What rheobase forecast --json prints"),
     }
     form, title = forms[name]

@@ -25,6 +25,7 @@ from rheobase.report.figures import (
     Arrays,
     new_figure,
 )  # fmt: skip
+from rheobase.report.words import p_told
 from rheobase.study.ranking.ranking import MeasuredTrial
 from rheobase.study.ranking.statistics import Comparison
 from rheobase.study.records.result import NULLS, ReplicateResult, TrialRecord
@@ -48,9 +49,10 @@ def ablation_forest(comparisons: Sequence[Comparison]) -> Figure | None:
                 # Without an interval nothing tells that the difference is not 0.
                 colour = GREY if low <= 0 <= high or one.ci95 is None else BLUE
                 axes.plot([low, high], [place, place], color=colour, lw=2)
-                axes.plot(one.mean_difference, place, "o", ms=7, color=colour)
-                p = one.p_holm if one.p_holm is not None else one.p_sign_flip
-                told = f"{one.mean_difference:+.3f}   p {p:.3g}   {one.num_units} {one.unit}s"
+                axes.plot(one.mean_difference, place, "o", ms=7, color=colour,
+                          mfc="white" if one.p_holm is None else colour)  # fmt: skip
+                told = f"{one.mean_difference:+.3f}{p_told(one.p_sign_flip, one.p_holm)}"
+                told += f", {one.num_units} {one.unit}s"
             axes.annotate(told, (1.01, place), xycoords=("axes fraction", "data"), va="center",
                           fontsize=8)  # fmt: skip
         axes.axvline(0, color=INK, lw=0.8)

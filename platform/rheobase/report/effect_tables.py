@@ -110,6 +110,11 @@ def effects_table(effects: Effects, width: int = 80) -> Group:
     return Group(table, Text(), *(Text(line) for line in told(effects)))
 
 
+def page_rows(effects: Effects) -> list[list[str]]:
+    """Return the rounded table for a page: its head, then a row for each effect."""
+    return [[*SHOWN], *_cells(effects)]
+
+
 def _cells(effects: Effects) -> Iterator[list[str]]:
     for one in effects.rows:
         interval = "-" if one.ci95 is None else f"{one.ci95[0]:+.3f} to {one.ci95[1]:+.3f}"

@@ -13,13 +13,23 @@ from matplotlib.figure import Figure
 from rheobase.core.archives import read_archive
 from rheobase.core.artifacts import READ_ONLY, whole_file
 from rheobase.core.errors import ArtifactError
-from rheobase.report import ablation, arm_figures, figures, over_time, search_figures, words
+from rheobase.report import (
+    ablation,
+    ablation_figures,
+    arm_figures,
+    figures,
+    over_time,
+    search_figures,
+    words,
+)
+from rheobase.report.effect_tables import effect_rows, page_rows, told
 from rheobase.report.page import inline, template, with_names
 from rheobase.report.states import state_table, within_and_across
 from rheobase.report.tables import DIGITS, flat_row, least_told, outcome, setting, short_name
 from rheobase.report.trial_table import csv_of, trial_table
 from rheobase.study.file.search_settings import Range
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.effect_table import Effects, effects_of
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.ranking.ranking import MeasuredTrial, RankedTrial, Ranking
 from rheobase.study.ranking.statistics import Comparison, compare_arms
@@ -84,11 +94,11 @@ def _pages(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -
     ranking = rank_study(spec, records)
     rows = [*ranking.trials, *ranking.confirmed]
     if not rows:
-        told = template("status.html.j2").render(
+        page = template("status.html.j2").render(
             spec=spec, num_begun=len(records), has_teacher=folder.inputs.exists(),
             run=folder.path.name,
         )  # fmt: skip
-        return {PAGE: told}
+        return {PAGE: page}
     inputs = folder.read_inputs()
     winner = _winner(ranking)
     comparisons = compare_arms(spec, records)
@@ -151,19 +161,45 @@ def _pages(folder: RunFolder, spec: StudySpec, records: Sequence[TrialRecord]) -
     own = Shown(title, ablation.difference_figure(pairs, arms), "differences")
     of_arms = {name: shown[name] for name in OF_ARMS}
     kept = {one.data for one in of_arms.values()}
+    effects = effects_of(spec, records)
+    of_effects, effects_data = _of_effects(spec, records, effects)
     concerned = words.names_by_note((one.arm, one.notes) for one in comparisons)
-    told = template("ablation.html.j2").render(
+    page = template("ablation.html.j2").render(
         spec=spec,
         costs=words.costs(comparisons, ranking),
         arms=arms,
         changes=ablation.changed_settings(spec, records, arms),
         measures=ablation.side_by_side(ranking, records),
         notes=[f"{', '.join(names)}: {note}" for note, names in concerned.items()],
-        shown={**of_arms, "differences": own},
-        figures={name: drawn[name] for name in OF_ARMS} | _inlined({"differences": own}, rows),
-        data={name: data[name] for name in data if name in kept} | {"differences": csv_of(pairs)},
+        shown={**of_arms, **of_effects, "differences": own},
+        figures={name: drawn[name] for name in OF_ARMS}
+        | _inlined({**of_effects, "differences": own}, rows),
+        data={name: data[name] for name in data if name in kept}
+        | effects_data
+        | {"differences": csv_of(pairs)},
+        effects=page_rows(effects),
+        effects_told=told(effects),
     )
-    return {PAGE: whole, ABLATION_PAGE: told}
+    return {PAGE: whole, ABLATION_PAGE: page}
+
+
+def _of_effects(
+    spec: StudySpec, records: Sequence[TrialRecord], effects: Effects
+) -> tuple[dict[str, Shown], dict[str, str]]:
+    """Return the figures of a design's effects, and the data behind them as CSV."""
+    cells = ablation_figures.cell_rows(spec, records)
+    doses = ablation_figures.dose_rows(spec, records)
+    path = ablation_figures.path_rows(spec, records, effects)
+    shown = {
+        "effects-forest": Shown("Every effect", ablation_figures.forest(effects), "effects"),
+        "interactions": Shown(
+            "Where costs do not add up", ablation_figures.interactions(effects, cells), "cells"
+        ),
+        "doses": Shown("Dose and response", ablation_figures.doses(effects, doses), "doses"),
+        "path": Shown("The path, step by step", ablation_figures.path(path), "path"),
+    }
+    rows = {"effects": effect_rows(effects), "cells": cells, "doses": doses, "path": path}
+    return shown, {name: csv_of(one) for name, one in rows.items()}
 
 
 def _winner(ranking: Ranking) -> MeasuredTrial | None:

@@ -142,14 +142,25 @@ def costs(comparisons: Sequence[Comparison], ranking: Ranking) -> list[Cost]:
         if one.mean_difference is None:
             found.append(Cost(one.arm, "no result on the report seeds", tier))
             continue
-        p = one.p_holm if one.p_holm is not None else one.p_sign_flip
         told = f"{one.mean_difference:+.3f}"
         if one.ci95 is not None:
             told += f" [{one.ci95[0]:+.3f}, {one.ci95[1]:+.3f}]"
-        if p is not None:
-            told += f", p {p:.2g}"
+        told += p_told(one.p_sign_flip, one.p_holm)
         found.append(Cost(one.arm, f"{told}: {_direction(one)}", tier))
     return found
+
+
+def p_told(p: float | None, p_holm: float | None) -> str:
+    """Return a p after a comma, and whether it is corrected; nothing where there is none.
+
+    Examples
+    --------
+    >>> p_told(0.01, 0.03), p_told(0.01, None), p_told(None, None)
+    (', p Holm 0.03', ', p 0.01 uncorrected', '')
+    """
+    if p_holm is not None:
+        return f", p Holm {p_holm:.2g}"
+    return "" if p is None else f", p {p:.2g} uncorrected"
 
 
 def _direction(one: Comparison) -> str:

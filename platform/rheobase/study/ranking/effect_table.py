@@ -12,6 +12,7 @@ from rheobase.core.seeds import generator
 from rheobase.core.settings import Settings
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.ablation import arms_of, controls_of, factors_of, repeated_arms
+from rheobase.study.file.ablation_settings import dose_name
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.contrasts import Contrast, contrasts_of
 from rheobase.study.ranking.effects import Effect, effect_of
@@ -23,7 +24,7 @@ from rheobase.study.ranking.measured import (
 )
 from rheobase.study.ranking.pairs import Pair, asked_pairs, by_pair
 from rheobase.study.ranking.resampling import ALPHA, holm
-from rheobase.study.records.result import BASELINE, ENDED, TrialRecord
+from rheobase.study.records.result import BASELINE, ENDED, ReplicateResult, TrialRecord
 
 CORRELATIONS = (
     *(CCA, "cca_within_state", "cca_cross_state", "state_cost"),
@@ -118,8 +119,8 @@ def effects_of(
         raise StudyError(f"{spec.name}: effects must be of an [ablation], but the study has none")
     if margin is not None and not margin > 0:
         raise StudyError(f"{spec.name}: a margin must be above 0, but got {margin:g}")
-    reported = {one.request.arm: one for one in records if one.request.stage == "report"}
-    base = reported.get(BASELINE)
+    trials = trials_of_arms(spec, records)
+    base = trials.get(BASELINE)
     if base is None or base.result is None:
         raise StudyError(
             f"{spec.name}: '{BASELINE}' must have a complete trial on the report seeds, but has "
@@ -128,27 +129,30 @@ def effects_of(
     refuse_unknown(spec.name, measure, base.result.replicates)
     if margin is None and measure in CORRELATIONS:
         margin = spec.ablation.least_effect
-    trials = _trials(spec, reported, base)
     found_by = {arm: by_pair(record, measure) for arm, record in trials.items()}
     notes = [f"{arm} is {one.request.arm}: their settings are the same, and it was not run twice"
              for arm, one in trials.items() if one.request.arm != arm]  # fmt: skip
     asked = asked_pairs(trials.values())
     effects: list[Effect] = []
-    for contrast in _contrasts(spec, base):
+    shared: dict[tuple[str, ...], tuple[list[Pair], dict[str, Runs]]] = {}
+    contrasts = contrasts_of(
+        spec.ablation.design,
+        levels_of(spec, base),
+        [dose_name(path) for path in spec.ablation.dose],
+        spec.ablation.baselines,
+        controls_of(spec),
+    )
+    for contrast in contrasts:
         if _changes_nothing(contrast, trials):
             notes.append(f"{contrast.name}: changes nothing of the baseline; it is no hypothesis")
             continue
         ran = trials.get(contrast.name)
         if contrast.kind == "arm" and ran and ran.request.arm != contrast.name:
             contrast = replace(contrast, in_family=False)  # the hypothesis is the other arm's
-        sides = [found_by.get(arm, {}) for arm in contrast.weights]
-        pairs = sorted(set(sides[0]).intersection(*sides[1:]))
-        arms: dict[str, Runs] = {}
-        if pairs:
-            arms = {
-                arm: measured_runs([side[pair] for pair in pairs], measure)
-                for arm, side in zip(contrast.weights, sides, strict=True)
-            }
+        of = tuple(contrast.weights)
+        if of not in shared:
+            shared[of] = _shared({arm: found_by.get(arm, {}) for arm in of}, measure)
+        pairs, arms = shared[of]
         random = generator(spec.search.seed, "statistics", "effect", contrast.name)
         seeds = [seed for _, seed in pairs]
         effects.append(effect_of(contrast, arms, seeds, len(asked), margin, random))
@@ -185,31 +189,55 @@ def effects_of(
     )
 
 
-def _contrasts(spec: StudySpec, base: TrialRecord) -> list[Contrast]:
-    """Return the study's contrasts, its dosed settings at the level that the search chose."""
+def levels_of(spec: StudySpec, base: TrialRecord) -> dict[str, dict[str, float]]:
+    """Return `factors_of`, its dosed settings at the level that the search chose.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    base
+        The baseline on the report seeds.
+    """
     assert spec.ablation is not None
     overrides = {BASELINE: {}, **arms_of(spec)}
     levels = {arm: dict(row) for arm, row in factors_of(spec).items()}
-    dosed = [name for name in levels[BASELINE] if name not in spec.ablation.arms]
     for arm, row in levels.items():
-        for name in dosed:
-            if row and f"student.{name}" not in overrides[arm]:
+        for name in map(dose_name, spec.ablation.dose) if row else ():
+            if f"student.{name}" not in overrides[arm]:
                 row[name] = float(base.request.student.get(name, row[name]))
-    return contrasts_of(
-        spec.ablation.design, levels, dosed, spec.ablation.baselines, controls_of(spec)
-    )
+    return levels
 
 
-def _trials(
-    spec: StudySpec, reported: Mapping[str, TrialRecord], base: TrialRecord
-) -> dict[str, TrialRecord]:
-    """Return each arm's trial; of one that was not run, the trial whose settings are its own."""
+def trials_of_arms(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+    """Return each arm's trial on the report seeds, the baseline's first.
+
+    Of an arm that was not run, the trial whose settings are its own. Empty where the baseline has
+    no result.
+    """
+    reported = {one.request.arm: one for one in records if one.request.stage == "report"}
+    base = reported.get(BASELINE)
+    if base is None or base.result is None:
+        return {}
     repeated = repeated_arms(spec, StudentSettings.model_validate(base.request.student))
     found = {BASELINE: base}
     for arm in arms_of(spec):
         if record := reported.get(arm) or reported.get(repeated.get(arm, arm)):
             found[arm] = record
     return found
+
+
+def _shared(
+    sides: Mapping[str, Mapping[Pair, ReplicateResult]], measure: str
+) -> tuple[list[Pair], dict[str, Runs]]:
+    """Return the sessions and seeds that all arms have, in one order, and each arm's runs there."""
+    first, *others = sides.values()
+    pairs = sorted(set(first).intersection(*others))
+    if not pairs:
+        return [], {}
+    return pairs, {
+        arm: measured_runs([side[pair] for pair in pairs], measure) for arm, side in sides.items()
+    }
 
 
 def _changes_nothing(contrast: Contrast, trials: Mapping[str, TrialRecord]) -> bool:

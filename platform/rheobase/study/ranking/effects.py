@@ -109,7 +109,7 @@ def combined(weights: Mapping[str, float], arms: Mapping[str, Runs]) -> Runs:
     by = np.array([weights[arm] for arm in arms])
     values = by @ np.array([one.values for one in arms.values()], np.float64)
     blocks: list[list[float]] = []
-    if all(len(one.blocks) == len(first.values) for one in arms.values()):
+    if any(first.blocks) and all(len(one.blocks) == len(first.values) for one in arms.values()):
         for rows in zip(*(one.blocks for one in arms.values()), strict=True):
             is_whole = len({len(row) for row in rows}) == 1
             blocks.append((by @ np.array(rows, np.float64)).tolist() if is_whole else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
@@ -13,6 +13,7 @@ from rheobase.core.settings import Settings
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.ablation import arms_of, controls_of, repeated_arms
 from rheobase.study.file.spec import StudySpec
+from rheobase.study.ranking.effect_table import effects_of
 from rheobase.study.ranking.intervals import estimate_mean
 from rheobase.study.ranking.measured import (
     CCA,
@@ -73,8 +74,10 @@ class Comparison(Settings):
     p_sign_flip: float | None
     """Exact, of the units' differences; of seeds it speaks of other seeds on these blocks."""
     p_holm: float | None = None
-    """Holm's, over all arms of the study that are compared with `to`, an arm without a result
-    counted as p = 1."""
+    """Holm's. Against the baseline over the study's whole family of hypotheses (`hypotheses_of`),
+    and null of an arm that is none itself: a control, a combination of a factorial, a step of a
+    path, a level of a dose. Against another arm over all arms that are compared with it. An arm
+    without a result counts as p = 1."""
     least_p: float | None
     """The least p that this number of units can reach: 2 / 2^n."""
     probability_of_improvement: float | None
@@ -84,17 +87,17 @@ class Comparison(Settings):
 def compare_arms(spec: StudySpec, records: Sequence[TrialRecord]) -> list[Comparison]:
     """Return every arm against the baseline, in the study's order.
 
-    `p_holm` is over the arms that lift constraints: controls (`ablation.controls_of`), of which
-    nobody asks whether they differ, have none and cost the others nothing. An arm without a
-    result on the report seeds stays in the list, its numbers None, and counts as p = 1: a family
-    does not shrink because an arm failed.
+    `p_holm` is that of `effects_of`, over the family that the plan lists: main effects,
+    interactions, steps and trends are a part of it, and an arm that is no hypothesis itself has
+    none. An arm without a result on the report seeds stays in the list, its numbers None, and
+    counts as p = 1: a family does not shrink because an arm failed.
 
     Nothing is returned while the baseline has no result.
     """
     reported = _reported(records)
     if BASELINE not in reported or reported[BASELINE].result is None:
         return []
-    return _family(spec, reported, BASELINE, CCA)
+    return _family(spec, records, BASELINE, CCA)
 
 
 def compare(
@@ -131,7 +134,7 @@ def compare(
         return paired_comparison(spec, results[arm], results[to], measure)
     sides = [one.result.replicates for one in (results[arm], results[to]) if one.result]
     refuse_unknown(spec.name, measure, *sides)
-    return next(one for one in _family(spec, reported, to, measure) if one.arm == arm)
+    return next(one for one in _family(spec, records, to, measure) if one.arm == arm)
 
 
 def _reported(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
@@ -140,9 +143,9 @@ def _reported(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
 
 
 def _family(
-    spec: StudySpec, reported: Mapping[str, TrialRecord], to: str, measure: str
+    spec: StudySpec, records: Sequence[TrialRecord], to: str, measure: str
 ) -> list[Comparison]:
-    found = []
+    found, reported = [], _reported(records)
     chosen = reported.get(BASELINE)
     student = StudentSettings.model_validate(chosen.request.student) if chosen else None
     not_run = repeated_arms(spec, student).keys() - reported.keys()  # and so no hypotheses
@@ -157,13 +160,32 @@ def _family(
             found.append(_without_result(spec, name, to, record, lacks, measure))
         else:
             found.append(paired_comparison(spec, record, reported[to], measure))
-    controls = controls_of(spec)
-    tested = [one for one in found if one.arm not in controls and one.to not in controls]
-    adjusted = holm([1.0 if one.p_sign_flip is None else one.p_sign_flip for one in tested])
-    by_arm = {
-        one.arm: p for one, p in zip(tested, adjusted, strict=True) if one.p_sign_flip is not None
-    }
-    return [one.model_copy(update={"p_holm": by_arm.get(one.arm)}) for one in found]
+    if not found:
+        return []
+    p = {one.arm: one.p_sign_flip for one in found}
+    corrected: dict[str, float | None] = dict.fromkeys(p)
+    if to == BASELINE:
+        arms = effects_of(spec, records, measure).arms
+        p |= {one.name: one.p_sign_flip for one in arms}
+        corrected |= {one.name: one.p_holm for one in arms}
+        tested = {one.name for one in arms if one.in_family}
+    else:
+        controls = controls_of(spec)
+        tested = set() if to in controls else {*p} - controls
+        family = [one for one in found if one.arm in tested]
+        adjusted = holm([1.0 if one.p_sign_flip is None else one.p_sign_flip for one in family])
+        corrected |= {one.arm: q for one, q in zip(family, adjusted, strict=True)}
+    return [_corrected(one, p[one.arm], corrected[one.arm], one.arm in tested) for one in found]
+
+
+def _corrected(
+    one: Comparison, p_sign_flip: float | None, p_holm: float | None, is_tested: bool
+) -> Comparison:
+    """Return a comparison with its p; of an arm without a result, that it counts all the same."""
+    if one.p_sign_flip is not None:
+        return one.model_copy(update={"p_sign_flip": p_sign_flip, "p_holm": p_holm})
+    counts = tuple(f"{note}; it counts as p = 1 in Holm's family" for note in one.notes)
+    return one.model_copy(update={"notes": counts}) if is_tested else one
 
 
 def _without_result(
@@ -176,7 +198,6 @@ def _without_result(
 ) -> Comparison:
     status = record.status if record else "waiting"
     why = lacks or (f"{status}: {record.error}" if record and record.error else status)
-    in_family = "" if arm in controls_of(spec) else "; it counts as p = 1 in Holm's family"
     return Comparison(
         arm=arm,
         to=to,
@@ -199,7 +220,7 @@ def _without_result(
         p_sign_flip=None,
         least_p=None,
         probability_of_improvement=None,
-        notes=(f"no result on the report seeds: {why}{in_family}",),
+        notes=(f"no result on the report seeds: {why}",),
     )
 
 

@@ -12,7 +12,7 @@ from rheobase.core.settings import Settings
 Stage = Literal["select", "tune", "report", "audit"]
 STAGES: Mapping[Stage, str] = {
     "select": "search",
-    "tune": "controls",
+    "tune": "tuning",
     "report": "report",
     "audit": "audit",
 }
