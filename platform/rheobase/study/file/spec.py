@@ -228,8 +228,8 @@ class StudySpec(Settings):
             if not ARM_NAME.fullmatch(arm):
                 problems.append(
                     f"[ablation.arms]: an arm's name must be up to {MOST_LETTERS} letters, digits, "
-                    f"spaces and '-', '_', '+', '.', for it names files, but got '{arm[:MOST_LETTERS]}'"
-                    f"{'…' if len(arm) > MOST_LETTERS else ''}; rename it."
+                    "spaces and '-', '_', '+', '.', for it names files, but got "
+                    f"'{arm[:MOST_LETTERS]}'{'…' if len(arm) > MOST_LETTERS else ''}; rename it."
                 )
             if arm.startswith(TOP):
                 problems.append(
