@@ -45,6 +45,36 @@ def test_a_missing_study_is_refused(cli):
     refused(cli("plan", "none.toml"), "none.toml: a study file must be there, but there is none")
 
 
+@pytest.mark.parametrize("address", ["allen-vbn:abc", "allen-vbn:all?colour=red"])
+def test_a_plan_refuses_an_address_that_a_run_would_refuse(cli, study, address):
+    refused(cli("plan", study(address)), f"{address}: ")
+
+
+@pytest.mark.parametrize("place", ["", "s3://"])
+def test_a_folder_that_names_no_place_is_refused(cli, tmp_path, monkeypatch, place):
+    cli("simulate", "a.nwb", "--minutes", "0.5", "--units", "5")
+    refused(cli("bin", "a.nwb", "--out", place), f"'{place}': a folder must be a path or a URL")
+    monkeypatch.setenv("RHEOBASE_HOME", place or "s3:///")
+    refused(cli("doctor"), "names no place")
+
+
+def test_a_home_that_is_a_file_is_a_problem(cli, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path / "file" / "home"))
+    done = cli("doctor", "--json")
+    assert done.returncode == 1
+    assert f"but {tmp_path / 'file'} is no folder" in json.loads(done.stdout)["problems"][0]
+
+
+def test_a_planted_session_of_another_suffix_is_refused(cli):
+    refused(cli("simulate", "a.txt"), "a.txt: a planted session must be named .nwb")
+
+
+def test_what_cannot_be_written_is_told_before_a_teacher_is_trained(cli, study, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(cli("encode", study(), "--out", "file/e.npz"), "a folder must be there or be made")
+
+
 def test_a_missing_recording_is_refused(cli, study):
     refused(cli("run", study("none.nwb")), "none.nwb", "none does; check the path")
 

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from lab_files import TRAINS, write_lab
 from rheobase.sessions.planted.simulate import simulate
 
 
@@ -52,5 +53,15 @@ def npz(tmp_path):
         path = tmp_path / f"{form}.npz"
         np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
         return path
+
+    return write
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Return a function that writes an NWB file of eight units and lets a callback change it."""
+
+    def write(change=lambda file: None, trains=TRAINS, name="lab.nwb"):
+        return write_lab(tmp_path / name, change, trains)
 
     return write

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from lab_files import TRAINS, table, words
 from rheobase.core.artifacts import read_json
 from rheobase.core.errors import DataError, SessionError, StudyError
 from rheobase.sessions.load import load_session, outline_session, resolve_sessions
@@ -21,49 +22,11 @@ from rheobase.shards.binning import make_shard
 from rheobase.shards.ingest import bin_session, cautions_of
 from rheobase.shards.settings import DataSettings
 
-DRAW = np.random.default_rng(0)
-TRAINS = [np.cumsum(0.002 + DRAW.exponential(0.15, size=1200)) for _ in range(8)]
-TRAINS = [train[train < 120.0] for train in TRAINS]
-TEXT = h5py.string_dtype()
 STATES = EventSettings(state_table="epochs", state="kind")
 
 
 def settings(**table):
     return DataSettings(sessions=("x",), window_ms=500, **table)
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """Return a function that writes an NWB file of eight units and lets a callback change it."""
-
-    def write(change=lambda file: None, trains=TRAINS, name="lab.nwb"):
-        path = tmp_path / name
-        with h5py.File(path, "w") as file:
-            file.attrs["nwb_version"] = "2.7.0"
-            file["identifier"] = "lab"
-            units = file.create_group("units")
-            units["id"] = np.arange(len(trains))
-            units["spike_times"] = np.concatenate(trains)
-            units["spike_times_index"] = np.cumsum([len(train) for train in trains])
-            change(file)
-        return path
-
-    return write
-
-
-def words(group, name, values):
-    group.create_dataset(name, data=np.array(values, object), dtype=TEXT)
-
-
-def table(file, where, **columns):
-    group = file.create_group(where)
-    group["id"] = np.arange(len(next(iter(columns.values()))))
-    for name, values in columns.items():
-        if isinstance(values[0], str):
-            words(group, name, values)
-        else:
-            group[name] = values
-    return group
 
 
 def electrodes(file, location, **columns):

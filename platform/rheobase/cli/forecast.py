@@ -38,7 +38,7 @@ def forecast(
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    console = Console()
+    console = Console(emoji=False)
     console.print(forecast_table(found))
     for line in differences_told(found):
         typer.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -34,6 +35,15 @@ def doctor(as_json: Json = False) -> None:
     if free_gib < 5:
         problems.append(
             f"5 GiB of free disk must hold, but {free_gib:.1f} GiB are free; clear some"
+        )
+    place = home()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        problems.append(
+            f"{home()} must be a folder in which you may write, but {place} is "
+            f"{'none to write in' if place.is_dir() else 'no folder'}; name another in "
+            "RHEOBASE_HOME"
         )
     try:
         exporter = str(exporter_python())

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rheobase.cli.options import GivenRun, Json
 from rheobase.cli.terminal import log, print_json
-from rheobase.core.artifacts import READ_ONLY
+from rheobase.core.artifacts import READ_ONLY, made_folder
 from rheobase.core.errors import StudyError, did_you_mean
 from rheobase.core.temporary import temporary_folder
 from rheobase.study.file.spec import StudySpec
@@ -85,7 +85,7 @@ def rank(run_folder: GivenRun, as_json: Json = False) -> None:
     if as_json:
         print_json(ranking.model_dump(mode="json"))
     else:
-        console = Console()
+        console = Console(emoji=False)
         console.print(ranking_table(ranking, console.width))
 
 
@@ -139,7 +139,7 @@ def compare(
         if as_json:
             print_json(effects.model_dump(mode="json"))
         else:
-            console = Console()
+            console = Console(emoji=False)
             console.print(effects_table(effects, console.width))
         return
     if margin is not None or any(files.values()):
@@ -298,6 +298,7 @@ def export(
     from rheobase.study.run_folder import RunFolder
 
     spec, record = _record(run_folder, trial)
+    made_folder(out)
     shards, latents = RunFolder(run_folder).read_data()
     files = export_trial(record.request, spec, shards, latents, run_folder, out, form)
     if as_json:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rheobase.cli.options import Json, Quiet, RayAddress, Sessions, StudyFile, given_study
 from rheobase.cli.terminal import log, print_json
-from rheobase.core.artifacts import home, read_json, room_on_disk, whole_file
+from rheobase.core.artifacts import home, read_json, refuse_as_file, room_on_disk, whole_file
 from rheobase.core.errors import StudyError
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.records.listener import Listener
@@ -63,9 +63,9 @@ def plan(
         told = plan_of(spec, found, spread).model_dump(mode="json")
         print_json({**told, "cluster": there.model_dump(mode="json")} if there else told)
         return
-    Console().print(plan_view(spec, found, spread))
+    Console(emoji=False).print(plan_view(spec, found, spread))
     if there:
-        Console().print(cluster_view(there))
+        Console(emoji=False).print(cluster_view(there))
 
 
 def pretrain(
@@ -176,7 +176,7 @@ def adapt(
     if as_json:
         print_json({"adapted": str(folder), "report": report})
     else:
-        Console().print(adaptation_table(report))
+        Console(emoji=False).print(adaptation_table(report))
         typer.echo(enough_told(report))
         log.print(f"adapted: {folder}", markup=False, soft_wrap=True)
 
@@ -199,7 +199,9 @@ def encode(
     from rheobase.shards.store import read_shard
     from rheobase.shards.timeline import timeline_of
 
-    folder, paths = _teacher(given_study(study, sessions))
+    spec = given_study(study, sessions)
+    refuse_as_file(out)  # before training, not after
+    folder, paths = _teacher(spec)
     latents = read_latents(folder)
     shards = [read_shard(path) for path in paths]
     lines = [timeline_of(shard, open_test=True) for shard in shards]
@@ -283,7 +285,7 @@ def run(
         print_json({"run": str(folder), "best": ranking.best, "report": str(page)})
         return
     kept = RunFolder(folder)
-    console = Console()
+    console = Console(emoji=False)
     console.print(ranking_table(ranking, console.width))
     teacher = kept.read_teacher_report()
     if standing(teacher) == "behind":

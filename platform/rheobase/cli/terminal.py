@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rheobase.core.errors import one_line
 
-log = Console(stderr=True)
+log = Console(stderr=True, emoji=False)  # else :abc: of an address becomes a picture
 SHORT = 8  # letters of a trial's id that are shown; commands take any that are unique
 
 
@@ -21,7 +21,7 @@ def print_error(error: Exception) -> None:
 
 def say_error(line: str) -> None:
     """Print one line of an error."""
-    Console(stderr=True).print(
+    Console(stderr=True, emoji=False).print(
         one_line(line), style="red", markup=False, highlight=False, soft_wrap=True
     )
 

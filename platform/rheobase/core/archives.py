@@ -33,7 +33,28 @@ def read_archive(path: Path, names: Collection[str] | None = None) -> Arrays:
         It is missing, no archive, encrypted or damaged; or an array of it claims more than was
         written or fits into memory, or is not of plain numbers or words.
     """
-    with _told(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+    with _told(path), path.open("rb") as file:
+        _refuse_other_kinds(path, file)
+        return _read_members(path, file, names)
+
+
+def _refuse_other_kinds(path: Path, file: IO[bytes]) -> None:
+    begins = file.read(8)
+    file.seek(0)
+    kinds = {
+        b"": "it is empty; copy it again",
+        b"\x89HDF\r\n\x1a\n": "this is HDF5; if it is NWB name it .nwb",
+        b"\x93NUMPY": "this is one array; save several by name with numpy.savez",
+        b"MATLAB 5": "this is a MATLAB file; save it with numpy.savez",
+        b"\x1f\x8b": "this is compressed by gzip; unpack it",
+    }
+    for words, told in kinds.items():
+        if begins.startswith(words) and bool(words) == bool(begins):
+            raise DataError(f"{path}: an archive of arrays (.npz) must be given, but {told}")
+
+
+def _read_members(path: Path, file: IO[bytes], names: Collection[str] | None) -> Arrays:
+    with zipfile.ZipFile(file) as archive:
         arrays: Arrays = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rheobase.core.errors import ArtifactError
-from rheobase.core.paths import expanded
+from rheobase.core.paths import expanded, refuse_nowhere
 
 MANIFEST = "manifest.json"
 PARTIALS = ".*.*"
@@ -65,6 +65,7 @@ def home_address() -> str:
     """Return where all artifacts lie: a URL, or the absolute path of a folder."""
     address = os.environ.get("RHEOBASE_HOME", "").strip() or "runs"
     if "://" in address:
+        refuse_nowhere(address)
         return address.rstrip("/")
     return str(Path(expanded(address)).absolute())
 
@@ -97,14 +98,25 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success sync it and rename it into place."""
+def refuse_as_file(path: Path) -> None:
+    """Refuse a path at which no file can be written; its folder is made where it is not there.
+
+    Raises
+    ------
+    ArtifactError
+        It is a folder, or its folder cannot be made.
+    """
     made_folder(path.parent)
     if path.is_dir():
         raise ArtifactError(
             f"{path}: a file must be written there, but it is a folder; name a file"
         )
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it into place."""
+    refuse_as_file(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     partial = Path(name)

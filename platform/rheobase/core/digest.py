@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 PACKAGE = Path(__file__).resolve().parent.parent
 DIGEST_BYTES = 8  # 64 bits: a million artifacts collide with a chance of 3e-8
 
@@ -27,6 +30,15 @@ def file_digest(path: Path) -> str:
     """Return the hex digest of a file's bytes."""
     with path.open("rb") as file:
         state = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
+    return state.hexdigest()
+
+
+def array_digest(*arrays: npt.NDArray[Any]) -> str:
+    """Return the hex digest of the bytes and shapes of arrays of numbers."""
+    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for array in arrays:
+        state.update(f"{array.dtype.str} {array.shape};".encode())
+        state.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
     return state.hexdigest()
 
 

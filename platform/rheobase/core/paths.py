@@ -6,6 +6,8 @@ import glob
 import os
 from pathlib import Path
 
+from rheobase.core.errors import ArtifactError
+
 JOIN = " + "
 """Between the files of one session."""
 
@@ -57,3 +59,18 @@ def parts_of(address: str) -> list[str]:
     if JOIN not in address or os.path.exists(expanded(address)):
         return []
     return [part.strip() for part in address.split(JOIN)]
+
+
+def refuse_nowhere(text: str) -> None:
+    """Refuse the name of a folder that is empty, or a URL of which nothing follows ``://``.
+
+    Raises
+    ------
+    ArtifactError
+        It is one of them.
+    """
+    if not text.strip() or ("://" in text and not text.partition("://")[2].strip("/ ")):
+        raise ArtifactError(
+            f"'{text}': a folder must be a path or a URL such as s3://bucket/folder, but this "
+            "names no place; write the whole of it"
+        )

@@ -10,6 +10,7 @@ from pyarrow import ArrowInvalid
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from rheobase.core.errors import ArtifactError
+from rheobase.core.paths import refuse_nowhere
 
 Location = Path | str
 """A path of this machine, or a URL: ``s3://bucket/folder``, ``gs://…``, any of fsspec's."""
@@ -21,7 +22,14 @@ def is_url(location: Location) -> bool:
 
 
 def located(text: str) -> Location:
-    """Return what a user wrote as a path, or as the URL that it is."""
+    """Return what a user wrote as a path, or as the URL that it is.
+
+    Raises
+    ------
+    ArtifactError
+        It is empty, or a URL that names no place.
+    """
+    refuse_nowhere(text)
     return text.rstrip("/") if is_url(text) else Path(text)
 
 

@@ -18,7 +18,7 @@ from rheobase.core.folders import is_published
 from rheobase.core.storage import Location, located
 from rheobase.distributed.nodes import room_for
 from rheobase.sessions.load import refuse_same_bytes, resolve_sessions
-from rheobase.shards.ingest import bin_session, cautions_of
+from rheobase.shards.ingest import bin_session, cautions_of, manifest_of
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.splits import session_labels
 from rheobase.shards.store import read_shard
@@ -109,10 +109,23 @@ def bin_sessions(
                 f"[data] sessions: each session must be named once, but {session} is in "
                 f"{', '.join(sorted(named))}; leave one out"
             )
+    _refuse_same_spikes(rows)
     return {
         row["session"]: located(row["location"])
         for row in sorted(rows, key=lambda row: str(row["session"]))
     }
+
+
+def _refuse_same_spikes(rows: Sequence[dict[str, Any]]) -> None:
+    """Refuse a recording that is there twice in other bytes: packed, linked to, a folder's copy."""
+    first: dict[str, str] = {}
+    for row in sorted(rows, key=lambda row: str(row["address"])):
+        other = first.setdefault(row["spikes"], row["address"])
+        if row["spikes"] and other != row["address"]:
+            raise SessionError(
+                f"{row['address']}: each recording must be named once, but it holds the same "
+                f"spikes as {other}; leave one out"
+            )
 
 
 def _binned(row: dict[str, Any], settings: DataSettings, folder: Location) -> dict[str, Any]:
@@ -120,6 +133,13 @@ def _binned(row: dict[str, Any], settings: DataSettings, folder: Location) -> di
     try:
         location = bin_session(row["address"], settings, folder, row["label"])
         session = read_shard(location).session_id
+        spikes = manifest_of(location).get("spikes", "")
     except RheobaseError as error:
-        return {**row, "location": "", "session": "", "failure": pickle.dumps(error)}
-    return {**row, "location": str(location), "session": session, "failure": b""}
+        return {**row, "location": "", "session": "", "spikes": "", "failure": pickle.dumps(error)}
+    return {
+        **row,
+        "location": str(location),
+        "session": session,
+        "spikes": spikes,
+        "failure": b"",
+    }

@@ -27,7 +27,7 @@ from rheobase.sessions.quality.selection import (
 )
 from rheobase.sessions.readers.allen import ALLEN, expand, outline_allen, read_allen
 from rheobase.sessions.readers.event_settings import EventSettings
-from rheobase.sessions.readers.foreign import is_folder_of_units, read_folder
+from rheobase.sessions.readers.foreign import KILOSORT, is_folder_of_units, read_folder
 from rheobase.sessions.readers.isolated import read_isolated
 from rheobase.sessions.readers.npz import read_npz
 from rheobase.sessions.readers.nwb import read_nwb
@@ -87,10 +87,11 @@ def resolve_sessions(addresses: Sequence[str]) -> list[str]:
                 resolved.setdefault(os.path.realpath(path), path)
         elif address.startswith(SYNTHETIC):
             resolved.setdefault(tuple(parse_planted(address).items()), address)
-        elif colon and scheme in REMOTE:
+        elif colon and (scheme.lower() in REMOTE or "://" in address):
+            how = REMOTE.get(scheme.lower(), "copy it here")
             raise SessionError(
                 f"{address}: a recording must be a file on this machine, but this is a remote "
-                f"address; {REMOTE[scheme]}, then name its path"
+                f"address; {how}, then name its path"
             )
         else:
             raise SessionError(
@@ -173,13 +174,13 @@ def _load(
         return read_allen(address)
     if address.startswith(SYNTHETIC):
         return with_true_latents(read_nwb(planted_file(address), events, paths))
-    if address.lower().endswith(NWB):
+    if address.lower().endswith(NWB) and not path.is_dir():
         session = read_isolated(path, events, paths, spikes=spikes)
         return with_true_latents(session) if spikes else session
     _refuse_settings(address, events, paths)
     if is_folder_of_units(path):
         return read_folder(path)
-    if path.suffix.lower() == ".npz":
+    if path.suffix.lower() == ".npz" and not path.is_dir():
         return read_npz(path)
     raise _unknown_form(address)
 
@@ -294,6 +295,22 @@ def _silent(session: Session | TrialSession, kept: Bools) -> Session | TrialSess
     )
 
 
+def _folder_of(path: Path) -> str:
+    """Return what a folder is that is read as no recording, and what to do."""
+    if (path / "si_folder.json").exists() or (path / "numpysorting_info.json").exists():
+        return (
+            "a sorting of spikeinterface; write it with "
+            "rheobase.recording(spikeinterface.load(folder), name=…).write('mine.npz')"
+        )
+    if (path / KILOSORT[0]).exists():
+        missing = [name for name in KILOSORT if not (path / name).is_file()]
+        return f"a folder of Kilosort or phy that lacks {', '.join(missing)}; copy it there"
+    inner = [one.name for one in sorted(path.iterdir()) if is_folder_of_units(one)][:3]
+    if inner:
+        return f"a folder of such folders; name one in it, such as {path / inner[0]}"
+    return "a folder of neither Kilosort, phy nor ALF; name a file in it, or 'folder/*.nwb'"
+
+
 def _unknown_form(address: str) -> SessionError:
     path = Path(address)
     if (path.is_dir() and (path / ".zgroup").exists()) or (path / "zarr.json").exists():
@@ -301,7 +318,7 @@ def _unknown_form(address: str) -> SessionError:
     elif path.suffix.lower() in CONVERSIONS:
         found = CONVERSIONS[path.suffix.lower()]
     elif path.is_dir():
-        found = "a folder of neither Kilosort, phy nor ALF; name a file in it, or 'folder/*.nwb'"
+        found = _folder_of(path)
     else:
         found = f"'{path.suffix or 'a name without a suffix'}'; convert it"
     return SessionError(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from rheobase.core.digest import code_digest, digest
+import numpy as np
+
+from rheobase.core.artifacts import MANIFEST, read_json
+from rheobase.core.digest import array_digest, code_digest, digest
 from rheobase.core.errors import SessionError
 from rheobase.core.folders import is_published, whole_folder
-from rheobase.core.storage import Location, child
+from rheobase.core.storage import Location, child, filesystem_of, parted
 from rheobase.sessions.load import load_session
 from rheobase.sessions.quality.checks import check_session
 from rheobase.sessions.quality.selection import select_units
-from rheobase.sessions.records.session import Session
+from rheobase.sessions.records.session import Session, TrialSession
 from rheobase.shards.binning import make_shard
 from rheobase.shards.settings import DataSettings
 from rheobase.shards.store import SHARD, write_shard
@@ -87,6 +92,7 @@ def bin_session(
         **made_of,
         "digest": name,
         "source": session.source,
+        "spikes": spikes_digest(session),
         "num_units": shard.num_units,
         "num_bins": shard.num_bins,
         "dropped_units": selection.dropped,
@@ -108,10 +114,36 @@ def cautions_of(manifest: Mapping[str, Any]) -> list[str]:
     manifest
         Of its folder, as `bin_session` writes it.
     """
+    told = []
+    amiss = [one for one in manifest.get("findings", ()) if one["severity"] == "warning"]
+    if amiss:
+        checks = ", ".join(f"{one['check']} ({one['count']})" for one in amiss)
+        first = amiss[0]["detail"]
+        told.append(
+            f"{manifest['session']}: {checks}; the first: {first}; 'rheobase validate' tells more"
+        )
     if not manifest.get("preset_is_void"):
-        return []
+        return told
     return [
+        *told,
         f"{manifest['session']}: data.quality = '{manifest['settings']['quality']}' could not be "
         f"applied, for the file has none of {', '.join(manifest['preset_metrics_missing'])}: units "
-        "of every quality are kept; choose them by data.labels, or write quality = 'none'"
+        "of every quality are kept; choose them by data.labels, or write quality = 'none'",
     ]
+
+
+def spikes_digest(session: Session | TrialSession) -> str:
+    """Return a digest of whose spikes come when, whatever holds them: a file, its copy, a link."""
+    if isinstance(session, TrialSession):
+        return array_digest(session.counts)
+    return array_digest(np.asarray(session.spike_times_s, np.float64), session.spike_offsets)
+
+
+def manifest_of(shard: Location) -> Mapping[str, Any]:
+    """Return the manifest beside a shard, of a folder or of a URL."""
+    folder, _ = parted(shard)
+    if isinstance(folder, Path):
+        return dict(read_json(folder / MANIFEST))
+    system, path = filesystem_of(f"{folder}/{MANIFEST}")
+    with system.open_input_stream(path) as stream:
+        return dict(json.loads(stream.read()))

@@ -47,7 +47,7 @@ class DataSettings(Settings):
     """Paths or globs to .nwb, .npz or a sorter's folder, from here or else from the study file;
     `allen-vbn:all?area=VISp` or a session's id in place of all; or
     `synthetic:planted?seed=0&minutes=20`."""
-    areas: tuple[str, ...] = ()
+    areas: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
     """Prefixes of structure acronyms; empty keeps every area."""
     bin_ms: Annotated[float, Field(gt=0, le=100)] = 10.0
     """Width of a bin."""

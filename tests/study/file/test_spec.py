@@ -166,6 +166,49 @@ def test_a_study_survives_being_written_and_read():
         ),
         ({"require": {"ei_balance": [1.1, 0.9]}}, "ei_balance: low < high must hold, but got"),
         ({"student": {"input_signs": "both"}}, "[student.input_signs]"),
+        (
+            {"data": {"sessions": ["a.nwb"], "window_ms": "400"}},
+            "[data.window_ms]: it must be a number, but is '400'.",
+        ),
+        ({"data": {"sessions": ["a.nwb"], "areas": [" "]}}, "[data.areas.0]"),
+        ({"data": {"sessions": "a.nwb"}}, "it must be a list, such as [1, 2], but is 'a.nwb'"),
+        ({"search": {"trials": True}}, "[search.trials]: it must be a number, but is True."),
+        ({"seeds": {"select": [True]}}, "[seeds.select]: it must be a number"),
+        ({"student": {"dale": "no"}}, "[student.dale]: it must be true or false, but is 'no'."),
+        (
+            {"teacher": {"latent_dim": "autoo"}},
+            "[teacher.latent_dim]: it must be a whole number or 'auto', but is 'autoo'.",
+        ),
+        (
+            {"teacher": {"latent_dim": 0}},
+            "s.toml [teacher.latent_dim]: Input should be greater than or equal to 1 (found 0)",
+        ),
+        (
+            {"search": {"space": {"student.rate_weight": {"low": False, "high": 1}}}},
+            "[search.space.student.rate_weight.low]: it must be a number, but is False.",
+        ),
+        (
+            {"search": {"space": {"student.rate_weight": {"low": 1, "high": 2, "log": "yes"}}}},
+            "[search.space.student.rate_weight.log]: it must be true or false, but is 'yes'.",
+        ),
+        (
+            {"search": {"space": {"student.rate_weight": {"choices": [True, 1]}}}},
+            "'student.rate_weight' must be a number, but is True.",
+        ),
+        (
+            {"search": {"space": {"student.dale": {"low": 0, "high": 1}}}},
+            "'student.dale' must be true or false, but is 0.0.",
+        ),
+        (
+            {"search": {"space": {"student.rate_weight": {"choices": [[1], 2]}}}},
+            "it must be true or false, a whole number, a number or text in quotes, but is [1].",
+        ),
+        (
+            {"ablation": {"arms": {"a": {"student": {"dale": False}}}}},
+            'write a = { "student.dale" = false }',
+        ),
+        ({"ablation": {"arms": {"a/b": {"student.dale": False}}}}, "it names files, but got 'a/b'"),
+        ({"ablation": {"arms": {"a" * 300: {"student.dale": False}}}}, "up to 60 letters"),
     ],
 )
 def test_a_wrong_study_is_told_in_one_line(table, said):
@@ -204,6 +247,12 @@ def test_a_balance_can_be_searched_required_and_lifted():
         }
     )
     assert parse_study(dump_study(spec)) == spec
+
+
+def test_a_number_of_thousands_of_digits_is_no_fault_of_ours(tmp_path):
+    (tmp_path / "s.toml").write_text("name = 'x'\nx = " + "9" * 5000)
+    with pytest.raises(StudyError, match="must hold no such number"):
+        load_study(tmp_path / "s.toml")
 
 
 def test_a_missing_study_file_is_named(tmp_path):

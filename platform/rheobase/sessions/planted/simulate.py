@@ -94,6 +94,8 @@ def simulate(
         `minutes`, `num_units`, `nuisance` or `code` is out of range.
     """
     path = Path(path)
+    if path.suffix.lower() != ".nwb":
+        raise SessionError(f"{path}: a planted session must be named .nwb; write OUT.nwb")
     refuse_out_of_range(str(path), minutes, num_units, nuisance)
     code.refuse(str(path))
     plan = _plan(seed, minutes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from rheobase.sessions.quality.tally import DUPLICATE_S, Tally
 from rheobase.sessions.records.finding import Finding
-from rheobase.sessions.records.session import Floats, Session
+from rheobase.sessions.records.session import Bools, Floats, Session
 
 LEAST_SPIKES = 100
 """Of a recording, below which nothing is said of its clock."""
@@ -41,46 +41,131 @@ USUAL_HZ = 5.0
 """What the median unit fires in most recordings."""
 CLOSE = 0.15
 """Two clocks' ends lie so close to a whole ratio of units, as a share of it."""
+LEAST_LENGTH_S = 20.0
+"""Of a recording, for its times to be taken for those of a finer unit: less cannot be split."""
 BACK_S, BACK_SHARE = 1.0, 0.05
 """A step back of a unit's times, in seconds and as a share of all of them: a clock that began
 again, not spikes out of order."""
-MOST_STEPS_BACK = 5
-"""Of a unit; more are spikes in no order."""
+MOST_STEPS_BACK, BACK_STEPS_SHARE = 5, 0.1
+"""Of a unit, as a number or as a share of its steps; more are spikes in no order."""
+LEAST_UNITS_BACK = 2
+"""Units whose times fall, from which it is told where they are fewer than half."""
+CLOCKS_APART, FEW_APART = 100.0, 0.25
+"""Units that end so many times later than others have another clock; fewer than this share of all
+are left alone by the others' times, and spoil nothing but themselves."""
+EMPTY_TIMES, DUE_SPIKES = 10.0, 1000.0
+"""Intervals so many times as long as the spikes in them, and so many due in the rest: the stated
+length is wrong."""
 
 
 def check_clock(session: Session, tally: Tally) -> Iterator[Finding]:
     """Find times that are no seconds, clocks of other units, and a clock that goes back."""
     yield from _clock_back(session, tally)
+    yield from _clocks_apart(session)
     if session.num_spikes >= LEAST_SPIKES:
         yield from _unit_of_time(session)
     yield from _nothing_inside(session, tally)
+    yield from _empty_length(session, tally)
 
 
 def _clock_back(session: Session, tally: Tally) -> Iterator[Finding]:
-    """Find units whose times fall once by much: a recording whose clock began again."""
+    """Find units whose times fall by much, a few times at most: a clock that began again."""
     firing = np.diff(session.spike_offsets) >= 2
-    suspects = np.flatnonzero(
-        (tally.num_unsorted > 0) & (tally.num_unsorted <= MOST_STEPS_BACK) & firing
-    )
-    falls: list[tuple[float, float]] = []
-    for unit in suspects.tolist():
+    fallen = np.zeros(len(firing), bool)
+    last_s, first_s = -np.inf, np.inf
+    for unit in np.flatnonzero((tally.num_unsorted > 0) & firing).tolist():
         times = session.spikes_of(unit)
         times = times[np.isfinite(times)]
         steps = np.diff(times)
+        back = -steps >= max(BACK_S, BACK_SHARE * float(np.ptp(times)))
+        num = int(back.sum())
+        if not num or (
+            tally.num_unsorted[unit] > MOST_STEPS_BACK and num > BACK_STEPS_SHARE * len(steps)
+        ):
+            continue
         at = int(np.argmin(steps))
-        least_s = max(BACK_S, BACK_SHARE * float(np.ptp(times)))
-        if -steps[at] >= least_s:
-            falls.append((float(times[at]), float(times[at + 1])))
-    if falls and 2 * len(falls) >= firing.sum():
-        last_s, first_s = max(fall[0] for fall in falls), min(fall[1] for fall in falls)
-        yield Finding(
-            "clock-goes-back",
-            "fatal",
-            len(falls),
-            f"times of {len(falls)} of {int(firing.sum())} units fall from {last_s:g} s to "
-            f"{first_s:g} s: the clock began again, and two recordings lie over each other; write "
-            "each as a file of its own",
-        )
+        fallen[unit] = True
+        last_s, first_s = max(last_s, float(times[at])), min(first_s, float(times[at + 1]))
+    of_probes = [fallen[firing & (session.units.probe == name)] for name in
+                 np.unique(session.units.probe[firing])]  # fmt: skip
+    sure = 2 * fallen.sum() >= firing.sum() or any(
+        len(one) >= LEAST_UNITS_BACK and one.all() for one in of_probes
+    )
+    if not fallen.any() or not (sure or fallen.sum() >= LEAST_UNITS_BACK):
+        return
+    likely = (
+        "the clock began again, and two recordings lie over each other; write each as a file of "
+        "its own"
+        if sure
+        else "a clock that began again, or units merged from several; write them again in order"
+    )
+    yield Finding(
+        "clock-goes-back",
+        "fatal" if sure else "warning",
+        int(fallen.sum()),
+        f"times of {int(fallen.sum())} of {int(firing.sum())} units fall from {last_s:.10g} s to "
+        f"{first_s:.10g} s: {likely}",
+    )
+
+
+def _clocks_apart(session: Session) -> Iterator[Finding]:
+    """Find units whose times are of another unit of time than the others'."""
+    _, rates_hz, lasts_s = _rates_and_ends(session)
+    there = np.isfinite(lasts_s) & (lasts_s > 0) & (rates_hz > 0)
+    order = np.argsort(lasts_s[there])
+    lasts_s, rates_hz = lasts_s[there][order], rates_hz[there][order]
+    if len(lasts_s) < 2:
+        return
+    border = int(np.argmax(lasts_s[1:] / lasts_s[:-1])) + 1
+    ratio = float(np.median(lasts_s[border:]) / np.median(lasts_s[:border]))
+    if lasts_s[border] < CLOCKS_APART * lasts_s[border - 1]:
+        return
+    slow_hz, fast_hz = (float(np.median(r)) for r in (rates_hz[border:], rates_hz[:border]))
+    name = min(SCALES, key=lambda one: abs(math.log(ratio / SCALES[one])))
+    if (
+        abs(ratio / SCALES[name] - 1) > CLOSE
+        or slow_hz >= LIKELY_HZ[0]
+        or not (LIKELY_HZ[0] <= slow_hz * SCALES[name] <= LIKELY_HZ[1] and fast_hz <= LIKELY_HZ[1])
+    ):
+        return
+    num = len(lasts_s) - border
+    yield Finding(
+        "clocks-of-units-differ",
+        "warning" if num < FEW_APART * len(lasts_s) else "fatal",
+        num,
+        f"times of {num} of {len(lasts_s)} units end at {np.median(lasts_s[border:]):.10g} s and "
+        f"of the others at {np.median(lasts_s[:border]):.10g} s: those are likely {name}; divide "
+        f"them by {SCALES[name]:g}, and write the file again",
+    )
+
+
+def _empty_length(session: Session, tally: Tally) -> Iterator[Finding]:
+    """Find intervals that last many times as long as there are spikes in them."""
+    per_bin = tally.counts.sum(axis=0, dtype=np.int64)
+    busy = np.flatnonzero(per_bin)
+    if not len(busy):
+        return
+    start_s, stop_s = session.intervals.start_s.min(), session.intervals.stop_s.max()
+    first_s = tally.start_s + busy[0] * tally.width_s
+    last_s = tally.start_s + (busy[-1] + 1) * tally.width_s
+    length_s, spikes_s = float(stop_s - start_s), float(last_s - first_s)
+    due = per_bin.sum() / spikes_s * (length_s - spikes_s)
+    if length_s < EMPTY_TIMES * spikes_s or due < DUE_SPIKES:
+        return
+    inside = session.spike_times_s[np.isfinite(session.spike_times_s)]
+    ends = inside[(inside >= first_s) & (inside <= last_s)]
+    first_s, last_s = float(ends.min()), float(ends.max())
+    name = min(SCALES, key=lambda one: abs(math.log(stop_s / max(last_s, 1e-9) / SCALES[one])))
+    is_near = abs(stop_s / max(last_s, 1e-9) / SCALES[name] - 1) < CLOSE
+    likely = f"; the ends are likely {name}" if is_near else ""
+    yield Finding(
+        "length-without-spikes",
+        "fatal",
+        1,
+        f"the recording or its states are said to last from {start_s:.10g} s to {stop_s:.10g} s, "
+        f"but its spikes lie from {first_s:.10g} s to {last_s:.10g} s{likely}; repair the stated "
+        "ends, in seconds",
+    )
 
 
 def _unit_of_time(session: Session) -> Iterator[Finding]:
@@ -126,37 +211,40 @@ def _unit_of_time(session: Session) -> Iterator[Finding]:
             "the file again",
         )
     elif events_s is not None:
-        for name, scale in SCALES.items():
-            if abs(events_s / max(last_s, 1e-9) / scale - 1) < CLOSE:
-                yield Finding(
-                    "events-not-in-seconds",
-                    "fatal",
-                    1,
-                    f"events end at {events_s:g} s and spikes at {last_s:g} s: times of events are "
-                    f"likely {name}; divide them, and write the file again",
-                )
-                return
+        ratio = events_s / max(last_s, 1e-9)
+        name = min(SCALES, key=lambda one: abs(math.log(ratio / SCALES[one])))
+        if abs(ratio / SCALES[name] - 1) < CLOSE:
+            yield Finding(
+                "events-not-in-seconds",
+                "fatal",
+                1,
+                f"events, states or behaviour end at {events_s:.10g} s and spikes at {last_s:g} s: "
+                f"their times are likely {name}; divide them, and write the file again",
+            )
 
 
 def _typical(session: Session) -> tuple[float, float]:
-    """Return the median unit's rate, and about when its last spike comes.
+    """Return the median unit's rate, and about when its last spike comes."""
+    rated, rates_hz, lasts_s = _rates_and_ends(session)
+    if not rated.any():
+        return np.nan, np.nan
+    return float(np.median(rates_hz[rated])), float(np.nanmedian(lasts_s))
+
+
+def _rates_and_ends(session: Session) -> tuple[Bools, Floats, Floats]:
+    """Return of units with spikes enough which have a rate, their rates, and about their last.
 
     Both between shares of each unit's spikes: a few of another clock decide nothing.
     """
     counts = np.diff(session.spike_offsets)
     firing = np.flatnonzero(counts >= LEAST_OF_UNIT)
-    if not len(firing):
-        return np.nan, np.nan
     begins, num = session.spike_offsets[firing], counts[firing]
     low, high = (
         session.spike_times_s[begins + (share * (num - 1)).astype(np.int64)] for share in ENDS
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         rates_hz = (ENDS[1] - ENDS[0]) * num / (high - low)
-    rates_hz = rates_hz[np.isfinite(rates_hz) & (rates_hz > 0)]
-    if not len(rates_hz):
-        return np.nan, np.nan
-    return float(np.median(rates_hz)), float(np.nanmedian(high))
+    return np.isfinite(rates_hz) & (rates_hz > 0), rates_hz, high
 
 
 def _likely(rate_hz: float, last_s: float, events_s: float | None) -> str | None:
@@ -166,7 +254,7 @@ def _likely(rate_hz: float, last_s: float, events_s: float | None) -> str | None
         if not LIKELY_HZ[0] <= rate_hz * scale <= LIKELY_HZ[1]:
             continue
         off = abs(math.log(rate_hz * scale / USUAL_HZ))
-        if events_s is None and name not in WITHOUT_EVENTS:
+        if events_s is None and (name not in WITHOUT_EVENTS or last_s / scale < LEAST_LENGTH_S):
             continue
         if events_s is not None:
             off = abs(last_s / events_s / scale - 1)

@@ -13,7 +13,14 @@ from typing import Literal
 import numpy as np
 
 from rheobase.core.errors import SessionError, did_you_mean
-from rheobase.sessions.records.session import Bools, Floats, Session, TrialSession
+from rheobase.sessions.records.session import (
+    Bools,
+    Floats,
+    Session,
+    Strings,
+    TrialSession,
+    Units,
+)
 
 Preset = Literal["allen", "bombcell", "ibl", "none"]
 NanRule = Literal["drop", "keep"]
@@ -156,15 +163,30 @@ def judge_units(
         asked = PRESET_LABELS.get(preset, {})
         wanted = {k: v for k, v in asked.items() if k in units.labels} | wanted
     for column, words in wanted.items():
-        of_units = units.labels[column]
-        if nan_metrics == "keep" and column not in labels:
-            of_units = np.where(of_units == "", words[0], of_units)
+        of_units = words_of(units, column)
+        assert of_units is not None
+        if column not in labels:  # a preset's own, whose words files write in either case
+            of_units = np.char.lower(of_units)
+            if nan_metrics == "keep":
+                of_units = np.where(of_units == "", words[0], of_units)
         drop(f"{column} not {' or '.join(words)}", np.isin(of_units, list(words)))
     if areas:
         drop("area", np.array([str(a).startswith(tuple(areas)) for a in units.area], bool))
     return Verdict(
         kept, dropped, tuple(dict.fromkeys(not_applied)), int((kept & with_nan).sum()), is_void
     )
+
+
+def words_of(units: Units, column: str) -> Strings | None:
+    """Return a column (N,) of the units as words; numbers as ``3`` or ``0.5``, NaN as ``""``."""
+    if column in units.labels:
+        return units.labels[column]
+    values = units.metrics.get(column)
+    if values is None:
+        return None
+    whole = np.char.mod("%.0f", np.where(np.isfinite(values), values, 0.0))
+    told = np.where(values == np.floor(values), whole, np.char.mod("%g", values))
+    return np.where(np.isnan(values), "", told)
 
 
 def choose_units(
@@ -178,17 +200,17 @@ def choose_units(
     units = session.units
     refuse_unknown_areas(session.source, {str(name) for name in units.area if name}, areas)
     for column, words in labels.items():
-        has = units.labels.get(column)
+        has = words_of(units, column)
         if has is None:
+            known = [*units.labels, *units.metrics]
             raise SessionError(
-                f"{session.source}: data.labels must name columns of words of the units' table, "
-                f"but got '{column}'.{did_you_mean(column, units.labels)} It has "
-                f"{', '.join(units.labels) or 'none'}"
+                f"{session.source}: data.labels must name columns of the units' table, but got "
+                f"'{column}'.{did_you_mean(column, known)} It has {', '.join(known) or 'none'}"
             )
         there = {str(word) for word in has if word}
         if there.isdisjoint(words):
             raise SessionError(
-                f"{session.source}: data.labels must name words of '{column}', but it has none of "
+                f"{session.source}: data.labels must name values of '{column}', but it has none of "
                 f"{', '.join(words)}; it has {', '.join(sorted(there)[:9]) or 'none'}"
             )
     verdict = judge_units(session, preset, areas, nan_metrics, labels)

@@ -114,12 +114,15 @@ def _times(session: Session, tally: Tally) -> Iterator[Finding]:
         )
     if num := int(tally.num_outside.sum()):
         unit = int(np.argmax(tally.num_outside > 0))
+        times, middle_s = session.spikes_of(unit), tally.start_s + tally.duration_s / 2
+        farthest_s = times[np.nanargmax(np.abs(times - middle_s))]
         yield Finding(
             "spikes-outside-session",
             "warning",
             num,
-            f"the recording lasts to {tally.start_s + tally.duration_s:g} s; unit "
-            f"{session.units.unit_id[unit]} fires at {np.nanmax(session.spikes_of(unit)):g} s",
+            f"the recording lasts from {tally.start_s:.10g} s to "
+            f"{tally.start_s + tally.duration_s:.10g} s; unit {session.units.unit_id[unit]} fires "
+            f"at {farthest_s:.10g} s",
         )
 
 

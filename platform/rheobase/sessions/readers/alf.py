@@ -32,6 +32,12 @@ def read_alf(path: Path) -> Session:
             f"{path}: ALF spikes must have times and clusters, but there is no {ALF_CLUSTERS}; "
             "download it beside the other"
         )
+    several = next((files for files in found if len(files) > 1), None)
+    if several:
+        raise SessionError(
+            f"{path}: ALF spikes must have one file of times and one of clusters, but there are "
+            f"{', '.join(one.name for one in several)}; keep those of one revision"
+        )
     used = [files[0] for files in found]
     times, clusters = (read_array(one).ravel() for one in used)
     columns: dict[str, npt.NDArray[Any]] = {}

@@ -87,9 +87,20 @@ def expand(address: str) -> list[str]:
     >>> expand("allen-vbn:1064400234")
     ['allen-vbn:1064400234']
     """
+    filters = _filters_of(address)
+    if filters is None:
+        return [f"{ALLEN}{_session_id(address)}"]
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in filters.items()]
+    rows = _ask(address, "list", *words)["sessions"]
+    return [f"{ALLEN}{row['ecephys_session_id']}" for row in rows]
+
+
+def _filters_of(address: str) -> dict[str, str] | None:
+    """Return the filters of all sessions that an address names; None of one session's."""
     name, _, query = address.removeprefix(ALLEN).partition("?")
     if name != "all":
-        return [f"{ALLEN}{_session_id(address)}"]
+        _session_id(address)
+        return None
     filters: dict[str, str] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in FILTERS:
@@ -105,9 +116,7 @@ def expand(address: str) -> list[str]:
                 f"{did_you_mean(value, FILTERS[key])}"
             )
         filters[key] = value
-    words = [f"--{key.replace('_', '-')}={value}" for key, value in filters.items()]
-    rows = _ask(address, "list", *words)["sessions"]
-    return [f"{ALLEN}{row['ecephys_session_id']}" for row in rows]
+    return filters
 
 
 def read_allen(address: str) -> Session:
@@ -159,7 +168,14 @@ def outline_allen(addresses: Sequence[str], quality: str) -> SessionSize:
         As `expand` takes them; one at least. Sessions named beside ``all`` are among all.
     quality
         Preset of unit quality; any but ``none`` leaves what ``allen`` leaves.
+
+    Raises
+    ------
+    SessionError
+        An address names neither a session nor all of them, or an unknown filter.
     """
+    for address in addresses:
+        _filters_of(address)
     queries = [address.partition("?") for address in addresses]
     wholes = [query for name, _, query in queries if name == f"{ALLEN}all"]
     num_sessions = len(addresses)

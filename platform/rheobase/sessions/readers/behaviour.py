@@ -214,7 +214,10 @@ def _times_of(series: h5py.Group, num: int) -> Floats:
     if dataset(series, "timestamps") is not None:
         return np.asarray(array_of(series["timestamps"]), np.float64)
     start = series["starting_time"]
-    return float(start[()]) + np.arange(num) / float(start.attrs["rate"])
+    start_s, rate_hz = float(start[()]), float(start.attrs["rate"])
+    if not (np.isfinite(start_s) and 0 < rate_hz < np.inf):
+        raise ValueError(f"it starts at {start_s:g} s with {rate_hz:g} samples a second")
+    return start_s + np.arange(num) / rate_hz
 
 
 def read_invalid_times(file: h5py.File) -> tuple[list[tuple[float, float, str]], list[Finding]]:

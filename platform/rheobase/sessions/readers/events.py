@@ -105,11 +105,11 @@ def _some(intervals: Intervals, where: str) -> Intervals:
             f"{where}: data.events must name at least one presentation or stretch of a state, but "
             "its tables hold none; name other tables"
         )
-    backward = ~(intervals.stop_s > intervals.start_s)
+    backward = ~((intervals.stop_s > intervals.start_s) & np.isfinite(intervals.stop_s))
     if backward.any():
         first = int(np.argmax(backward))
         raise SessionError(
-            f"{where}: each stretch of a state must stop after it starts, but one goes from "
+            f"{where}: each stretch of a state must stop, after it starts, but one goes from "
             f"{intervals.start_s[first]:g} s to {intervals.stop_s[first]:g} s; repair the table or "
             "name another"
         )

@@ -24,8 +24,10 @@ SAMPLED = 100_000
 """Spikes, evenly taken, that tell where most of a recording lies."""
 LEAST_SPIKES = 100
 """Of a recording, below which none is called far from the others."""
-FAR_SHARE = 1e-3
+FAR_SHARE = 1e-2
 """So few of all spikes at most, or one, may be left out for being far from all others."""
+BULK = (0.015, 0.985)
+"""Shares of all spikes between which the time that all of them take is told."""
 LEAST_EMPTY_S = 60.0
 """Without a spike between them and the others, and as long as all of the others take."""
 OTHER_CLOCK = 100.0
@@ -66,7 +68,8 @@ def extent_of(spikes_s: Floats, offsets: Ints) -> tuple[float, float, list[Findi
         "clock-starts-late",
         "warning",
         1,
-        f"the first spike is at {first:g} s: the recording is taken to begin at {start_s:g} s",
+        f"the first spike is at {first:.10g} s: the recording is taken to begin at {start_s:.10g}"
+        " s",
     )
     return start_s, stop_s, [late]
 
@@ -87,12 +90,14 @@ def _bulk(spikes_s: Floats, offsets: Ints) -> Floats:
     lasts = np.maximum.reduceat(spikes_s, offsets[firing])
     typical = float(np.median(lasts))
     if lasts.max() > OTHER_CLOCK * typical > 0:
-        ours = spikes_s <= OTHER_CLOCK * typical
+        of_others = np.zeros(len(offsets) - 1, bool)
+        of_others[firing] = lasts > OTHER_CLOCK * typical
+        ours = ~np.repeat(of_others, np.diff(offsets))
         if ours.mean() >= 1 - OTHER_CLOCK_SHARE:
             spikes_s = spikes_s[ours]
     sample = np.sort(spikes_s[:: max(1, len(spikes_s) // SAMPLED)])
-    low, high = sample[int(0.005 * len(sample))], sample[int(0.995 * len(sample)) - 1]
-    reach = max(float(high - low), LEAST_EMPTY_S)
+    low, high = (float(np.quantile(sample, share, method="nearest")) for share in BULK)
+    reach = max(high - low, LEAST_EMPTY_S)
     if spikes_s.max() <= high + reach and spikes_s.min() >= low - reach:
         return spikes_s
     ordered = np.sort(spikes_s)

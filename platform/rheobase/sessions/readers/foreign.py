@@ -55,7 +55,9 @@ def _of_pynapple(path: Path, arrays: Arrays) -> Session:
         if array.shape == keys.shape and name not in ("t", "index", "keys", "start", "end", "type")
     }
     metadata.pop("rate", None)  # pynapple's own count
-    fits = len(start_s) == len(stop_s) > 0 and bool((stop_s > start_s).all())
+    fits = len(start_s) == len(stop_s) > 0 and bool(
+        ((stop_s > start_s) & np.isfinite(stop_s) & np.isfinite(start_s)).all()
+    )
     if not fits or not (start_s[1:] >= stop_s[:-1]).all():
         raise SessionError(
             f"{path}: the time support of a TsGroup must be epochs in order, each stopping after "
@@ -117,6 +119,13 @@ def read_folder(path: Path) -> Session:
 def _of_kilosort(path: Path) -> Session:
     rate_hz = _sample_rate(path / "params.py")
     samples, clusters = (read_array(path / name).ravel() for name in KILOSORT[:2])
+    if samples.dtype.kind == "f" and bool((samples != np.floor(samples)).any()):
+        raise SessionError(
+            f"{path / KILOSORT[0]}: it must hold whole samples, which params.py makes seconds, but "
+            f"holds {samples[samples != np.floor(samples)][0]:g}; save it as the sorter did"
+        )
+    if samples.dtype.kind == "u":
+        samples = samples.astype(np.int64)  # samples before 0 are wrapped
     labels: dict[int, dict[str, str]] = {}
     used = [path / name for name in KILOSORT]
     for table in sorted(path.glob("cluster_*.tsv")):

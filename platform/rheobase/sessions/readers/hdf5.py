@@ -154,6 +154,12 @@ def columns_of(group: h5py.Group, skip: frozenset[str] = frozenset()) -> tuple[T
                     columns[name] = _joined(strings(array_of(node)), array_of(ends))
             elif len(node) == num:
                 columns[name] = _words(group, name, node)
+            elif name in ordered:
+                where = f"{group.name}/{name}".strip("/")
+                damaged.append(
+                    f"'{where}' must have an entry for each of {num} rows, but has {len(node)}; "
+                    "write the file again"
+                )
         except (OSError, RuntimeError, ValueError, TypeError, IndexError, DataError) as error:
             damaged.append(told_of(f"{group.name}/{name}".strip("/"), error))
     return columns, damaged
@@ -176,6 +182,9 @@ def _words(group: h5py.Group, name: str, node: h5py.Dataset) -> npt.NDArray[Any]
 
 
 def _joined(words: Strings, ends: npt.NDArray[Any]) -> Strings:
+    ends = ends.astype(np.int64)
+    if (np.diff(ends, prepend=0) < 0).any() or ends.max(initial=0) > len(words):
+        raise ValueError(f"its index does not rise to its {len(words)} words")
     begins = [0, *ends[:-1].tolist()]
     return np.array(
         [", ".join(words[b:e]) for b, e in zip(begins, ends.tolist(), strict=True)], np.str_

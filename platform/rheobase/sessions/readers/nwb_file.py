@@ -27,6 +27,8 @@ KINDS = (
     (b"<html", "a web page; download the file itself"),
 )
 """How files begin, and what each is where a recording was looked for."""
+PIECE_BYTES, LEAST_FREE_BYTES = 2**24, 2**28
+"""Of a packed file, unpacked at once; and what is left free on the disk beside it."""
 
 
 @contextmanager
@@ -48,7 +50,16 @@ def opened(path: Path) -> Iterator[h5py.File]:
         unpacked = folder / path.stem
         try:
             with gzip.open(path) as source, unpacked.open("wb") as target:
-                shutil.copyfileobj(source, target)
+                target.write(source.read(512))
+                target.flush()
+                _refuse_other_kinds(unpacked, path)
+                while piece := source.read(PIECE_BYTES):
+                    if shutil.disk_usage(folder).free < len(piece) + LEAST_FREE_BYTES:
+                        raise SessionError(
+                            f"{path}: it must fit unpacked among temporary files, but {folder} is "
+                            "full; unpack it elsewhere, or name a roomier TMPDIR"
+                        )
+                    target.write(piece)
         except (OSError, EOFError, zlib.error) as error:
             raise SessionError(
                 f"{path}: a whole gzip file must be given, but unpacking it failed: {error}; copy "

@@ -25,6 +25,8 @@ from rheobase.sessions.records.session import (
     Units,
 )
 
+CLOCK_BACK_S = 1.0
+"""Times of a unit that fall by so much are not sorted, which would hide a clock that goes back."""
 AREA_KEYS = ("brain_area", "location", "area", "structure", "acronym")
 
 
@@ -52,7 +54,10 @@ def session_of_spikes(
             "of its own, but some do not; save it again"
         )
     index = order[at] if len(unit) else np.zeros(0, np.int64)
-    by_unit = np.lexsort((times, index))
+    by_unit = np.argsort(index, kind="stable")
+    falls = (np.diff(times[by_unit]) <= -CLOCK_BACK_S) & (np.diff(index[by_unit]) == 0)
+    if not falls.any():  # else the file's order tells whether its clock began again
+        by_unit = np.lexsort((times, index))
     counts = np.bincount(index, minlength=len(keys))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     spikes_s = times[by_unit]

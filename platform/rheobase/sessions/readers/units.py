@@ -22,6 +22,8 @@ from rheobase.sessions.visual_behavior import ELECTRODES, PEAK_CHANNEL
 
 AREA_COLUMNS = ("brain_area", "brain_region", "location", "structure_acronym", "area")
 PROBE_COLUMNS = ("probe", "probe_name", "probe_id")
+NOWHERE = ("unknown", "none", "null", "n/a", "na", "nan", "?")
+"""How files write that a unit's area, or its probe, is not known, in small letters."""
 SPIKES, INDEX = "spike_times", "spike_times_index"
 EDGE_SPIKES = 20_000
 """Spikes at most that tell how long a recording is, where its spikes are not read."""
@@ -116,6 +118,11 @@ def _held(file: h5py.File, where: str) -> str:
     table = file.get(where)
     if isinstance(table, h5py.Group):
         return f"there {', '.join(sorted(table)[:9]) or 'nothing'}"
+    link = file.get(where, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        return f"there a link to '{link.path}' of '{link.filename}', which leads nowhere"
+    if isinstance(link, h5py.SoftLink):
+        return f"there a link to '{link.path}', which leads nowhere"
     return ", ".join(sorted(file)) or "nothing"
 
 
@@ -165,6 +172,17 @@ def _observed(table: h5py.Group, num_units: int, remarks: list[Finding]) -> Obse
         remarks.append(Finding("column-unreadable", "warning", 1, told))
         return None
     parts = [merged(stretches[b:e]) for b, e in itertools.pairwise(offsets)]
+    empty = [n for n, part in enumerate(parts) if not len(part)]
+    if empty:
+        told = (
+            f"{len(empty)} of {num_units} units have no obs_intervals: they are taken as observed "
+            "whenever any other was"
+        )
+        remarks.append(Finding("observed-unknown", "warning", len(empty), told))
+        if len(empty) == num_units:
+            return None
+        anyone = merged(np.concatenate(parts))
+        parts = [part if len(part) else anyone for part in parts]
     rows = np.concatenate([np.zeros((0, 2)), *parts])
     ends = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return Observed(rows[:, 0], rows[:, 1], ends)
@@ -202,7 +220,8 @@ def _named(
 
 
 def _fill(named: npt.NDArray[Any], others: Strings) -> None:
-    empty = named == ""
+    others = np.char.strip(others)
+    empty = (named == "") & ~np.isin(np.char.lower(others), NOWHERE)
     named[empty] = others[empty]
 
 

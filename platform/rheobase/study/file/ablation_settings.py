@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,6 +71,20 @@ class AblationSettings(Settings):
     """Levels of a number among the student's settings, by dotted path, each an arm of its own
     beside `arms`, whatever the design: `"student.ei_balance" = [0.25, 0.5, 1, 2, 4]`. The study's
     own value is one of the curve's points and is not run twice."""
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _paths_are_quoted(cls, value: Any) -> Any:
+        for arm, overrides in value.items() if isinstance(value, Mapping) else ():
+            inner = {} if not isinstance(overrides, Mapping) else overrides
+            for room, table in inner.items():
+                if isinstance(table, Mapping) and "." not in str(room):
+                    name, set_to = next(iter(table.items()), ("…", "…"))
+                    raise ValueError(
+                        "a path must be in quotes, for dots make tables in TOML: write "
+                        f'{arm} = {{ "{room}.{name}" = {str(set_to).lower()} }}'
+                    )
+        return value
 
     @field_validator("dose")
     @classmethod

@@ -163,14 +163,7 @@ class SearchSettings(Settings):
     @field_validator("space", mode="before")
     @classmethod
     def _paths_are_quoted(cls, value: Any) -> Any:
-        """Refuse a path without quotes, of which TOML makes a table in a table."""
-        for name, axis in value.items() if isinstance(value, Mapping) else ():
-            inner = [key for key, one in axis.items()] if isinstance(axis, Mapping) else []
-            if "." not in str(name) and inner and isinstance(axis[inner[0]], Mapping):
-                raise ValueError(
-                    f"a path must be in quotes, for dots make tables in TOML: write "
-                    f'"{name}.{inner[0]}" = {{ low = …, high = … }}'
-                )
+        refuse_unquoted(value, "{ low = …, high = … }")
         return value
 
     @model_validator(mode="after")
@@ -204,6 +197,23 @@ class SearchSettings(Settings):
         if problems:
             raise ValueError(" ; ".join(problems))
         return self
+
+
+def refuse_unquoted(table: Any, form: str) -> None:
+    """Refuse a path without quotes, of which TOML makes a table in a table.
+
+    Raises
+    ------
+    ValueError
+        There is one; it is shown in quotes, with `form` for what it is set to.
+    """
+    for name, axis in table.items() if isinstance(table, Mapping) else ():
+        inner = list(axis) if isinstance(axis, Mapping) else []
+        if "." not in str(name) and inner and isinstance(axis[inner[0]], Mapping):
+            raise ValueError(
+                f"a path must be in quotes, for dots make tables in TOML: write "
+                f'"{name}.{inner[0]}" = {form}'
+            )
 
 
 def is_integer(path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import RENAMED, StudentSettings
 from rheobase.study.file.ablation_settings import BASELINES, AblationSettings, Value, dose_name
 from rheobase.study.file.designs import designed
+from rheobase.study.file.kinds import misfit, misfits, without_union
 from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
 from rheobase.study.file.search_settings import Choice, Range, Scalar, SearchSettings, is_integer
 from rheobase.study.records.result import BASELINE, TOP
@@ -31,6 +33,8 @@ BALANCE_PATHS = frozenset(
     )
 )  # fmt: skip
 """Settings that decide whether a balance can be held."""
+MOST_LETTERS = 60
+ARM_NAME = re.compile(rf"\w[\w .+-]{{0,{MOST_LETTERS - 1}}}")
 MEMORY_TAUS = 5
 """Membrane time constants after which less than 1 % of where a window began is left."""
 
@@ -221,6 +225,12 @@ class StudySpec(Settings):
         for arm, overrides in ablation.arms.items():
             if arm == BASELINE:
                 problems.append(f"[ablation.arms]: '{BASELINE}' names the arm without overrides.")
+            if not ARM_NAME.fullmatch(arm):
+                problems.append(
+                    f"[ablation.arms]: an arm's name must be up to {MOST_LETTERS} letters, digits, "
+                    "spaces and '-', '_', '+', '.', for it names files, but got "
+                    f"'{arm[:MOST_LETTERS]}'{'…' if len(arm) > MOST_LETTERS else ''}; rename it."
+                )
             if arm.startswith(TOP):
                 problems.append(
                     f"[ablation.arms]: '{TOP}…' names confirmed trials; rename '{arm}'."
@@ -258,11 +268,11 @@ class StudySpec(Settings):
 
     def _unfit_dose(self, path: str, levels: Sequence[float]) -> list[str]:
         where = f"ablation.dose.{path}"
+        own = getattr(self.student, dose_name(path), None)
+        if own is not None and (isinstance(own, bool) or not isinstance(own, int | float)):
+            return [f"[{where}]: a dosed setting must be a number, but is {own!r}; use arms."]
         if refused := [one for level in levels for one in self._problem(where, {path: level})]:
             return refused
-        own = getattr(self.student, dose_name(path))
-        if isinstance(own, bool) or not isinstance(own, int | float):
-            return [f"[{where}]: a dosed setting must be a number, but is {own!r}; use arms."]
         if is_integer(path) and any(level != round(level) for level in levels):
             return [f"[{where}]: levels must be whole numbers, but are {list(levels)}."]
         if path in self.search.space:
@@ -396,6 +406,8 @@ def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> Stu
         if room != "student" or key not in table:
             known = [f"student.{name}" for name in table]
             raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
+        if told := misfit(value, StudentSettings.model_fields[key].annotation):
+            raise StudyError(f"'{path}' must be {told}, but is {value!r}.")
         table[key] = round(value) if is_integer(path) and isinstance(value, float) else value
     return StudentSettings.model_validate(table)
 
@@ -426,6 +438,8 @@ def load_study(path: Path) -> StudySpec:
         raise StudyError(f"{path}: not valid TOML: {error}") from None
     except json.JSONDecodeError as error:
         raise StudyError(f"{path}: not valid JSON: {error}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise StudyError(f"{path}: a study must hold no such number: {error}") from None
     return parse_study(_beside(table, path.parent), str(path))
 
 
@@ -456,11 +470,13 @@ def parse_study(table: Mapping[str, Any], source: str = "study") -> StudySpec:
     >>> spec.student.num_neurons, spec.data.bin_ms
     (128, 10.0)
     """
-    try:
-        return StudySpec.model_validate(table)
-    except ValidationError as error:
-        problems = [_sentence(dict(one)) for one in error.errors()]
-        raise StudyError(f"{source} {' ; '.join(dict.fromkeys(problems))}") from None
+    problems = misfits(table, StudySpec) if isinstance(table, Mapping) else []
+    if not problems:
+        try:
+            return StudySpec.model_validate(table)
+        except ValidationError as error:
+            problems = _sentences([dict(one) for one in error.errors()])
+    raise StudyError(f"{source} {' ; '.join(dict.fromkeys(problems))}") from None
 
 
 def dump_study(spec: StudySpec) -> dict[str, Any]:
@@ -487,6 +503,34 @@ WANTED = {
     "float_parsing": "a number",
 }
 """What pydantic's kinds of errors ask for, in words of TOML."""
+
+
+def _sentences(errors: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a sentence for each place at which something is wrong, whatever was tried there."""
+    of_places: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for one in errors:
+        of_places.setdefault(without_union(one["loc"]), []).append(one)
+    told: list[str] = []
+    for place, tried in of_places.items():
+        if all(one["loc"] == place for one in tried):
+            told += map(_sentence, tried)
+            continue
+        out_of_range = [
+            x for x in tried if x["type"] not in WANTED and x["type"] != "literal_error"
+        ]
+        if out_of_range:
+            told += [_sentence({**one, "loc": place}) for one in out_of_range]
+            continue
+        wanted = dict.fromkeys(
+            WANTED.get(one["type"]) or one["ctx"]["expected"]
+            for one in tried
+            if one["loc"][len(place) :]
+        )
+        *others, last = wanted
+        words = f"{', '.join(others)} or {last}" if others else last
+        where = ".".join(str(part) for part in place if part not in ("range", "choice"))
+        told.append(f"[{where}]: it must be {words}, but is {tried[0]['input']!r}.")
+    return told
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -43,6 +43,8 @@ def node_types(cluster: Path, prices: Sequence[str]) -> list[NodeType]:
     """
     try:
         table = yaml.safe_load(cluster.read_text())
+        if not isinstance(table, dict):
+            raise TypeError(f"it holds {str(table)[:40]!r}, no table")
         kinds, head = table["available_node_types"], table["head_node_type"]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
