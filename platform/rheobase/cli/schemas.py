@@ -16,8 +16,8 @@ NAMES: tuple[Name, ...] = get_args(Name)
 
 def schema_of(name: Name) -> dict[str, Any]:
     """Return the JSON schema of a study file, or of what a command prints with ``--json``."""
-    from rheobase.sessions.quality.profile import Profile
     from rheobase.report.methods import Methods
+    from rheobase.sessions.quality.profile import Profile
     from rheobase.study.file.spec import StudySpec
     from rheobase.study.forecast.record import Forecast
     from rheobase.study.planning.plan import Plan
