@@ -45,9 +45,9 @@ def power(d_z: float, num_units: int, level: float) -> float:
     Notes
     -----
     Up to forty units 2,000 to 20,000 studies are simulated, the same ones for every `d_z`, and all
-    signs flipped, or of more than twelve units 2,048 times some. For more units it is the power of the
-    paired t test, to which that of sign flips tends: of thirteen units at p = 0.05 / 15 it would
-    be 0.08 too much.
+    signs flipped, or of more than twelve units 2,048 times some. For more units it is the power of
+    the paired t test, to which that of sign flips tends: of thirteen units at p = 0.05 / 15 it
+    would be 0.08 too much.
 
     Examples
     --------
