@@ -198,6 +198,8 @@ class Tally:
     """Of all intervals, those that hold the truth."""
     wrong: float = 0.0
     """Studies with p Holm at or below 0.05 of an effect that is 0."""
+    wrong_interval: float = 0.0
+    """The same of p of the interval, after Holm."""
     found: float = 0.0
     """Studies in which the first effect has p Holm at or below 0.05."""
     second: float = 0.0
@@ -223,6 +225,11 @@ def simulate(case: Case, truth: float, *, of_all: bool = False, fixed: bool = Fa
         ends = np.array([one.ci95 for one in rows.values()])
         tally.covered += float(((ends[:, 0] <= true) & (true <= ends[:, 1])).mean())
         tally.wrong += any(is_found[at] for at in range(len(names)) if true[at] == 0)
+        tally.wrong_interval += any(
+            (one.p_interval_holm or 1.0) <= ALPHA
+            for one, truly in zip(rows.values(), true, strict=True)
+            if truly == 0
+        )
         tally.found += is_found[0]
         tally.second += len(names) > 1 and is_found[1]
         tally.same += any(one.equivalence and one.equivalence.is_equivalent
@@ -271,15 +278,19 @@ def print_levels() -> None:
         false = f"{null.wrong:.1%}"
         if case.num_blocks:
             of_these = simulate(case, 0.0, fixed=True)
-            false = f"{of_these.wrong:.1%} on these blocks, {null.wrong:.1%} of the recording"
+            false = (
+                f"flips {of_these.wrong:.1%} on these blocks, {null.wrong:.1%} of the recording; "
+                f"interval {null.wrong_interval:.1%} of the recording"
+            )
         print(
             f"| {case.named} | {len(hypotheses_of(case.spec()))} | {null.covered:.1%} | {false} | "
             f"{at_margin.same:.1%} |",
             flush=True,
         )
     print(
-        "\nIn one session flips are of seeds: where blocks differ, they speak of other seeds on "
-        "the same blocks alone, which a note beside each p says; the interval is the judge."
+        "\nIn one session flips are of seeds: where blocks differ as they do here, they speak of "
+        "other seeds on the same blocks alone, which a note beside each p says. Of the recording "
+        "the interval judges, and `p_interval_holm`, its p after the same correction."
     )
 
 

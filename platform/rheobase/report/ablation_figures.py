@@ -58,12 +58,15 @@ def forest(effects: Effects) -> Figure | None:
 
 def _point(axes: Axes, one: Effect, place: int) -> None:
     assert one.mean is not None
-    p = one.p_sign_flip if one.p_holm is None else one.p_holm
+    p, of_recording = one.p_sign_flip if one.p_holm is None else one.p_holm, ""
+    if one.unit != "session":  # flips of seeds speak of these blocks, the interval of the recording
+        p = one.p_interval if one.p_interval_holm is None else one.p_interval_holm
+        of_recording = "" if p is None else f"; of the recording {p:.2g}"
     colour = BLUE if p is not None and p <= ALPHA else GREY
     axes.plot(one.ci95 or (one.mean,) * 2, [place, place], color=colour, lw=2)
     axes.plot(one.mean, place, "o", ms=7, color=colour,
               mfc=colour if one.p_holm is not None else "white")  # fmt: skip
-    told = f"{one.mean:+.3f}{p_told(one.p_sign_flip, one.p_holm)}"
+    told = f"{one.mean:+.3f}{p_told(one.p_sign_flip, one.p_holm)}{of_recording}"
     if one.equivalence is not None and one.equivalence.is_equivalent:
         told += ", no difference"
     axes.annotate(told, (1.01, place), xycoords=("axes fraction", "data"), va="center",

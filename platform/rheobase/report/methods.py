@@ -244,6 +244,11 @@ def _statistics_told(base: TrialRecord | None, effects: Effects | None) -> list[
         f"many reach is {least_p(min(units)):.2g})"
         + (f", corrected over {tested} [@holm1979]." if effects.num_hypotheses > 1 else ".")
     )
+    if kind != "session":
+        sentences.append(
+            f"Flips of {kind}s speak of these held-out blocks; of the recording p is that of the "
+            "interval, corrected alike."
+        )
     if effects.main_effects:
         sentences.append(
             "A main effect is the mean of the arms that lift a factor minus the mean of those that "

@@ -414,3 +414,39 @@ def test_effects_need_an_ablation_and_its_baseline(records_of, drawn):
 
 def test_hodges_lehmann_of_one_value_is_it():
     assert hodges_lehmann(np.array([2.0])) == 2.0
+
+
+def test_of_one_recording_the_intervals_p_judges_where_blocks_differ(replicate_of, trial_of):
+    """Every seed agrees on these blocks, which disagree: flips find what the recording has not."""
+    alone = parse_study(
+        {"name": "x", "data": {"sessions": ["a.nwb"]}, "ablation": {"arms": {"T": ARMS["T"]}}}
+    )
+    draw = np.random.default_rng(0)
+    blocks = np.array([0.3, -0.2, 0.25, -0.15])
+    found = []
+    for number, lift in enumerate((0.0, 1.0)):
+        rows = lift * blocks + 0.5 + 1e-3 * draw.standard_normal((8, 4))
+        replicates = [
+            replicate_of(seed, float(row.mean()), blocks=tuple(row.tolist()))
+            for seed, row in enumerate(rows)
+        ]
+        found.append(trial_of(number, replicates, stage="report", arm=("baseline", "T")[number]))
+    (one,) = effects_of(alone, found).arms
+    assert one.p_holm == 2 / 2**8
+    assert one.p_interval_holm == one.p_interval > 0.05
+    low, high = one.ci95
+    assert low < 0 < high
+    assert "of other blocks of the recording p is" in one.notes[-1]
+
+
+def test_the_intervals_p_is_scipys_t_test_of_sessions(records_of, drawn):
+    found = effects_of(FACTORIAL, records_of(drawn))
+    one = found.main_effects[0]
+    units = []
+    for session in "abcdefg":
+        of = {arm: np.mean([runs[session, seed] for seed in range(3)])
+              for arm, runs in drawn.items()}  # fmt: skip
+        units.append(sum((1 if "T" in arm else -1) * mean for arm, mean in of.items()) / 4)
+    assert one.p_interval == pytest.approx(ttest_1samp(units, 0).pvalue)
+    family = [row.p_interval for row in found.rows]
+    assert [row.p_interval_holm for row in found.rows] == pytest.approx(holm(family))

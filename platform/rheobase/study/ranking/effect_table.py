@@ -254,13 +254,23 @@ def _corrected(effects: Sequence[Effect]) -> list[Effect]:
     """Return effects with Holm's p, of differences and of equivalence, over their family."""
     family = [one for one in effects if one.in_family]
     p = holm([1.0 if one.p_sign_flip is None else one.p_sign_flip for one in family])
+    p_interval = holm([1.0 if one.p_interval is None else one.p_interval for one in family])
     p_same = holm([one.equivalence.p if one.equivalence else 1.0 for one in family])
-    adjusted = dict(zip((one.name for one in family), zip(p, p_same, strict=True), strict=True))
+    names = (one.name for one in family)
+    adjusted = dict(zip(names, zip(p, p_interval, p_same, strict=True), strict=True))
     found = []
     for one in effects:
         if one.in_family and one.p_sign_flip is not None:
-            differs, same = adjusted[one.name]
+            differs, by_interval, same = adjusted[one.name]
             update: dict[str, object] = {"p_holm": differs}
+            if one.p_interval is not None:
+                update["p_interval_holm"] = by_interval
+                if one.unit != "session" and differs <= ALPHA < by_interval:
+                    told = (
+                        f"of other blocks of the recording p is {by_interval:.2g} by the interval, "
+                        f"corrected alike: what flipped {one.unit}s find holds on these alone"
+                    )
+                    update["notes"] = (*one.notes, told)
             if one.equivalence:
                 update["equivalence"] = one.equivalence.model_copy(
                     update={"p_holm": same, "is_equivalent": same <= ALPHA}

@@ -88,6 +88,11 @@ class Effect(Settings):
     """Two-sided and exact to 16 units; of seeds it speaks of other seeds on these blocks."""
     p_holm: float | None = None
     """Holm's, over the family; an effect without numbers counts as p = 1. Null outside it."""
+    p_interval: float | None
+    """Two-sided t test by the interval's own spread: below 0.05 where `ci95` leaves out 0. In one
+    session it speaks of the recording, as the interval does and flips of seeds do not."""
+    p_interval_holm: float | None = None
+    """Holm's, over the same family as `p_holm`; null outside it."""
     least_p: float | None
     """The least p that this number of units can reach: 2 / 2^n."""
     equivalence: Equivalence | None
@@ -130,6 +135,29 @@ def hodges_lehmann(values: Floats) -> float:
     return float(np.median((values[first] + values[second]) / 2))
 
 
+def standard_error(found: MeanEstimate) -> float | None:
+    """Return the standard error that a mean's interval rests on; None without one."""
+    if found.ci95 is None or found.degrees_of_freedom is None:
+        return None
+    half = (found.ci95[1] - found.ci95[0]) / 2
+    return half / float(stdtrit(found.degrees_of_freedom, (1 + LEVEL) / 2))
+
+
+def interval_p(found: MeanEstimate) -> float | None:
+    """Return the two-sided p of a mean of 0 by the t distribution of its interval.
+
+    Examples
+    --------
+    >>> found = estimate_mean(Runs([0.1, 0.2, 0.3], [*"abc"]))  # t = 2 sqrt(3), 2 degrees
+    >>> round(interval_p(found), 6)
+    0.07418
+    """
+    freedom, error = found.degrees_of_freedom, standard_error(found)
+    if freedom is None or error is None:
+        return None
+    return float(2 * stdtr(freedom, -abs(found.mean) / error))
+
+
 def equivalence_of(found: MeanEstimate, margin: float) -> Equivalence | None:
     """Return two one-sided t tests of a mean within plus or minus a margin.
 
@@ -154,11 +182,9 @@ def equivalence_of(found: MeanEstimate, margin: float) -> Equivalence | None:
     >>> equivalence_of(found, 0.02).is_equivalent, equivalence_of(found, 0.0005).is_equivalent
     (True, False)
     """
-    if found.ci95 is None or found.degrees_of_freedom is None:
+    freedom, error = found.degrees_of_freedom, standard_error(found)
+    if freedom is None or error is None:
         return None
-    freedom = found.degrees_of_freedom
-    half = (found.ci95[1] - found.ci95[0]) / 2
-    error = half / float(stdtrit(freedom, (1 + LEVEL) / 2))
     p = float(stdtr(freedom, (abs(found.mean) - margin) / error))
     narrow = error * float(stdtrit(freedom, 1 - ALPHA))
     return Equivalence(
@@ -239,6 +265,7 @@ def effect_of(
         d_z=float(units.mean()) / spread if found.ci95 and spread > 0 else None,
         probability_of_improvement=improvement,
         p_sign_flip=sign_flip_p(units, random),
+        p_interval=interval_p(found),
         least_p=least_p(len(units)),
         equivalence=equivalence_of(found, margin) if margin is not None else None,
         notes=tuple(notes),
