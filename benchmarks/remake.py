@@ -125,7 +125,7 @@ def make(name: str, table: Record) -> None:
 
 def described(host: Mapping[str, Any]) -> str:
     """Return the kind of a machine in words."""
-    return ", ".join(f"{value} {key}" for key, value in host.items())
+    return "{system} {machine}, {cpu}, {logical_cpus} CPUs".format(**host)
 
 
 def main() -> None:
