@@ -1,7 +1,11 @@
+import gzip
+
+import h5py
 import pytest
 
 from rheobase.core.errors import SessionError
 from rheobase.distributed.ingest import ingest
+from rheobase.sessions.planted.simulate import simulate
 from rheobase.shards.store import read_shard
 from rheobase.study.file.spec import dump_study, parse_study
 
@@ -44,3 +48,13 @@ def test_unreadable_sessions_are_told_in_one_line(ray_with_two_cpus, of, tmp_pat
     assert all(str(path) in str(caught.value) for path in bad)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_one_recording_in_other_bytes_is_refused(ray_with_two_cpus, of, tmp_path):
+    simulate(tmp_path / "a.nwb", seed=0, minutes=1.0, num_units=10, nuisance=0.0)
+    (tmp_path / "b.nwb.gz").write_bytes(gzip.compress((tmp_path / "a.nwb").read_bytes()))
+    with h5py.File(tmp_path / "a.nwb", "r+") as file:
+        del file["identifier"]
+        file["identifier"] = "another"
+    with pytest.raises(SessionError, match=r"holds the same spikes as .*a\.nwb; leave one out"):
+        ingest(of(str(tmp_path / "a.nwb"), str(tmp_path / "b.nwb.gz")))

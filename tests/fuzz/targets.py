@@ -16,6 +16,7 @@ from rheobase.core.folders import whole_folder
 from rheobase.sessions.load import load_session
 from rheobase.sessions.planted.simulate import simulate
 from rheobase.sessions.quality.checks import check_session
+from rheobase.sessions.readers.event_settings import EventSettings
 from rheobase.shards.ingest import bin_session
 from rheobase.shards.latents import read_latents, write_latents
 from rheobase.shards.settings import DataSettings
@@ -128,6 +129,43 @@ def targets(folder: Path, with_torch: bool) -> list[Target]:
         path.write_bytes(changed_bytes(small if draw.random() < 0.7 else planted, draw))
         return path
 
+    tables = {
+        "units/id": np.arange(3),
+        "units/spike_times": np.concatenate(trains),
+        "units/spike_times_index": np.array([300, 600, 900]),
+        "units/obs_intervals": np.array([[0.0, 60.0]] * 3),
+        "units/obs_intervals_index": np.arange(1, 4),
+        "units/quality": np.array(["good", "good", "mua"]),
+        "units/brain_area": np.array(["VISp", "", "unknown"]),
+        "units/snr": np.ones(3),
+        "intervals/epochs/start_time": np.array([0.0, 30.0]),
+        "intervals/epochs/stop_time": np.array([30.0, 60.0]),
+        "intervals/epochs/tags": np.array(["task", "replay"]),
+        "intervals/epochs/tags_index": np.array([1, 2]),
+        "intervals/invalid_times/start_time": np.array([5.0]),
+        "intervals/invalid_times/stop_time": np.array([6.0]),
+        "processing/running/speed/data": np.ones(600),
+        "processing/running/speed/timestamps": np.arange(0, 60, 0.1),
+        "identifier": np.array("lab"),
+    }
+    by_tags = EventSettings(state_table="epochs", state="tags")
+
+    def nwb_tables(path, draw):
+        path = path.with_suffix(".nwb")
+        with h5py.File(path, "w") as file:
+            for name, array in changed_arrays(tables, draw).items():
+                words = array.dtype.kind in "USM"
+                told = array.astype(str).astype("S") if words else array
+                file.create_dataset(name, data=told)
+        return path
+
+    def recording_with_states(path):
+        session = load_session(str(path), by_tags)
+        fatal = [one for one in check_session(session) if one.severity == "fatal"]
+        if not fatal:
+            table = settings.model_copy(update={"events": by_tags})
+            bin_session(str(path), table, path.parent / "shards")
+
     def npz(path, draw):
         path = path.with_suffix(".npz")
         forms = [continuous, trials, tsgroup]
@@ -205,9 +243,10 @@ def targets(folder: Path, with_torch: bool) -> list[Target]:
         read_json(path / "report.json")
 
     found = [
-        Target("study file", 0.4, study, read_study),
+        Target("study file", 0.35, study, read_study),
         Target("NPZ", 0.15, npz, recording),
-        Target("NWB", 0.15, nwb, recording),
+        Target("NWB", 0.1, nwb, recording),
+        Target("NWB by its tables", 0.1, nwb_tables, recording_with_states),
         Target("ledger", 0.1, ledger_file, read_ledger),
         Target("shard, manifest", 0.1, shard_folder, read_shard_in),
         Target("latents, manifest", 0.05, latents_folder, read_latents_in),
@@ -253,6 +292,13 @@ SENSELESS: list[tuple[str, Any]] = [
     ("a name that leaves its folder", {"name": "../x"}),
     ("an arm that is the baseline", {"ablation": {"arms": {"same": {"student.dale": True}}}}),
     ("seeds seen before", {"seeds": {"select": [1], "report": [1]}}),
+    ("a yes for a number", {"search": {"trials": True}}),
+    ("a number in quotes", {"data": {"sessions": ["a.nwb"], "window_ms": "400"}}),
+    ("a word for a flag", {"ablation": {"arms": {"a": {"student.dale": "no"}}}}),
+    ("a range of a flag", {"search": {"space": {"student.dale": {"low": 0, "high": 1}}}}),
+    ("flags for numbers", {"search": {"space": {"student.rate_weight": {"choices": [True, 1]}}}}),
+    ("an area without a letter", {"data": {"sessions": ["a.nwb"], "areas": [""]}}),
+    ("an arm that leaves its folder", {"ablation": {"arms": {"../a": {"student.dale": False}}}}),
     ("no train bins", {"data": {"sessions": ["a.nwb"], "split": {"validation": 0.5, "test": 0.5}}}),
 ]  # fmt: skip
 """Studies that mean nothing, and must never be accepted."""

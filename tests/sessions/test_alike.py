@@ -175,3 +175,24 @@ def test_bin_says_what_it_found(lab, tmp_path):
     shard = bin_session(str(path), settings, tmp_path / "shards")
     (told,) = cautions_of(manifest_of(shard))
     assert told.startswith("lab: clock-starts-late (1); the first: the first spike is at 500")
+
+
+def test_stretches_and_signals_of_another_shape_are_left_out_and_told(lab):
+    def change(file):
+        rows = table(file, "intervals/invalid_times", start_time=[b"5", b"6"], stop_time=[6.0, 7.0])
+        rows["tags_index"], rows["tags"] = 3, np.array([b"x"])  # a scalar for an index
+        series = file.create_group("processing/running/speed")
+        series["data"], series["timestamps"] = np.ones(6), np.arange(6.0)[:, None]
+
+    told = [one.detail for one in check_session(read_nwb(lab(change)))]
+    assert len(told) == 2
+    assert "not one number each" in told[0]
+    assert "must start and stop in seconds, but holds words" in told[1]
+
+
+def test_a_sample_that_no_float_holds_was_not_measured(lab):
+    def change(file):
+        series = file.create_group("processing/running/speed")
+        series["data"], series["timestamps"] = np.array([1.0, 1e300, 2.0]), np.arange(3.0)
+
+    assert np.isnan(read_nwb(lab(change)).signals["running"].value[1])

@@ -94,7 +94,7 @@ def simulate(
         `minutes`, `num_units`, `nuisance` or `code` is out of range.
     """
     path = Path(path)
-    if path.suffix.lower() != ".nwb":
+    if path.suffix.lower() != ".nwb" and not path.is_dir():
         raise SessionError(f"{path}: a planted session must be named .nwb; write OUT.nwb")
     refuse_out_of_range(str(path), minutes, num_units, nuisance)
     code.refuse(str(path))

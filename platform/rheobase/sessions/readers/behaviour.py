@@ -38,6 +38,8 @@ USUAL = {"running": RUNNING, "pupil": PUPIL}
 """Paths of behaviour in files of the Allen Institute."""
 INVALID = "intervals/invalid_times"
 """The table of stretches of which nothing may be used."""
+LARGEST = 1e30
+"""Of a sample; what is larger was never measured, and no float32 holds it."""
 CM_PER_UNIT = {"m/s": 100.0, "meters/second": 100.0, "mm/s": 0.1}
 """Of a speed that is not stated in cm/s."""
 
@@ -180,7 +182,10 @@ def _signal(file: h5py.File, series: h5py.Group, name: str) -> Signal:
     unit = unit.decode() if isinstance(unit, bytes) else str(unit)
     if name == "running":
         values = values * CM_PER_UNIT.get(unit, 1.0)
+    values[np.abs(values) > LARGEST] = np.nan
     time_s = _times_of(series, len(values))
+    if time_s.ndim != 1:
+        raise ValueError(f"its times are of shape {time_s.shape}, not one number each")
     if len(time_s) != len(values):
         raise ValueError(f"it has {len(values)} samples at {len(time_s)} times")
     if series.name == f"/{PUPIL}" and f"{LIKELY_BLINK}/data" in file:
@@ -229,6 +234,10 @@ def read_invalid_times(file: h5py.File) -> tuple[list[tuple[float, float, str]],
     told = [Finding("column-unreadable", "warning", 1, one) for one in damaged]
     if not {"start_time", "stop_time"} <= columns.keys():
         return [], told
+    kinds = {columns[name].dtype.kind for name in ("start_time", "stop_time")}
+    if not kinds <= set("fiu"):
+        why = f"'{INVALID}' must start and stop in seconds, but holds words; it is not read"
+        return [], [*told, Finding("column-unreadable", "warning", 1, why)]
     tags = (
         strings(columns["tags"]) if "tags" in columns else np.full(len(columns["start_time"]), "")
     )

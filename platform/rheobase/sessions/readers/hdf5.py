@@ -134,7 +134,8 @@ def columns_of(group: h5py.Group, skip: frozenset[str] = frozenset()) -> tuple[T
     """
     ids = dataset(group, "id")
     first = dataset(group, "start_time")
-    num = len(ids) if ids is not None and ids.ndim else len(first) if first is not None else -1
+    lengths = [len(one) for one in (ids, first) if one is not None and one.ndim]
+    num = lengths[0] if lengths else -1
     columns: dict[str, npt.NDArray[Any]] = {}
     damaged: list[str] = []
     ordered = [str(name) for name in strings(np.asarray(group.attrs.get("colnames", [])))]
@@ -150,7 +151,7 @@ def columns_of(group: h5py.Group, skip: frozenset[str] = frozenset()) -> tuple[T
         try:
             ends = dataset(group, f"{name}_index")
             if ends is not None:
-                if is_text and len(ends) == num:
+                if is_text and ends.shape == (num,):
                     columns[name] = _joined(strings(array_of(node)), array_of(ends))
             elif len(node) == num:
                 columns[name] = _words(group, name, node)
