@@ -1,13 +1,18 @@
 """The Python of the pages on own data and on notebooks runs as it stands."""
 
+import json
 import re
+import runpy
 import types
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import rheobase as rb
+from rheobase.cli.studies import refuse_underpowered
 from stand_ins import Group, Quantity, Times, neo_train
 
 
@@ -62,6 +67,44 @@ def test_each_recording_in_five_lines_is_written_and_read(root, held, tmp_path):
         exec(compile(block, "docs/own-data.md", "exec"), held)
         assert rb.load_session("mine.npz").num_spikes > 0
         (tmp_path / "mine.npz").unlink()
+
+
+def test_the_gallery_shows_every_figure_and_its_code_draws_it(root, small_run):
+    page = (root / "docs" / "gallery.md").read_text()
+    drawn = re.findall(r"```python\n(.*?)```(?:\n\n!\[[^]]*\]\((.*?)\))?", page, re.DOTALL)
+    named = set(re.findall(r"run\.figures\.(\w+)\(", page))
+    assert named == {name for name in vars(rb.Figures) if not name.startswith("_")}
+    pictures = {picture for _, picture in drawn if picture}
+    assert pictures == {f"gallery/{one.name}" for one in (root / "docs/gallery").glob("*.png")}
+    known, lacking = {"folder": small_run}, set()
+    for code, _ in drawn:
+        with suppress(rb.RheobaseError):
+            exec(compile(code, "docs/gallery.md", "exec"), known)
+            continue
+        lacking.add(code.strip())
+    assert isinstance(known["figure"], Figure)
+    # Of a search of one objective and two trials.
+    assert lacking == {f"figure = run.figures.{name}()" for name in ("front", "importance")}
+
+
+@pytest.mark.parametrize("name", ["synthetic-to-ablation", "spike-times-to-figure"])
+def test_a_notebook_runs_from_top_to_bottom(name, root, small_run, tmp_path, monkeypatch):
+    """Of the study it runs, a small one that has run stands in, whose arm is the same."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_study(table):
+        refuse_underpowered(rb.parse_study(table))
+        return rb.load_run(small_run)
+
+    monkeypatch.setattr(rb, "run_study", run_study)
+    notebook = json.loads((root / "docs" / "notebooks" / f"{name}.ipynb").read_text())
+    kept = [cell.pop("outputs") for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    runpy.run_path(str(root / "docs" / "make_notebooks.py"))["run"](notebook)
+    shown = [cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    kinds = [
+        [[sorted(one.get("data", "")) for one in cell] for cell in both] for both in (kept, shown)
+    ]
+    assert kinds[0] == kinds[1], "python docs/make_notebooks.py keeps what cells show"
 
 
 def test_the_page_on_notebooks_runs(root, held, small_run, tmp_path):

@@ -98,7 +98,7 @@ def test_labels_of_arrays_are_those_that_are_given_and_none_beside_them():
 
 
 def test_labels_of_another_length_are_told_in_one_line():
-    with pytest.raises(DataError, match=r"group must be one label for each of the 6 bins of split"):
+    with pytest.raises(DataError, match="group must be one label for each of the 6 bins of split"):
         Timeline.of(np.zeros(6, bool), group=np.zeros(5))
-    with pytest.raises(DataError, match=r"split, .* of shape .2, 3."):
+    with pytest.raises(DataError, match=r"split, .* of shape \(2, 3\)"):
         Timeline.of(np.zeros((2, 3), bool))

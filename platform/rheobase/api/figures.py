@@ -30,8 +30,8 @@ class Figures:
     Examples
     --------
     >>> from rheobase.api.runs import load_run
-    >>> run = load_run(folder)  # doctest: +SKIP
-    >>> run.figures.raster().savefig("raster.pdf")  # doctest: +SKIP
+    >>> run = load_run(folder)
+    >>> run.figures.raster().savefig("raster.pdf")
     """
 
     def __init__(self, run: Run) -> None:

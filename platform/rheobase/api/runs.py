@@ -44,11 +44,12 @@ class Trial:
 
     Examples
     --------
-    >>> best = load_run(folder).best  # doctest: +SKIP
-    >>> best.row.arm, best.settings["num_neurons"]  # doctest: +SKIP
+    >>> import numpy as np
+    >>> best = load_run(folder).best
+    >>> best.row.arm, best.settings["num_neurons"]
     ('baseline', 8)
-    >>> network = best.network()  # doctest: +SKIP
-    >>> network(np.zeros((50, len(network.unit_id)))).shape  # doctest: +SKIP
+    >>> network = best.network()
+    >>> network(np.zeros((50, len(network.unit_id)))).shape
     torch.Size([50, 8])
     """
 
@@ -105,10 +106,10 @@ class Run:
 
     Examples
     --------
-    >>> run = load_run(folder)  # doctest: +SKIP
-    >>> run.table("replicates", "arrow").num_rows  # doctest: +SKIP
+    >>> run = load_run(folder)
+    >>> run.table("replicates", "arrow").num_rows
     8
-    >>> run.best.row.arm  # doctest: +SKIP
+    >>> run.best.row.arm
     'baseline'
     """
 
@@ -277,8 +278,8 @@ def load_run(path: str | Path) -> Run:
 
     Examples
     --------
-    >>> run = load_run(folder)  # doctest: +SKIP
-    >>> len(run.trials), len(run.effects)  # doctest: +SKIP
+    >>> run = load_run(folder)
+    >>> len(run.trials), len(run.effects)
     (4, 1)
     >>> load_run("nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
