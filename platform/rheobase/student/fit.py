@@ -280,7 +280,7 @@ def _trained_until_one_fails(
             tensor.requires_grad_(True)
         activity = activity_of(students, windows, replicates, bin_ms)
         features, mean = features_of(activity, replicates, bin_ms, warm_up)
-        target = _latents_of(windows, replicates, data, warm_up).to(device)
+        target = _latents_of(windows, replicates, data, warm_up).to(features)
         carried = carried_by(
             settings.distill, features.flatten(1, 2), target.flatten(1, 2), shrinkage
         )

@@ -53,7 +53,7 @@ def gru_activity(
     replicates, bin_ms
         Settings and width of a bin, which change nothing here.
     """
-    counts = windows.dense(students.input_weights.device)
+    counts = windows.dense(students.input_weights.device).to(students.input_weights)
     return gru_states(counts, students.input_weights, students.bias, students.recurrent)
 
 
