@@ -15,6 +15,7 @@ import torch
 
 from rheobase.student.distill import carried_by
 from rheobase.student.fit import Training, TrainingData, advance, begun, restored
+from rheobase.student.gru import gru_states
 from rheobase.student.inputs import SparseCounts, Windows
 from rheobase.student.lif import Cells, currents_of, lif_spikes, looped_lif, smoothed
 from rheobase.student.network import activity_of, features_of, simulate_session
@@ -114,7 +115,20 @@ def test_losses_in_single_precision_are_near_those_of_the_cpu(session, kind):
     _, theirs = losses(moved(start, "cuda", torch.float32), session, STEPS)
     _, ours = losses(moved(start, "cpu", torch.float32), session, STEPS)
     np.testing.assert_allclose(theirs[0], ours[0], rtol=1e-4)
-    np.testing.assert_allclose(theirs, ours, rtol=0.02)
+    # An Izhikevich neuron's upstroke multiplies a rounding by hundreds before each spike.
+    np.testing.assert_allclose(theirs, ours, rtol=0.2 if kind == "izhikevich" else 0.02)
+
+
+def test_no_product_of_a_gated_network_is_rounded_to_half_precision(session):
+    begun(pack_of("gru"), session)  # brings cuDNN to single precision
+    draw = torch.Generator().manual_seed(0)
+    counts = torch.randn(1, 100, 32, 200, generator=draw, dtype=torch.float64)
+    into = torch.randn(1, 200, 384, generator=draw, dtype=torch.float64) / 14
+    recurrent = torch.randn(1, 128, 384, generator=draw, dtype=torch.float64) / 11
+    weights = into, torch.zeros(1, 384, dtype=torch.float64), recurrent
+    expected = gru_states(counts, *weights)
+    found = gru_states(counts.float().cuda(), *(one.float().cuda() for one in weights))
+    assert float((found.cpu() - expected).abs().max()) < 5e-5  # 1e-3 of rounded ones
 
 
 @pytest.mark.parametrize("kind", SPIKING)
@@ -206,8 +220,11 @@ def test_the_readouts_filter_and_its_gradient_are_those_of_the_cpu():
 
 
 def test_networks_beside_it_change_no_spike_and_no_gradient_of_a_network(session):
-    start = begun(pack_of("every part of a lif neuron", num=5), session)
-    windows = Windows(session.sparse, np.arange(50).reshape(5, 10) * 40, 50)
+    # Odd numbers, so that networks' arrays begin anywhere.
+    pack = pack_of("every part of a lif neuron", num=5)
+    pack = [Replicate(i, own.model_copy(update={"num_neurons": 41})) for i, own in pack]
+    start = begun(pack, session)
+    windows = Windows(session.sparse, np.arange(45).reshape(5, 9) * 40, 49)
     found = []
     for rows in (range(5), [3]):
         part = start.chosen(rows)
@@ -215,7 +232,7 @@ def test_networks_beside_it_change_no_spike_and_no_gradient_of_a_network(session
         changing = students.input_weights, students.recurrent, students.bias, students.log_tau
         for tensor in changing:
             tensor.requires_grad_()
-        some = Windows(windows.counts, windows.starts[list(rows)], 50)
+        some = Windows(windows.counts, windows.starts[list(rows)], 49)
         spikes = activity_of(students, some, part.replicates, 10.0)
         features, _ = features_of(spikes, part.replicates, 10.0, 10)
         gradients = torch.autograd.grad(features.square().sum(), changing)

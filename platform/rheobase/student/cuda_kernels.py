@@ -22,13 +22,13 @@ TOGETHER = tl.constexpr(8)  # rows of weights that are fetched at once, and adde
 
 @compiled
 def input_currents(
-    starts: Any,
-    row_ends: Any,
-    unit: Any,
-    count: Any,
-    input_weights: Any,
-    bias: Any,
-    X: Any,
+    starts: tl.tensor,
+    row_ends: tl.tensor,
+    unit: tl.tensor,
+    count: tl.tensor,
+    input_weights: tl.tensor,
+    bias: tl.tensor,
+    X: tl.tensor,
     num_units: int,
     neurons: int,
     WIDTH: tl.constexpr,
@@ -56,15 +56,15 @@ def input_currents(
 
 @compiled
 def lif_forward(
-    X: Any,
-    W: Any,
-    beta: Any,
-    constants: Any,
-    refractory: Any,
-    S: Any,
-    Z: Any,
-    U_kept: Any,
-    fired: Any,
+    X: tl.tensor,
+    W: tl.tensor,
+    beta: tl.tensor,
+    constants: tl.tensor,
+    refractory: tl.tensor,
+    S: tl.tensor,
+    Z: tl.tensor,
+    U_kept: tl.tensor,
+    fired: tl.tensor,
     num_bins: int,
     neurons: int,
     KEEPS_U: tl.constexpr,
@@ -117,16 +117,16 @@ def lif_forward(
 
 @compiled
 def lif_backward(
-    W_turned: Any,
-    beta: Any,
-    constants: Any,
-    slope: Any,
-    Z: Any,
-    U_kept: Any,
-    dS: Any,
-    dX: Any,
-    d_bias: Any,
-    d_beta: Any,
+    W_turned: tl.tensor,
+    beta: tl.tensor,
+    constants: tl.tensor,
+    slope: tl.tensor,
+    Z: tl.tensor,
+    U_kept: tl.tensor,
+    dS: tl.tensor,
+    dX: tl.tensor,
+    d_bias: tl.tensor,
+    d_beta: tl.tensor,
     num_bins: int,
     num_windows: int,
     neurons: int,
@@ -204,7 +204,13 @@ def lif_backward(
 
 @compiled
 def smooth_forward(
-    S: Any, decay: Any, F: Any, num_bins: int, first: int, lanes: int, WIDTH: tl.constexpr
+    S: tl.tensor,
+    decay: tl.tensor,
+    F: tl.tensor,
+    num_bins: int,
+    first: int,
+    lanes: int,
+    WIDTH: tl.constexpr,
 ) -> None:
     """Fill F (R, T - first, lanes) from S (R, T, lanes); programs are (blocks of lanes, R)."""
     r = tl.program_id(1).to(tl.int64)
@@ -222,10 +228,10 @@ def smooth_forward(
 
 @compiled
 def smooth_backward(
-    dF: Any,
-    d_mean: Any,
-    decay: Any,
-    dS: Any,
+    dF: tl.tensor,
+    d_mean: tl.tensor,
+    decay: tl.tensor,
+    dS: tl.tensor,
     num_bins: int,
     first: int,
     lanes: int,

@@ -155,7 +155,11 @@ def begun(replicates: Sequence[Replicate], data: TrainingData) -> Training:
 
 def restored(replicates: Sequence[Replicate], state: Mapping[str, Any]) -> Training:
     """Return networks as `Training.state` described them."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda")
+        cudnn: Any = torch.backends.cudnn
+        cudnn.rnn.fp32_precision = "ieee"  # by default it rounds what it multiplies to ten bits
     return Training(
         tuple(replicates),
         int(state["step"]),

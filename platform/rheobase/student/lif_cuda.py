@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MOST_NEURONS = 1024  # a window's state stays in a program's registers
 WINDOWS = 16  # of a program of the adjoint: the least for which fetching the weights pays
-DEPTH = 32
 LANES = 256
 PRECISION = "ieee"  # of the adjoint's product: no operand is rounded
 
@@ -74,27 +73,19 @@ class CudaLIF(torch.autograd.Function):
         windows, surrogate, slope = ctx.kept
         num_replicates, num_bins, num_windows, neurons = S.shape
         width, keeps_u = _width(neurons), beta.requires_grad
+        depth, stages = (32, 1) if width <= 256 else (16, 1024 // width)  # measured best
         num_blocks = math.ceil(num_windows / WINDOWS)
         dX = torch.empty_like(S)
         parts = S.new_empty((2, num_replicates, num_blocks, neurons))
         cuda_kernels.lif_backward[(num_blocks, num_replicates)](
             recurrent.transpose(1, 2).contiguous(), beta.contiguous(), constants, slope, Z, U_kept,
             grad_outputs[0].contiguous(), dX, parts[0], parts[1], num_bins, num_windows, neurons,
-            SURROGATE=surrogate, KEEPS_U=keeps_u, WIDTH=width, WINDOWS=WINDOWS, DEPTH=DEPTH,
-            PRECISION=PRECISION, num_warps=min(16, max(4, width // 32)),
+            SURROGATE=surrogate, KEEPS_U=keeps_u, WIDTH=width, WINDOWS=WINDOWS, DEPTH=depth,
+            PRECISION=PRECISION, num_warps=min(16, max(4, width // 64)), num_stages=stages,
         )  # fmt: skip
         d_bias, d_beta = (sum(part.unbind(dim=1)) for part in parts)
         counts = windows.dense(S.device).to(S.dtype)
-        # One network at a time, of copies: how a library sums depends on how many there are, and
-        # on where arrays lie.
-        of_inputs = [
-            fed.flatten(0, 1).T @ by.flatten(0, 1)
-            for fed, by in zip(counts.clone(), dX, strict=True)
-        ]
-        of_spikes = [
-            sent[:-1].flatten(0, 1).T @ by[1:].flatten(0, 1) for sent, by in zip(S, dX, strict=True)
-        ]
-        gradients = torch.stack(of_inputs), d_bias, torch.stack(of_spikes)
+        gradients = _products(counts, dX), d_bias, _products(S[:, :-1], dX[:, 1:])
         return (*gradients, d_beta if keeps_u else None, None, None)
 
 
@@ -125,6 +116,14 @@ class CudaSmooth(torch.autograd.Function):
             neurons, WIDTH=LANES,
         )  # fmt: skip
         return dS, None, None
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """Return what (R, T, B, N) and (R, T, B, M) sum to over bins and windows, (R, N, M)."""
+    # One network at a time, of copies: how a library sums depends on how many there are, and on
+    # where arrays lie.
+    each = zip(left.flatten(1, 2), right.flatten(1, 2), strict=True)
+    return torch.stack([one.clone().T @ other.clone() for one, other in each])
 
 
 def _width(neurons: int) -> int:
