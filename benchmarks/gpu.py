@@ -8,6 +8,7 @@ the quartiles.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -358,11 +359,11 @@ def main() -> None:
     names = ("triton", "snntorch", "numba", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     driver = Path("/proc/driver/nvidia/version")
-    told = driver.read_text().splitlines()[0].split("Module")[-1].split()[0:1]
+    told = re.search(r"\d+(\.\d+)+", driver.read_text() if driver.exists() else "")
     print("# Students and teacher on a GPU\n")
     print(
         f"Made by `make bench-gpu`, that is `python -W ignore benchmarks/gpu.py`, on one "
-        f"{torch.cuda.get_device_name()} (driver {' '.join(told)}), host "
+        f"{torch.cuda.get_device_name()} (driver {told[0] if told else 'unknown'}), host "
         f"{host_class().get('cpu', 'unknown')}. torch {torch.__version__}, {versions}, Python "
         f"{sys.version.split()[0]}. Wall milliseconds: the median of {asked.rounds} rounds, in "
         "which contenders take turns, and its quartiles.\n"
