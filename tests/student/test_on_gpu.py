@@ -152,7 +152,7 @@ def test_spikes_of_the_same_weights_are_those_of_the_cpu(session, kind):
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("kind", ["plain", "all"])
-@pytest.mark.parametrize("neurons", [17, 128, 300])
+@pytest.mark.parametrize("neurons", [17, 128, 300, 600])
 def test_kernels_equal_autograd(kind, surrogate, neurons):
     for dtype, nearly in ((torch.float64, 1e-9), (torch.float32, 2e-5)):
         check_kernels(kind, surrogate, neurons, dtype, nearly)
