@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-gpu bench-commands bench-statistics clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -150,6 +150,11 @@ bench-search: $(VENV)/.setup ## search beside stock OptunaSearch and random draw
 bench-student: $(VENV)/.setup $(BENCH)/.setup ## a step of packed students beside snntorch, norse and spikingjelly; writes benchmarks/student.md
 	$(REMAKE) student
 	@cat benchmarks/student.md
+
+bench-gpu: $(VENV)/.dev ## students and teacher on a GPU beside snntorch and the CPU; writes benchmarks/gpu.md
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/gpu.py > benchmarks/.gpu.md
+	mv benchmarks/.gpu.md benchmarks/gpu.md
+	@cat benchmarks/gpu.md
 
 bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train nothing; writes benchmarks/commands.md
 	$(REMAKE) commands

@@ -45,6 +45,13 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
+    for_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if for_gpu:
+        import torch  # seconds, where nothing else wants it
+
+        if not torch.cuda.is_available():
+            for item in for_gpu:
+                item.add_marker(pytest.mark.skip(reason="torch finds no GPU here"))
     if DATA.is_dir():
         return
     why = f"no real recordings in {DATA}; name their folder in RHEOBASE_TEST_DATA"

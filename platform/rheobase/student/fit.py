@@ -155,7 +155,11 @@ def begun(replicates: Sequence[Replicate], data: TrainingData) -> Training:
 
 def restored(replicates: Sequence[Replicate], state: Mapping[str, Any]) -> Training:
     """Return networks as `Training.state` described them."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda")
+        cudnn: Any = torch.backends.cudnn
+        cudnn.rnn.fp32_precision = "ieee"  # by default it rounds what it multiplies to ten bits
     return Training(
         tuple(replicates),
         int(state["step"]),
@@ -280,7 +284,7 @@ def _trained_until_one_fails(
             tensor.requires_grad_(True)
         activity = activity_of(students, windows, replicates, bin_ms)
         features, mean = features_of(activity, replicates, bin_ms, warm_up)
-        target = _latents_of(windows, replicates, data, warm_up).to(device)
+        target = _latents_of(windows, replicates, data, warm_up).to(features)
         carried = carried_by(
             settings.distill, features.flatten(1, 2), target.flatten(1, 2), shrinkage
         )

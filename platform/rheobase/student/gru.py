@@ -53,7 +53,7 @@ def gru_activity(
     replicates, bin_ms
         Settings and width of a bin, which change nothing here.
     """
-    counts = windows.dense(students.input_weights.device)
+    counts = windows.dense(students.input_weights.device).to(students.input_weights)
     return gru_states(counts, students.input_weights, students.bias, students.recurrent)
 
 
@@ -93,9 +93,15 @@ def gru_states(counts: Tensor, input_weights: Tensor, bias: Tensor, recurrent: T
     for r in range(len(bias)):
         weights = input_weights[r].T.contiguous(), recurrent[r].T.contiguous()
         biases = bias[r].clone(), torch.zeros_like(bias[r])
+        arrays = [*weights, *biases]
+        if bias.is_cuda:
+            # Of one piece of memory, or cuDNN copies them and warns.
+            whole = torch.cat([array.flatten() for array in arrays])
+            parts = whole.split([array.numel() for array in arrays])
+            arrays = [part.view_as(array) for part, array in zip(parts, arrays, strict=True)]
         start = counts.new_zeros(1, counts.shape[2], recurrent.shape[1])
         # Layers, dropout, training, both directions, batch first.
         layout = (1, 0.0, True, False, False)
-        of_network, _ = torch.gru(counts[r].clone(), start, [*weights, *biases], True, *layout)
+        of_network, _ = torch.gru(counts[r].clone(), start, arrays, True, *layout)
         states.append(of_network)
     return torch.stack(states)

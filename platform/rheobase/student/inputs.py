@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,16 @@ from torch import Tensor
 
 from rheobase.core.seeds import generator
 from rheobase.student.settings import InputKind
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedCounts:
+    """The arrays of `SparseCounts` on a device."""
+
+    dense: Tensor
+    ends: Tensor
+    unit: Tensor
+    count: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +37,7 @@ class SparseCounts:
     ends: npt.NDArray[np.int64]
     unit: npt.NDArray[np.int32]
     count: npt.NDArray[np.uint8]
+    placed: dict[torch.device, PlacedCounts] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, dense: npt.NDArray[np.uint8]) -> SparseCounts:
@@ -41,6 +52,15 @@ class SparseCounts:
         """N."""
         return int(self.dense.shape[1])
 
+    def on(self, device: torch.device) -> PlacedCounts:
+        """Return the arrays on a device, to which they are brought once."""
+        if device not in self.placed:
+            arrays = self.dense, self.ends, self.unit, self.count
+            self.placed[device] = PlacedCounts(
+                *(torch.from_numpy(array).to(device) for array in arrays)
+            )
+        return self.placed[device]
+
 
 class Windows(NamedTuple):
     """Windows of `num_bins` bins: `starts` (R, B) are their first bins in the session."""
@@ -52,7 +72,7 @@ class Windows(NamedTuple):
     def dense(self, device: torch.device) -> Tensor:
         """Return the counts as (R, T, B, N) float32."""
         rows = self.starts[:, None, :] + np.arange(self.num_bins)[:, None]
-        return torch.from_numpy(self.counts.dense[rows]).to(device).float()
+        return self.counts.on(device).dense[torch.from_numpy(rows).to(device)].float()
 
 
 def counts_for(

@@ -146,9 +146,10 @@ def lif_spikes(
     and :math:`S_t = 0` in refractory bins. With :math:`\alpha = g = 0` and no refractory period
     it is snntorch's Leaky with reset by subtraction, one step after the spike; with
     :math:`\alpha` its Synaptic; with :math:`g` the adaptive threshold of Bellec et al. 2018. The
-    reset and the refractory period are detached. On the CPU the backward pass is the adjoint
-    recursion in compiled loops (`kernels`), elsewhere autograd through `looped_lif`; a
-    replicate's numbers do not depend on the replicates beside it.
+    reset and the refractory period are detached. The backward pass is the adjoint recursion, in
+    compiled loops on the CPU (`kernels`) and in kernels on a GPU (`cuda_kernels`), which give the
+    same spikes bit for bit; networks of more than 1,024 neurons run on a GPU by autograd through
+    `looped_lif`. A replicate's numbers do not depend on the replicates beside it.
 
     Examples
     --------
@@ -167,12 +168,15 @@ def lif_spikes(
     >>> spikes.sum(1).flatten() > 0
     tensor([False,  True])
     """
-    if input_weights.device.type != "cpu":
-        counts = windows.dense(input_weights.device)
-        return looped_lif(currents_of(counts, input_weights, bias), recurrent, cells)
-    spikes: Tensor = _LIF.apply(  # type: ignore[no-untyped-call]
-        input_weights, bias, recurrent, cells.beta, windows, cells
-    )
+    run: Any = _LIF
+    if input_weights.device.type == "cuda":
+        from rheobase.student.lif_cuda import MOST_NEURONS, CudaLIF  # Triton is not everywhere
+
+        if bias.shape[1] > MOST_NEURONS:
+            counts = windows.dense(input_weights.device)
+            return looped_lif(currents_of(counts, input_weights, bias), recurrent, cells)
+        run = CudaLIF
+    spikes: Tensor = run.apply(input_weights, bias, recurrent, cells.beta, windows, cells)
     return spikes
 
 
@@ -309,16 +313,13 @@ def smoothed(values: Tensor, decay: Tensor, first: int = 0) -> tuple[Tensor, Ten
     -------
     F (R, T - first, B, M), and the mean (R, M) of the values themselves in those bins.
     """
-    if values.device.type == "cpu":
-        both: tuple[Tensor, Tensor] = _Smooth.apply(  # type: ignore[no-untyped-call]
-            values, decay, first
-        )
-        return both
-    lag = torch.arange(values.shape[1])[first:, None] - torch.arange(values.shape[1])
-    kernel = (1 - decay)[:, None, None] * decay[:, None, None] ** lag.clamp(min=0)
-    kernel = torch.where(lag >= 0, kernel, 0.0).to(values)
-    smooth = (kernel @ values.flatten(2)).unflatten(2, values.shape[2:])
-    return smooth, values[:, first:].mean(dim=(1, 2))
+    run: Any = _Smooth
+    if values.device.type == "cuda":
+        from rheobase.student.lif_cuda import CudaSmooth  # Triton is not everywhere
+
+        run = CudaSmooth
+    both: tuple[Tensor, Tensor] = run.apply(values, decay, first)
+    return both
 
 
 def membrane_decay(bin_ms: float, tau_ms: float) -> float:

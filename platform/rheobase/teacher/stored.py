@@ -35,7 +35,7 @@ def read_state(path: Path, do: str, *, mapped: bool = False) -> dict[str, Any]:
         It is missing or damaged.
     """
     try:
-        state = torch.load(path, weights_only=True, mmap=mapped)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if not isinstance(state, dict):
             raise TypeError(f"it holds a {type(state).__name__}")
         return state

@@ -232,4 +232,9 @@ def _optimisers(teacher: Teacher) -> tuple[PolarMomentum, AdamW]:
 
 
 def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    cudnn: Any = torch.backends.cudnn
+    # By default it rounds what it multiplies to ten bits.
+    cudnn.rnn.fp32_precision = cudnn.conv.fp32_precision = "ieee"
+    return torch.device("cuda")

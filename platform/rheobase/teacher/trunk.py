@@ -88,6 +88,7 @@ class _Recurrent(nn.Module):
         self.gru = nn.GRU(dims, width, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.gru.flatten_parameters()  # a GPU wants them in one piece, which a copy is not
         hidden: Tensor = self.gru(x)[0]
         return hidden
 
