@@ -70,6 +70,8 @@ def students(replicates: int, neurons: int, seed: int) -> Students:
         log_tau=log_tau,
         signs=signs.detach(),
         connected=connected,
+        input_signs=torch.zeros(replicates, UNITS),
+        input_connected=torch.ones_like(weights, dtype=torch.bool),
     )
 
 
