@@ -56,10 +56,10 @@ def test_without_a_command_the_help_is_shown(cli):
 
 
 def test_a_path_that_cannot_be_written_is_told_in_one_line(cli, tmp_path):
-    (tmp_path / "there").mkdir()
-    line = one_line(cli("simulate", "there", "--minutes", "0.5", "--units", "5"), 2)
-    assert "there: a file must be written there, but it is a folder; name a file" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    (tmp_path / "there.nwb").mkdir()
+    line = one_line(cli("simulate", "there.nwb", "--minutes", "0.5", "--units", "5"), 2)
+    assert "there.nwb: a file must be written there, but it is a folder; name a file" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["there.nwb"]
 
 
 def test_what_nobody_foresaw_is_one_line_with_a_log_and_a_code_of_its_own(

@@ -131,7 +131,10 @@ def test_times_of_a_clock_that_does_not_start_at_0_are_tallied():
     assert tally.counts.sum() == session.num_spikes
 
 
-@pytest.mark.parametrize(("scale", "told"), [(1.0, set()), (30_000.0, {"spikes-outside-session"})])
+@pytest.mark.parametrize(
+    ("scale", "told"),
+    [(1.0, set()), (30_000.0, {"spikes-outside-session", "clocks-of-units-differ"})],
+)
 def test_stretches_of_a_state_need_not_cover_the_recording(scale, told):
     session = session_of([np.arange(0.0, 1000.0, 0.1), np.arange(0.0, 1000.0, 0.5) * scale])
     epochs = Intervals(np.array([100.0, 200.0]), np.array([200.0, 260.0]), np.array(["a", "b"]))
