@@ -8,11 +8,14 @@ MOST_BY_PLACE = 5  # beyond, two arguments that change places are not seen
 SUMMED = {"rheobase.measures.probes._Sums"}  # added and subtracted as a tuple
 
 
+NOT_LOADED = ("__main__", "cuda_kernels", "lif_cuda")  # the last two need a GPU's packages
+
+
 def classes():
     """Return every class that a module of the package defines, by its full name."""
     found = {}
     for module in pkgutil.walk_packages(rheobase.__path__, "rheobase."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(NOT_LOADED):
             for name, one in vars(importlib.import_module(module.name)).items():
                 if isinstance(one, type) and one.__module__ == module.name:
                     found[f"{module.name}.{name}"] = one
