@@ -36,11 +36,26 @@ def adapted(teacher, shards):
     return adapt(teacher, shards[1], [1.0, 0.2], 1000.0)
 
 
-def test_the_first_minutes_of_train_are_kept_and_test_stays(shards):
+def test_the_first_minutes_of_each_state_are_kept_in_its_share_and_test_stays(shards):
     whole, part = timeline_of(shards[1]), timeline_of(first_minutes(shards[1], 0.5))
     assert part.train.sum() == 3000
-    np.testing.assert_array_equal(part.train, whole.train & (np.cumsum(whole.train) <= 3000))
+    for state in ("active", "passive"):
+        of_state = whole.train & (whole.state == state)
+        num = int((part.train & of_state).sum())
+        assert num == pytest.approx(3000 * of_state.sum() / whole.train.sum(), abs=1)
+        np.testing.assert_array_equal(
+            part.train & of_state, of_state & (np.cumsum(of_state) <= num)
+        )
     np.testing.assert_array_equal(part.scored, whole.scored)
+
+
+def test_a_teacher_with_a_map_for_each_state_is_adapted_to_few_minutes_of_both(shards):
+    settings = SETTINGS.model_copy(update={"views": "replay", "steps": 5})
+    replay = fit_teacher(shards[:1], settings, 1000.0)
+    adapted, latents, report = adapt(replay, shards[1], [0.3], 1000.0)
+    assert adapted.states_of(shards[1].session_id) == ("active", "passive")
+    assert np.isfinite(latents).all()
+    assert report["true_latents_r2"][-1]["0.3 min"] is not None
 
 
 def test_every_amount_stands_beside_the_sessions_own_teacher_and_baselines(adapted, shards):

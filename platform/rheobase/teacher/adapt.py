@@ -52,7 +52,7 @@ def adapt(
     shard
         The unseen session.
     minutes
-        Amounts of its train bins to fit on, the first of the recording; all are tried besides.
+        Amounts of its train bins to fit on, the first of each state; all are tried besides.
     window_ms
         As of `fit_teacher`.
     on_code
@@ -131,15 +131,29 @@ def train_minutes(line: Timeline) -> float:
 
 
 def first_minutes(shard: Shard, minutes: float) -> Shard:
-    """Return a shard of whose train bins only the first are left to train on."""
-    left = round(minutes * 60_000 / shard.bin_ms)
+    """Return a shard of whose train bins only the first of each state are left to train on.
+
+    Every state keeps its share of the minutes, so that few of them hold all states.
+    """
+    left = _shares(shard, round(minutes * 60_000 / shard.bin_ms))
     segments = []
     for segment in shard.segments:
         train = segment.split == TRAIN
-        beyond = train & (np.cumsum(train) > left)
-        left -= int((train & ~beyond).sum())
+        beyond = train & (np.cumsum(train) > left[segment.state])
+        left[segment.state] -= int((train & ~beyond).sum())
         segments.append(replace(segment, split=np.where(beyond, GAP, segment.split)))
     return replace(shard, segments=tuple(segments))
+
+
+def _shares(shard: Shard, num_bins: int) -> dict[str, int]:
+    """Return how many of a number of train bins each state has, as of all of them."""
+    of_state = dict.fromkeys((segment.state for segment in shard.segments), 0)
+    for segment in shard.segments:
+        of_state[segment.state] += int((segment.split == TRAIN).sum())
+    total = sum(of_state.values())
+    shares = {state: num_bins * num // total for state, num in of_state.items()}
+    shares[segment.state] += num_bins - sum(shares.values())
+    return shares
 
 
 def _minutes_needed(
