@@ -139,10 +139,8 @@ def main() -> None:
         raise SystemExit(f"tables are {', '.join(known)}, but got {', '.join(unknown)}")
     for name in asked.names or known:
         record = records().get(name)
-        if asked.told:
-            if record is not None:
-                retold(record)
-        elif record is None or asked.names or asked.again or changed_rooms(record):
+        is_due = record is None or asked.names or asked.again or changed_rooms(record)
+        if is_due and not asked.told:
             make(name, known[name])
     for record in records().values():
         retold(record)

@@ -10,11 +10,10 @@ Markdown for each code of planted sessions, in the columns of ``benchmarks/teach
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import torch
-from teacher_states import planted, scores
+from teacher_states import asking_of_sessions, planted, scores
 
 from rheobase.core.seeds import child_seed, generator
 from rheobase.sessions.planted.code import PlantedCode
@@ -72,13 +71,7 @@ def as_published(shard: Shard, settings: TeacherSettings) -> Teacher:
 
 
 def main() -> None:
-    asking = argparse.ArgumentParser(description=__doc__)
-    asking.add_argument("--minutes", type=float, default=20.0)
-    asking.add_argument("--units", type=int, default=200)
-    asking.add_argument("--seeds", type=int, nargs="+", default=[30, 31, 32, 33, 34])
-    asking.add_argument("--latent-dim", type=int, default=16)
-    asking.add_argument("--codes", nargs="+", default=["rotated"])
-    asked = asking.parse_args()
+    asked = asking_of_sessions(__doc__, ["rotated"]).parse_args()
     torch.set_num_threads(1)
     for kind in asked.codes:
         found: dict[str, list[list[float]]] = {}

@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +75,19 @@ def scores(code: npt.NDArray[np.floating], shard: Shard) -> list[float]:
     ]
 
 
-def main() -> None:
-    asking = argparse.ArgumentParser(description=__doc__)
+def asking_of_sessions(told: str | None, codes: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser of which planted sessions are looked at."""
+    asking = argparse.ArgumentParser(description=told)
     asking.add_argument("--minutes", type=float, default=20.0)
     asking.add_argument("--units", type=int, default=200)
     asking.add_argument("--seeds", type=int, nargs="+", default=[30, 31, 32, 33, 34])
     asking.add_argument("--latent-dim", type=int, default=16)
-    asking.add_argument(
-        "--codes", nargs="+", default=["same", "gain", "rotated", "flipped", "remapped"]
-    )
+    asking.add_argument("--codes", nargs="+", default=codes)
+    return asking
+
+
+def main() -> None:
+    asking = asking_of_sessions(__doc__, ["same", "gain", "rotated", "flipped", "remapped"])
     asking.add_argument("--methods", nargs="*", default=[*CLOSED, CEILING])
     asking.add_argument("--trained", action="store_true", help="LeJEPA with the settings beside it")
     asking.add_argument("settings", nargs="*", help="name=value of the [teacher] table")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from bare_shards import bare_shard
 from listeners import Silent
 from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
@@ -16,7 +17,7 @@ from rheobase.distributed.ingest import ingest
 from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import read_latents, write_latents
-from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
+from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment
 from rheobase.shards.store import read_shard, write_shard
 from rheobase.study.file.spec import parse_study
 from rheobase.study.ranking.rank import rank_study
@@ -44,20 +45,7 @@ def _planted():
         presentation=none,
         phase=none,
     )
-    no = np.zeros(0, bool)
-    area = np.full(units, "VISp")
-    shard = Shard(
-        session_id="s",
-        data_digest="d",
-        kind="continuous",
-        bin_ms=10.0,
-        unit_id=np.arange(units),
-        area=area,
-        segments=(segment,),
-        image=np.zeros(0, "U1"),
-        is_change=no,
-        omitted=no,
-    )
+    shard = bare_shard(segment)
     return shard, latents.astype(np.float32)
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from bare_shards import bare_shard
 from rheobase.core.errors import DataError
 from rheobase.measures.tasks import ACCURACY, R2, WINDOW_MS, note_once, probe, tasks_of
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.covariates import covariates_of
-from rheobase.shards.shard import GAP, TRAIN, VALIDATION, Segment, Shard
+from rheobase.shards.shard import GAP, TRAIN, VALIDATION, Segment
 from rheobase.shards.timeline import timeline_of
 
 STRIDE, SHOWN, EACH = 75, 25, 64  # bins between onsets and of an image; presentations a segment
@@ -39,14 +40,8 @@ def shard_of(images=True, covariates=("running", "pupil"), labels=None):
             )
         )
     image = np.where(omitted, "", np.array(["im0", "im1", "im2"])[presentation % 3])
-    return Shard(
-        session_id="s",
-        data_digest="d",
-        kind="continuous",
-        bin_ms=10.0,
-        unit_id=np.arange(2),
-        area=np.array(["VISp", "VISp"]),
-        segments=tuple(segments),
+    return bare_shard(
+        *segments,
         image=image if images else np.full(2 * EACH, "", "U1"),
         is_change=presentation % 5 == 2,
         omitted=omitted & images,

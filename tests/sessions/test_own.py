@@ -81,6 +81,8 @@ def test_what_is_no_array_a_unit_is_told_in_one_line(given, told):
         ({"duration_s": 0.1}, "duration_s must reach the last spike at 0.75 s"),
         ({"signals": {"my wheel": ([0], [1])}}, "a time series must be named by a letter"),
         ({"signals": {"state": ([0], [1])}}, "must not be named as what labels tell"),
+        ({"signals": {"location": ([0, 1, 2], [1, 2, 3])}}, "as what is known of units"),
+        ({"events": {"unit_snr": [0.5]}}, "as what is known of units"),
         ({"signals": {"wheel": ([0, 1], [1])}}, "wheel must have a number, or a row of numbers"),
         ({"signals": {"wheel": ([0], np.zeros((1, 17)))}}, "wheel must have at most 16 columns"),
         ({"events": {"": [0.5]}}, "a time series must be named by a letter"),

@@ -281,7 +281,7 @@ def test_a_series_is_read_by_the_name_and_from_the_place_that_a_user_gives(lab):
 
     def behave(file):
         for name, data in (
-            ("maze", np.arange(8).reshape(4, 2)),
+            ("maze", np.array([[0, 1], [2, 3], [4, 5], [1e200, 7]])),
             ("licks", np.ones(4)),
             ("on", None),
         ):
@@ -297,6 +297,7 @@ def test_a_series_is_read_by_the_name_and_from_the_place_that_a_user_gives(lab):
     session = read_nwb(path, None, PathSettings(series=places))
     assert sorted(session.signals) == ["licks", "maze_0", "maze_1", "on"]
     np.testing.assert_array_equal(session.signals["maze_1"].value, [0.5, 1.5, 2.5, 3.5])
+    np.testing.assert_array_equal(session.signals["maze_0"].value, [0.0, 1.0, 2.0, np.nan])
     for name in ("licks", "on"):
         assert session.signals[name].is_events
         np.testing.assert_array_equal(session.signals[name].time_s, [1, 2, 4, 8])

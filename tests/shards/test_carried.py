@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bare_shards import bare_shard
 from rheobase.core.errors import DataError
-from rheobase.shards.carried import carried_of, series_of
+from rheobase.shards.carried import carried_of, target_series
 from rheobase.shards.counts import SparseCounts
 from rheobase.shards.latents import Latents
-from rheobase.shards.shard import GAP, TEST, TRAIN, Segment, Shard
+from rheobase.shards.shard import GAP, TEST, TRAIN, Segment
 
 NAMES = ("position_0", "position_1", "positions", "true:a", "true:b")
 LATENTS = Latents("d", {"s": np.ones((40, 3), np.float32)}, dims=2)
@@ -26,20 +27,7 @@ def shard_of(values):
         phase=none,
         covariates=(values.astype(np.float32),),
     )
-    no = np.zeros(0, bool)
-    return Shard(
-        session_id="s",
-        data_digest="d",
-        kind="continuous",
-        bin_ms=10.0,
-        unit_id=np.arange(2),
-        area=np.array(["VISp", "VISp"]),
-        segments=(segment,),
-        image=np.zeros(0, "U1"),
-        is_change=no,
-        omitted=no,
-        covariate_names=NAMES,
-    )
+    return bare_shard(segment, covariate_names=NAMES)
 
 
 @pytest.fixture
@@ -58,9 +46,9 @@ def test_a_series_is_standardised_on_train_and_all_of_it_counts(values):
 
 def test_true_names_all_true_latents_and_a_name_no_longer_one(values):
     shard = shard_of(values)
-    assert series_of(shard, "series:true").shape == (40, 2)
-    assert series_of(shard, "series:positions").shape == (40, 1)
-    assert series_of(shard, "series:position_1").shape == (40, 1)
+    assert target_series(shard, "series:true").shape == (40, 2)
+    assert target_series(shard, "series:positions").shape == (40, 1)
+    assert target_series(shard, "series:position_1").shape == (40, 1)
 
 
 def test_latents_are_those_of_the_teacher_and_those_that_predict_count(values):
@@ -72,16 +60,16 @@ def test_latents_are_those_of_the_teacher_and_those_that_predict_count(values):
 def test_what_is_not_there_or_not_known_throughout_is_told_in_one_line(values):
     shard = shard_of(values)
     with pytest.raises(DataError, match=r"position_0, position_1, positions, true\. Did you mean"):
-        series_of(shard, "series:positon_0")
+        target_series(shard, "series:positon_0")
     with pytest.raises(DataError, match="which has none"):
-        series_of(replace(shard, covariate_names=()), "series:position")
+        target_series(replace(shard, covariate_names=()), "series:position")
     lost = values.copy()
     lost[1, 22] = np.nan  # a gap, which nobody reads
-    series_of(shard_of(lost), "series:position")
+    target_series(shard_of(lost), "series:position")
     lost[1, 30:32] = np.nan
     with pytest.raises(DataError, match="is not in 2 of 35; fill its gaps"):
-        series_of(shard_of(lost), "series:position")
+        target_series(shard_of(lost), "series:position")
     still = values.copy()
     still[2, :20] = 1.0
     with pytest.raises(DataError, match="must vary on train"):
-        series_of(shard_of(still), "series:positions")
+        target_series(shard_of(still), "series:positions")

@@ -65,9 +65,7 @@ def test_lost_samples_and_times_out_of_order_are_not_made_up():
 
 
 def test_of_events_a_bin_holds_how_many_there_are_in_a_second():
-    session = replace(
-        recording(), signals={"licks": events_of(np.array([0.0, 0.101, 0.109, 31.0]))}
-    )
+    session = replace(recording(), signals=events_of("licks", np.array([0.0, 0.101, 0.109, 31.0])))
     licks = covariates_of(make_shard(session, SETTINGS))["licks"]
     assert {int(bin): float(licks[bin]) for bin in np.flatnonzero(licks)} == {
         0: 100.0,

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bare_shards import bare_shard
 from rheobase.core.seeds import generator
 from rheobase.shards.counts import SparseCounts
-from rheobase.shards.shard import Segment, Shard
+from rheobase.shards.shard import Segment
 from rheobase.teacher import training
 from rheobase.teacher.encode import encode
 from rheobase.teacher.settings import TeacherSettings
@@ -36,19 +37,7 @@ def shard():
         presentation=nothing,
         phase=nothing,
     )
-    no = np.zeros(0, bool)
-    return Shard(
-        session_id="s",
-        data_digest="d",
-        kind="continuous",
-        bin_ms=10.0,
-        unit_id=np.arange(12),
-        area=np.full(12, "VISp"),
-        segments=(segment,),
-        image=np.zeros(0, "U1"),
-        is_change=no,
-        omitted=no,
-    )
+    return bare_shard(segment)
 
 
 def trained(shard, settings, device, monkeypatch):

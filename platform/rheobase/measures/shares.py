@@ -128,7 +128,27 @@ def effective_rank(y: Array) -> float:
     total = float(values.sum())
     if total <= 0:
         raise DataError("latents must vary to have a rank, but they are constant")
-    shares = values[values > 0] / total
+    return num_filled(values[values > 0])
+
+
+def num_filled(variances: npt.NDArray[np.floating]) -> float:
+    """Return how many dimensions variances fill, none of which is 0.
+
+    Parameters
+    ----------
+    variances
+        (D,) of each dimension.
+
+    Returns
+    -------
+    From 1 to D.
+
+    Examples
+    --------
+    >>> round(num_filled(np.array([1.0, 1.0, 1e-9])), 6)
+    2.0
+    """
+    shares = variances / variances.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 

@@ -137,9 +137,11 @@ def tasks_of(shard: Shard, codes: Codes, line: Timeline, notes: list[str]) -> It
     for name, of_trials in shard.labels.items():
         if name not in CONTRASTS and name not in TAKEN:
             value = of_trials[which]
-            score = ACCURACY if _is_class(value) else R2
-            value = value if score == ACCURACY else value[:, None]
-            yield task(name, score, shown, means, np.isfinite(of_trials[which]), value)
+            known = np.isfinite(value)
+            if _is_class(value[known]):
+                yield task(name, ACCURACY, shown, means, known, value)
+            else:
+                yield task(name, R2, shown, means, known, value[:, None])
 
     beside = _side_by_side(line, num_bins)
     means = {name: window_means(x, beside, num_bins) for name, x in codes.items()}
@@ -196,7 +198,7 @@ def note_once(notes: list[str], note: str) -> None:
 
 def _is_class(value: npt.NDArray[Any]) -> bool:
     """Tell whether numbers (B,) name classes."""
-    different = np.unique(value[np.isfinite(value)])
+    different = np.unique(value)
     return len(different) <= MOST_CLASSES and bool((different == np.round(different)).all())
 
 

@@ -25,7 +25,7 @@ from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.measured import CCA, measured_runs
 from rheobase.study.ranking.pairs import by_pair
 from rheobase.study.ranking.resampling import ALPHA
-from rheobase.study.records.result import BASELINE, TrialRecord
+from rheobase.study.records.result import BASELINE, TrialRecord, TrialResult
 
 ACROSS = 5  # panels side by side
 SPREAD_OF_DOSES = 8.0  # greatest over least level from which their axis is logarithmic
@@ -177,14 +177,16 @@ def dose_rows(spec: StudySpec, records: Sequence[TrialRecord]) -> Rows:
         for arm in sorted(arms, key=lambda one: levels[one][name]):
             result = trials[arm].result if arm in trials else None
             if result is not None:
-                found = estimate_mean(runs_of(result.replicates))
-                low, high = found.ci95 or (None, None)
-                rows.append(
-                    {"setting": name, "level": levels[arm][name], "arm": arm,
-                     "cca_heldout": found.mean, "ci95_low": low, "ci95_high": high,
-                     "num_networks": len(result.replicates)}
-                )  # fmt: skip
+                at = {"setting": name, "level": levels[arm][name], "arm": arm}
+                rows.append(at | _level(result) | {"num_networks": len(result.replicates)})
     return rows
+
+
+def _level(result: TrialResult) -> dict[str, Any]:
+    """Return a trial's held-out CCA with its interval."""
+    found = estimate_mean(runs_of(result.replicates))
+    low, high = found.ci95 or (None, None)
+    return {"cca_heldout": found.mean, "ci95_low": low, "ci95_high": high}
 
 
 def doses(effects: Effects, rows: Rows) -> Figure | None:
@@ -238,14 +240,12 @@ def path_rows(spec: StudySpec, records: Sequence[TrialRecord], effects: Effects)
         result = trials[arm].result if arm in trials else None
         if result is None:
             continue
-        found = estimate_mean(runs_of(result.replicates))
-        low, high = found.ci95 or (None, None)
-        rows.append(
-            {"step": label, "arm": arm, "cca_heldout": found.mean, "ci95_low": low,
-             "ci95_high": high, "adds": step.mean if step else None,
-             "p_sign_flip": step.p_sign_flip if step else None,
-             "p_holm": step.p_holm if step else None}
-        )  # fmt: skip
+        adds = {
+            "adds": step.mean if step else None,
+            "p_sign_flip": step.p_sign_flip if step else None,
+            "p_holm": step.p_holm if step else None,
+        }
+        rows.append({"step": label, "arm": arm} | _level(result) | adds)
     return rows
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import ValidationError
-
-from rheobase.core.artifacts import read_json
-from rheobase.core.errors import ArtifactError
 from rheobase.core.settings import Settings
 from rheobase.core.versions import OWN
 from rheobase.report.methods_words import (
@@ -34,7 +30,7 @@ from rheobase.study.ranking.effect_table import Effects, effects_of
 from rheobase.study.ranking.intervals import estimate_mean, runs_of
 from rheobase.study.ranking.resampling import MOST_EXACT_PAIRS, NUM_FLIPS, least_p
 from rheobase.study.records.result import BASELINE, ENDED, NULLS, TrialRecord
-from rheobase.study.run_folder import RunFolder
+from rheobase.study.run_folder import RunFolder, read_record
 from rheobase.study.run_inputs import RunInputs
 from rheobase.teacher.settings import TeacherSettings
 
@@ -87,7 +83,9 @@ def methods_of(run: RunFolder) -> Methods:
         "network": network_told(baseline_of(records) or spec.student),
         "search": search_told(spec, records),
         "design": design_told(spec, records),
-        "plan": _plan_told(_plan(run), effects),
+        "plan": _plan_told(
+            read_record(run.plan, Work, "what was planned") if run.plan.exists() else None, effects
+        ),
         "seeds": _seeds_told(spec, records),
         "statistics": [*_measure_told(spec, base), *_statistics_told(base, effects)],
         "software": _software_told(spec, inputs, records, versions),
@@ -105,19 +103,6 @@ def methods_of(run: RunFolder) -> Methods:
 
 def _reported(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [one for one in records if one.request.stage == "report" and one.result is not None]
-
-
-def _plan(run: RunFolder) -> Work | None:
-    if not run.plan.exists():
-        return None
-    try:
-        return Work.model_validate(read_json(run.plan))
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise ArtifactError(
-            f"{run.plan}: {'.'.join(map(str, found['loc']))} must hold what was planned, but: "
-            f"{found['msg']}; take the file from a copy of the run"
-        ) from None
 
 
 def _plan_told(plan: Work | None, effects: Effects | None) -> list[str]:

@@ -48,10 +48,10 @@ def carried_of(
     """
     if not target.startswith(SERIES):
         return np.asarray(latents.of_target(target)[shard.session_id]), latents.dims
-    return series_of(shard, target), None
+    return target_series(shard, target), None
 
 
-def series_of(shard: Shard, target: Target) -> npt.NDArray[np.float32]:
+def target_series(shard: Shard, target: Target) -> npt.NDArray[np.float32]:
     """Return the time series (T, D) that a target names, standardised on train.
 
     Parameters

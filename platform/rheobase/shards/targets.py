@@ -7,12 +7,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from rheobase.sessions.records.series_names import NAME
+
 SERIES = "series:"
-NAMED = re.compile(SERIES + r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
 def _known(target: str) -> str:
-    if target in ("latents", "future") or NAMED.fullmatch(target):
+    if target in ("latents", "future") or re.fullmatch(SERIES + NAME, target):
         return target
     raise ValueError(
         "what is carried must be 'latents', 'future' or 'series:' and the name of a time series."

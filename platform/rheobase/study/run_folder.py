@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from rheobase.core.artifacts import home, read_json, read_manifest, write_json
 from rheobase.core.errors import ArtifactError, StudyError
@@ -20,9 +20,28 @@ from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import TrialRecord
 from rheobase.study.run_inputs import RunInputs, read_files
 
+Record = TypeVar("Record", bound=BaseModel)
 CHECKPOINT = "checkpoint.pt"
 TEACHER_REPORT = "report.json"
 """In a folder of latents: what the teacher holds."""
+
+
+def read_record(path: Path, kind: type[Record], what: str) -> Record:
+    """Return what a file of a run holds; `what` says it in errors.
+
+    Raises
+    ------
+    ArtifactError
+        The file is missing or damaged.
+    """
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise ArtifactError(
+            f"{path}: {'.'.join(map(str, found['loc']))} must hold {what}, but: {found['msg']}; "
+            "take the file from a copy of the run"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -171,14 +190,7 @@ class RunFolder:
         ArtifactError
             The folder is not of a run that has begun its search, or the file is damaged.
         """
-        try:
-            return RunInputs.model_validate(read_json(self.inputs))
-        except ValidationError as error:
-            found = error.errors()[0]
-            raise ArtifactError(
-                f"{self.inputs}: {'.'.join(map(str, found['loc']))} must hold what a run rests on, "
-                f"but: {found['msg']}; take the file from a copy of the run"
-            ) from None
+        return read_record(self.inputs, RunInputs, "what a run rests on")
 
     def read_records(self) -> tuple[TrialRecord, ...]:
         """Return every trial of the ledger; it may be written meanwhile."""

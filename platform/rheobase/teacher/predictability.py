@@ -18,6 +18,7 @@ from rheobase.core.seeds import generator
 from rheobase.measures.cca_moments import heldout_of
 from rheobase.measures.moments import CrossMoments, moments_of, refuse_constant
 from rheobase.measures.nulls import shift_rows
+from rheobase.measures.shares import num_filled
 from rheobase.measures.shifts import Rows
 from rheobase.measures.signs import rounded
 from rheobase.shards.shard import VALIDATION, Shard
@@ -93,15 +94,12 @@ class Predictability:
 
     @property
     def effective_rank(self) -> float:
-        r"""How many dimensions what is foretold fills, from 1 to `dims`; 0 where nothing is.
+        """How many dimensions what is foretold fills, from 1 to `dims`; 0 where nothing is.
 
-        :math:`\exp(-\sum p_i \log p_i)`, as `measures.shares.effective_rank`, with p the squared
-        correlations of the directions that predict, over their sum: uncorrelated and of variance
-        1, so much of each is foretold.
+        As `measures.shares.effective_rank`, of the squared correlations of the directions that
+        predict: uncorrelated and of variance 1, so much of each is foretold.
         """
-        foretold = np.square(self.correlation[: self.dims])
-        shares = foretold / foretold.sum()
-        return float(np.exp(-(shares * np.log(shares)).sum())) if self.dims else 0.0
+        return num_filled(np.square(self.correlation[: self.dims])) if self.dims else 0.0
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each dimension, as plain JSON values."""

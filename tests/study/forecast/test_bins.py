@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from bare_shards import bare_shard
 from rheobase.core.errors import DataError, StudyError
 from rheobase.shards.counts import SparseCounts
-from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment, Shard
+from rheobase.shards.shard import GAP, TEST, TRAIN, VALIDATION, Segment
 from rheobase.shards.timeline import stacked_counts, timeline_of
 from rheobase.study.forecast.bins import forecast_bins, future_code
 from rheobase.study.forecast.own_past import filtered_rows, last_bin, mean_rates, smoothing
@@ -35,19 +36,7 @@ def shard_with(changed=None):
                 phase=none,
             )
         )
-    label = np.full(4, "VISp")
-    return Shard(
-        session_id="s",
-        data_digest="d",
-        kind="continuous",
-        bin_ms=10.0,
-        unit_id=np.arange(4),
-        area=label,
-        segments=tuple(segments),
-        image=label[:0],
-        is_change=np.zeros(0, bool),
-        omitted=np.zeros(0, bool),
-    )
+    return bare_shard(*segments)
 
 
 def bins_of(shard, ahead_ms=50.0):

@@ -17,7 +17,7 @@ from rheobase.sessions.readers.columns import flags, strings
 from rheobase.sessions.readers.hdf5 import array_of, columns_of, dataset
 from rheobase.sessions.readers.path_settings import PathSettings
 from rheobase.sessions.records.finding import Finding
-from rheobase.sessions.records.series import events_of, series_of
+from rheobase.sessions.records.series import events_of, measured, series_of
 from rheobase.sessions.records.session import OMITTED, Floats, Presentations, Signal
 from rheobase.sessions.visual_behavior import (
     IMAGE_NAME,
@@ -38,8 +38,6 @@ USUAL = {"running": RUNNING, "pupil": PUPIL}
 """Paths of behaviour in files of the Allen Institute."""
 INVALID = "intervals/invalid_times"
 """The table of stretches of which nothing may be used."""
-LARGEST = 1e30
-"""Of a sample; what is larger was never measured, and no float32 holds it."""
 CM_PER_UNIT = {"m/s": 100.0, "meters/second": 100.0, "mm/s": 0.1}
 """Of a speed that is not stated in cm/s."""
 
@@ -182,10 +180,8 @@ def _signal(file: h5py.File, series: h5py.Group, name: str) -> Signal:
     unit = unit.decode() if isinstance(unit, bytes) else str(unit)
     if name == "running":
         values = values * CM_PER_UNIT.get(unit, 1.0)
-    values[np.abs(values) > LARGEST] = np.nan
+    values = measured(values)
     time_s = _times_of(series, len(values))
-    if time_s.ndim != 1:
-        raise ValueError(f"its times are of shape {time_s.shape}, not one number each")
     if len(time_s) != len(values):
         raise ValueError(f"it has {len(values)} samples at {len(time_s)} times")
     if series.name == f"/{PUPIL}" and f"{LIKELY_BLINK}/data" in file:
@@ -206,7 +202,7 @@ def _series(series: h5py.Group, name: str) -> dict[str, Signal]:
     if values is None or (
         len(values) > 1 and values.ndim == 1 and bool((values == values[0]).all())
     ):
-        return {name: events_of(_times_of(series, 0 if values is None else len(values)))}
+        return events_of(name, _times_of(series, 0 if values is None else len(values)))
     assert node is not None
     if values.dtype.kind in "fiu":
         scale, offset = (float(node.attrs.get(k, v)) for k, v in (("conversion", 1), ("offset", 0)))
@@ -217,7 +213,10 @@ def _series(series: h5py.Group, name: str) -> dict[str, Signal]:
 def _times_of(series: h5py.Group, num: int) -> Floats:
     """Return the times (L,) of a series: stated, or counted from its start at its rate."""
     if dataset(series, "timestamps") is not None:
-        return np.asarray(array_of(series["timestamps"]), np.float64)
+        time_s = np.asarray(array_of(series["timestamps"]), np.float64)
+        if time_s.ndim != 1:
+            raise ValueError(f"its times are of shape {time_s.shape}, not one number each")
+        return time_s
     start = series["starting_time"]
     start_s, rate_hz = float(start[()]), float(start.attrs["rate"])
     if not (np.isfinite(start_s) and 0 < rate_hz < np.inf):

@@ -15,7 +15,7 @@ from rheobase.sessions.readers.extent import whole_of
 from rheobase.sessions.readers.images import image_changes
 from rheobase.sessions.records.finding import Finding
 from rheobase.sessions.records.series import events_of, series_of
-from rheobase.sessions.records.series_names import SIGNALS, refuse_name
+from rheobase.sessions.records.series_names import SIGNALS
 from rheobase.sessions.records.session import (
     ACTIVE,
     OMITTED,
@@ -195,14 +195,12 @@ def _signals(path: Path, arrays: Arrays) -> tuple[dict[str, Signal], list[Findin
     own = [key.removesuffix(TIMES) for key in arrays if key.endswith(TIMES)]
     for name in (name for name in own if name in arrays and name not in SIGNALS):
         try:
-            refuse_name(name)
             signals |= series_of(name, _times(path, arrays, name + TIMES), arrays[name])
         except DataError as error:
             told.append(Finding("signal-unusable", "warning", 1, f"{error}; it is left out"))
     for name in (key.removesuffix(EVENTS) for key in arrays if key.endswith(EVENTS)):
         try:
-            refuse_name(name)
-            signals[name] = events_of(_times(path, arrays, name + EVENTS))
+            signals |= events_of(name, _times(path, arrays, name + EVENTS))
         except DataError as error:
             told.append(Finding("signal-unusable", "warning", 1, f"{error}; they are left out"))
     for name in SIGNALS:

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from rheobase.core.archives import Arrays
 from rheobase.core.errors import DataError, SessionError
 from rheobase.sessions.readers.npz_arrays import COLUMN, EVENTS, TIMES
-from rheobase.sessions.records.series import series_of
-from rheobase.sessions.records.series_names import refuse_name
+from rheobase.sessions.records.series import events_of, series_of
 from rheobase.sessions.records.session import Floats
 
 SpikeTimes = Any
@@ -93,16 +92,13 @@ def continuous_arrays(
     for name, values in columns.items():
         array = np.asarray(values)
         arrays[COLUMN + name] = array.astype(np.str_) if array.dtype.kind in "OT" else array
-    for name, (time_s, value) in (signals or {}).items():
-        arrays[name + TIMES], arrays[name] = np.asarray(time_s), np.asarray(value)
-    for name, time_s in (events or {}).items():
-        arrays[name + EVENTS] = np.asarray(time_s)
     try:
         for name, (time_s, value) in (signals or {}).items():
-            refuse_name(name)
             series_of(name, np.asarray(time_s, np.float64), np.asarray(value))
-        for name in events or {}:
-            refuse_name(name)
+            arrays[name + TIMES], arrays[name] = np.asarray(time_s), np.asarray(value)
+        for name, time_s in (events or {}).items():
+            events_of(name, np.asarray(time_s, np.float64))
+            arrays[name + EVENTS] = np.asarray(time_s)
     except (DataError, ValueError) as error:
         raise SessionError(f"{where}: {error}") from None
     for given, called in (

@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rheobase.core.errors import DataError
+from rheobase.sessions.records.series_names import refuse_name
 from rheobase.sessions.records.session import Floats, Signal
 
 MOST_COLUMNS = 16
+LARGEST = 1e30
+"""Of a sample; what is larger was never measured, and no float32 holds it."""
 
 
 def series_of(name: str, time_s: Floats, values: npt.NDArray[np.generic]) -> dict[str, Signal]:
@@ -32,19 +35,21 @@ def series_of(name: str, time_s: Floats, values: npt.NDArray[np.generic]) -> dic
     Raises
     ------
     DataError
-        There is not one row of numbers for each time, or there are too many columns.
+        It cannot have that name, there is not one row of numbers for each time, or there are too
+        many columns.
 
     Examples
     --------
     >>> list(series_of("position", np.arange(3.0), np.zeros((3, 2))))
     ['position_0', 'position_1']
     """
+    refuse_name(name)
     if values.dtype.kind not in "fiub" or values.ndim not in (1, 2) or len(values) != len(time_s):
         raise DataError(
             f"{name} must have a number, or a row of numbers, for each of {len(time_s)} times, but "
             f"is {values.dtype} of shape {values.shape}"
         )
-    numbers = values.astype(np.float64)
+    numbers = measured(values.astype(np.float64))
     if numbers.ndim == 1 or numbers.shape[1] == 1:
         return {name: Signal(time_s, numbers.reshape(-1))}
     if numbers.shape[1] > MOST_COLUMNS:
@@ -57,6 +62,18 @@ def series_of(name: str, time_s: Floats, values: npt.NDArray[np.generic]) -> dic
     }
 
 
-def events_of(time_s: Floats) -> Signal:
-    """Return events at times (L,) in seconds, in whatever order."""
-    return Signal(np.sort(time_s), np.ones(len(time_s)), is_events=True)
+def events_of(name: str, time_s: Floats) -> dict[str, Signal]:
+    """Return the signal of events at times (L,) in seconds, in whatever order, by its name.
+
+    Raises
+    ------
+    DataError
+        It cannot have that name.
+    """
+    refuse_name(name)
+    return {name: Signal(np.sort(time_s), np.ones(len(time_s)), is_events=True)}
+
+
+def measured(values: Floats) -> Floats:
+    """Return samples, those that nobody can have measured as NaN."""
+    return np.where(np.abs(values) > LARGEST, np.nan, values)

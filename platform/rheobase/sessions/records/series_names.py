@@ -8,7 +8,8 @@ from rheobase.core.errors import DataError
 
 SIGNALS = ("running", "pupil")
 """Measures of behaviour whose places in a file of the Allen Institute are known."""
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+NAME = r"[A-Za-z][A-Za-z0-9_-]{0,39}"
+"""A regular expression of them."""
 TAKEN = (
     "image",
     "change",
@@ -20,6 +21,8 @@ TAKEN = (
     "true_latents",
 )
 """What is read from presentations, states and simulations under these names."""
+OF_UNITS = ("probe", "location", "brain_area")
+"""What an archive holds of its units under these names."""
 
 
 def refuse_name(name: str) -> None:
@@ -30,7 +33,7 @@ def refuse_name(name: str) -> None:
     DataError
         It is no short word, or names something else.
     """
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise DataError(
             f"a time series must be named by a letter and up to 39 letters, digits, _ or -, but "
             f"got '{name}'"
@@ -39,4 +42,9 @@ def refuse_name(name: str) -> None:
         raise DataError(
             f"a time series must not be named as what labels tell, {', '.join(TAKEN)}, but got "
             f"'{name}'; give it a name of its own"
+        )
+    if name in OF_UNITS or name.startswith("unit_"):
+        raise DataError(
+            f"a time series must not be named as what is known of units, {', '.join(OF_UNITS)} or "
+            f"unit_…, but got '{name}'; give it a name of its own"
         )

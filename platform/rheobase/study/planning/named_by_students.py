@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rheobase.shards.carried import series_of
+from rheobase.shards.carried import target_series
 from rheobase.shards.shard import Shard
 from rheobase.shards.targets import SERIES
 from rheobase.student.settings import StudentSettings
@@ -36,7 +36,7 @@ def refuse_what_a_session_lacks(spec: StudySpec, shard: Shard) -> None:
         if student.input_signs == "by_unit":
             told_signs(student, shard.unit_columns, shard.num_units, shard.session_id)
         if student.target.startswith(SERIES):
-            series_of(shard, student.target)
+            target_series(shard, student.target)
 
 
 def _students(spec: StudySpec) -> list[StudentSettings]:
