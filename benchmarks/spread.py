@@ -1,6 +1,7 @@
 """How far a study's numbers move when it is run again, and what its intervals hold of that.
 
-Run: ``python benchmarks/spread.py`` in the environment of ``make setup``; half an hour to an hour.
+Run: ``python benchmarks/spread.py`` in the environment of ``make setup``; some two hours of one
+core.
 ``RHEOBASE_HOME`` keeps sessions, teachers and runs, so that it goes on where it was stopped. Prints
 tables in Markdown: `studies/quickstart.toml` with other search seeds, other teachers and another
 kernel of OpenBLAS; and its own settings, without a search, on fresh planted recordings.
@@ -115,7 +116,7 @@ def fresh() -> None:
     spans = []
     for seed in FRESH:
         name = f"fresh-{seed}"
-        address = f"synthetic:planted?seed={seed}&minutes=8&units=120"
+        address = f"synthetic:planted?seed={seed}&minutes=8&units=120&code=flipped"
         study = changed(name, data={"sessions": [address]}, search={"trials": 1})
         del study["ablation"]
         row = arms(ranked(study))["baseline"]
