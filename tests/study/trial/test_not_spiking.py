@@ -67,6 +67,7 @@ def test_it_is_ranked_infeasible_with_nulls_and_the_reason(trial_of, replicate_o
     assert row.violations["spiking"] == row.violation == 1
     assert row.rate_hz.mean is row.spikes_per_s is row.cv_isi is None
     assert list(row.model_dump()) == list(ranking.trials[0].model_dump())
+    assert row.why[0] == "it does not spike"
     assert [note for note in row.notes if "does not spike" in note]
     assert not [note for note in row.notes if "recorded" in note or "excitation" in note]
     assert len({tuple(one) for one in flat_rows(ranking)}) == 1
