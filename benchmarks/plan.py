@@ -21,7 +21,7 @@ from vbn import write_session
 
 from rheobase.core.errors import DataError
 from rheobase.report.plan import duration, size
-from rheobase.shards.shard import TEST, TRAIN
+from rheobase.shards.shard import TEST, TRAIN, Shard
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.shards.windows import window_starts
@@ -42,7 +42,8 @@ SMALL = {
 def ingest(spec: StudySpec, folder: Path) -> None:
     from rheobase.shards.ingest import bin_session
 
-    bin_session(spec.data.sessions[0], spec.data, folder / "shards")
+    for session in spec.data.sessions:
+        bin_session(session, spec.data, folder / "shards")
 
 
 def teacher(spec: StudySpec, folder: Path) -> None:
@@ -55,13 +56,13 @@ def teacher(spec: StudySpec, folder: Path) -> None:
     from rheobase.teacher.fit import fit_teacher
 
     torch.set_num_threads(1)
-    shard = read_shard(shard_below(folder))
-    trained = fit_teacher([shard], spec.teacher, spec.data.window_ms)
-    manifest = {"digest": "benchmark", "sessions": [shard.session_id]}
+    shards = shards_below(folder)
+    trained = fit_teacher(shards, spec.teacher, spec.data.window_ms)
+    manifest = {"digest": "benchmark", "sessions": [shard.session_id for shard in shards]}
     with whole_folder(folder / "latents", manifest) as partial:
-        latents = {shard.session_id: encode(trained, shard)}
+        latents = {shard.session_id: encode(trained, shard) for shard in shards}
         write_latents(partial, latents)
-    evaluate(trained, [shard], latents)
+    evaluate(trained, shards, latents)
 
 
 def student(spec: StudySpec, folder: Path) -> None:
@@ -70,18 +71,18 @@ def student(spec: StudySpec, folder: Path) -> None:
     from rheobase.study.records.ledger import Ledger
     from rheobase.study.search.schedule import Bookkeeper, run_here
 
-    shard, run = read_shard(shard_below(folder)), folder / "run"
+    shards, run = shards_below(folder), folder / "run"
     run.mkdir()
     with Ledger(run / "ledger.sqlite") as ledger:
         bookkeeper = Bookkeeper(ledger, TensorBoardLog(run, spec))
-        run_here(spec, run, [shard], read_latents(folder / "latents"), "benchmark", bookkeeper)
+        run_here(spec, run, shards, read_latents(folder / "latents"), "benchmark", bookkeeper)
 
 
 PHASES = {"ingest": ingest, "teacher": teacher, "student": student}
 
 
-def shard_below(folder: Path) -> Path:
-    return next((folder / "shards").rglob("*.arrow"))
+def shards_below(folder: Path) -> list[Shard]:
+    return [read_shard(path) for path in sorted((folder / "shards").rglob("*.arrow"))]
 
 
 def once(phase: str, folder: Path) -> None:
@@ -123,7 +124,7 @@ def held_against(title: str, spec: StudySpec, phases: tuple[str, ...], folder: P
     plan: Estimate = estimate(spec)
     print(f"\n### {title}\n\n| | estimate | measured | ratio |\n|---|---|---|---|")
     used = {phase: run_phase(phase, folder) for phase in phases}
-    shard = read_shard(shard_below(folder))
+    (shard,) = shards_below(folder)
     width = round(spec.data.window_ms / spec.data.bin_ms)
     line("bins", plan.num_bins, shard.num_bins, "{:,}".format)
     for name, split, planned in (
