@@ -218,14 +218,15 @@ def _shard_of_recording(session: Session, settings: DataSettings, label: int | N
     num_gap_bins = round(settings.split.gap_ms / bin_ms)
     segments = []
     for state, edges, group in pieces:
-        split = np.array([labels.get(each, label) for each in group.tolist()], np.int8)
+        begin, end = int(group[0]), int(group[-1]) + 1
+        of_block = np.array([labels.get(each, label) for each in range(begin, end)], np.int8)
         presentation, phase = phases(edges, session.presentations)
         segments.append(
             Segment(
                 counts=counts_of_units(session, edges),
                 start_s=float(edges[0]),
                 state=state,
-                split=with_gaps(split, num_gap_bins),
+                split=with_gaps(of_block[group - begin], num_gap_bins),
                 group=group,
                 presentation=presentation,
                 phase=phase,
