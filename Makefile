@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-gpu bench-commands bench-statistics clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-gpu bench-commands bench-statistics profile clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -163,6 +163,9 @@ bench-commands: $(VENV)/.setup ## CPU time and memory of commands that train not
 bench-statistics: $(VENV)/.setup ## intervals, p-values, whole ablations and nulls beside the truth, on simulated studies; writes benchmarks/statistics.md and null_validity.md (half an hour)
 	$(REMAKE) intervals effects nulls
 	@cat benchmarks/statistics.md benchmarks/null_validity.md
+
+profile: $(VENV)/.setup ## where the CPU time of an ingest, a teacher, a trial and a report goes, after make study; profiles in runs/profiles
+	$(ONE_THREAD) $(BIN)/python -W ignore benchmarks/profiles.py runs/studies/quickstart --keep runs/profiles
 
 soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random kills, half an hour
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/soak.py

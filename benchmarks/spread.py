@@ -1,10 +1,9 @@
 """How far a study's numbers move when it is run again, and what its intervals hold of that.
 
 Run: ``python benchmarks/spread.py`` in the environment of ``make setup``; some two hours of one
-core.
-``RHEOBASE_HOME`` keeps sessions, teachers and runs, so that it goes on where it was stopped. Prints
-tables in Markdown: `studies/quickstart.toml` with other search seeds, other teachers and another
-kernel of OpenBLAS; and its own settings, without a search, on fresh planted recordings.
+core. ``RHEOBASE_HOME`` keeps sessions, teachers and runs, so that it goes on where it was stopped.
+Prints tables in Markdown: `studies/quickstart.toml` with other search seeds, other teachers and
+another kernel of OpenBLAS; and its own settings, without a search, on fresh planted recordings.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ def fresh() -> None:
 
 def main() -> None:
     """Print the tables."""
-    print("# A study run again\n\nMade by `python benchmarks/spread.py`.\n")
+    print("## Other seeds, teachers and another kernel\n")
     again()
     print("\n## Fresh recordings\n", flush=True)
     fresh()
