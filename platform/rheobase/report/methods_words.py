@@ -268,6 +268,12 @@ def _constraints(student: StudentSettings) -> str:
         if student.rate_weight
         else "rates were free"
     )
+    if student.homeostasis:
+        kept = (
+            f"each neuron's bias moved against its rate outside {low:g} to {high:g} Hz (gain "
+            f"{student.homeostasis:g})"
+        )
+        rates = f"{rates}; {kept}" if student.rate_weight else kept
     balance = (
         f"inhibitory over excitatory {student.ei_of} were held at {student.ei_balance:g} for each "
         f"{student.ei_per}"

@@ -141,6 +141,10 @@ class StudentSettings(Settings):
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
     rate_band_hz: tuple[NonNegative, Positive] = (6.0, 18.0)
     """Rates that the penalty leaves alone; a margin inside the required ones."""
+    homeostasis: NonNegative = 0.0
+    """How far each neuron's bias moves after every step, in thresholds for each spike a bin by
+    which its rate in the batch lies outside `rate_band_hz`: rates are kept by biases, and weights
+    are left to what is learned. 0: not at all."""
     regularity_weight: NonNegative = 0.0
     """Weight of the two-sided, per-neuron penalty of irregularity, the coefficient of variation
     (CV) of inter-spike intervals."""
@@ -321,6 +325,7 @@ PER_REPLICATE = frozenset(
         "surrogate_slope",
         "rate_weight",
         "rate_band_hz",
+        "homeostasis",
         "regularity_weight",
         "cv_isi_band",
         "tau_readout_ms",
