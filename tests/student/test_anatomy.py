@@ -44,15 +44,14 @@ def session(one_segment):
     torch.set_num_threads(1)
     counts = draw.poisson(0.15, (800, 9)).astype(np.uint8)
     line = one_segment(np.where(np.arange(800) < 600, 0, 1))
-    return TrainingData(
-        "s", counts, draw.standard_normal((800, 3)).astype(np.float32), line, 500.0
-    )
+    return TrainingData("s", counts, draw.standard_normal((800, 3)).astype(np.float32), line, 500.0)
 
 
 def fired_by_hand(students, counts, settings, delayed):
     """Spikes (T, M), of a loop over every bin, neuron and synapse."""
     weights, back, bias = (
-        getattr(students, name)[0].double().numpy() for name in ("input_weights", "recurrent", "bias")
+        getattr(students, name)[0].double().numpy()
+        for name in ("input_weights", "recurrent", "bias")
     )
     bins, neurons = len(counts), settings.num_neurons
     excitatory = round(settings.excitatory_fraction * neurons)
@@ -86,7 +85,9 @@ def test_a_network_of_types_and_delays_fires_as_a_loop_over_every_synapse_says(s
     students = begun(pack, session).students
     delayed = delays(MIXED, 3, BIN_MS).tolist()
     assert set(delayed) == {1, 3, 4, 6, 7}
-    found, _ = simulate_session(students, session.counts[:300], session.timeline.at(np.arange(300)), pack)
+    found, _ = simulate_session(
+        students, session.counts[:300], session.timeline.at(np.arange(300)), pack
+    )
     expected = fired_by_hand(students, session.counts[:300], MIXED, delayed)
     np.testing.assert_array_equal(found[0], expected)
     at_once = fired_by_hand(students, session.counts[:300], MIXED, [1] * 15)
@@ -95,7 +96,9 @@ def test_a_network_of_types_and_delays_fires_as_a_loop_over_every_synapse_says(s
 
 
 def test_types_that_are_all_alike_and_delays_of_a_bin_change_nothing(session):
-    usual = StudentSettings(num_neurons=15, steps=3, batch_windows=3, adaptation=0.3, learn_tau=True)
+    usual = StudentSettings(
+        num_neurons=15, steps=3, batch_windows=3, adaptation=0.3, learn_tau=True
+    )
     alike = usual.model_copy(
         update={
             "sst_share": 0.4,

@@ -162,7 +162,8 @@ def lif_spikes(
     reset and the refractory period are detached. The backward pass is the adjoint recursion, in
     compiled loops on the CPU (`kernels`) and in kernels on a GPU (`cuda_kernels`), which give the
     same spikes bit for bit; networks of more than 1,024 neurons, and those that are not uniform,
-    run on a GPU by autograd through `looped_lif`. A replicate's numbers do not depend on the replicates beside it.
+    run on a GPU by autograd through `looped_lif`. A replicate's numbers do not depend on the
+    replicates beside it.
 
     Examples
     --------

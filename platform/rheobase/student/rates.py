@@ -1,4 +1,4 @@
-"""Homeostasis of every neuron's firing, two-sided: of its rate, by a penalty or a bias, and its CV."""
+"""Homeostasis of each neuron's firing, two-sided: of rates by penalty or bias, of irregularity."""
 
 # Shape legend: T bins, R replicates, B windows, M neurons.
 

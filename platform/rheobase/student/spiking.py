@@ -39,9 +39,8 @@ def spiking_start(
     Input weights are scaled so that train counts drive every neuron with the same mean and
     variance, whatever its synapse. Recurrent weights are half-normal with the sign of the
     presynaptic neuron, scaled so that their sum's variance does not depend on how many pairs are
-    connected;
-    inhibitory ones are larger by f / (1 - f) where `initially_balanced`, so that excitation and
-    inhibition balance at equal rates, times `initial_inhibitory_gain`.
+    connected; inhibitory ones are larger by f / (1 - f) where `initially_balanced`, so that
+    excitation and inhibition balance at equal rates, times `initial_inhibitory_gain`.
     """
     signs, neurons = drawn.signs, drawn.signs.shape[1]
     threshold = of_each(replicates, "threshold")[:, None]

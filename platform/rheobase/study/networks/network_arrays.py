@@ -65,8 +65,8 @@ def network_arrays(network: TrainedNetwork, features: npt.NDArray[np.float32]) -
     ``tau_mem_ms`` (M,), ``alpha``, ``threshold``, ``adaptation``, (M,) where types have their own,
     ``rho`` and ``refractory`` in bins, and where spikes take more than a bin ``delays`` (M,) in
     bins; where there are two types that inhibit ``cell_type`` (M,); where connections depend on
-    distance ``place`` (M, 2); of Izhikevich neurons ``a``, ``b``, ``c`` and ``d`` (M,). Gated units have three rows of
-    weights for each.
+    distance ``place`` (M, 2); of Izhikevich neurons ``a``, ``b``, ``c`` and ``d`` (M,). Gated units
+    have three rows of weights for each.
 
     Raises
     ------
@@ -105,8 +105,7 @@ def network_arrays(network: TrainedNetwork, features: npt.NDArray[np.float32]) -
             "tau_mem_ms": (students.log_tau[0].exp() if settings.learn_tau else fixed).numpy(),
             "refractory": cells.refractory[0].numpy(),
         } | {
-            name: getattr(cells, name)[0].to(beta).numpy()
-            for name in ("alpha", "threshold", "rho")
+            name: getattr(cells, name)[0].to(beta).numpy() for name in ("alpha", "threshold", "rho")
         }
         adaptation = cells.adaptation[0].to(beta).numpy()
         arrays["adaptation"] = adaptation if settings.type_adaptation else adaptation[0]
