@@ -42,8 +42,10 @@ def of_neurons(settings: StudentSettings, name: str, type_name: str) -> Tensor:
     type_name
         The one with a value for each of `CELL_TYPES`, which holds where it is not empty.
     """
-    each = getattr(settings, type_name) or (getattr(settings, name),) * len(CELL_TYPES)
-    return torch.tensor(each, dtype=torch.float64)[cell_types(settings)]
+    of_types = getattr(settings, type_name)
+    if not of_types:
+        return torch.full((settings.num_neurons,), getattr(settings, name), dtype=torch.float64)
+    return torch.tensor(of_types, dtype=torch.float64)[cell_types(settings)]
 
 
 def places(settings: StudentSettings, seed: int) -> Tensor:

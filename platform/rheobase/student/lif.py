@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rheobase.student.anatomy import delays, of_neurons
+from rheobase.student.anatomy import cell_types, delays, of_neurons
 from rheobase.student.inputs import Windows
 from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
 from rheobase.student.settings import StudentSettings, Surrogate
@@ -353,9 +353,14 @@ def membrane_decays(replicates: Sequence[Replicate], bin_ms: float) -> Tensor:
     bin_ms
         Width of a bin.
     """
-    taus = [of_neurons(own, "tau_mem_ms", "type_tau_mem_ms").tolist() for _, own in replicates]
-    each = [[membrane_decay(bin_ms, tau) for tau in own] for own in taus]
-    return torch.tensor(each, dtype=torch.float64)
+    each = []
+    for _, own in replicates:
+        decays = [membrane_decay(bin_ms, tau) for tau in own.type_tau_mem_ms or (own.tau_mem_ms,)]
+        of_types = torch.tensor(decays, dtype=torch.float64)
+        each.append(
+            of_types[cell_types(own)] if own.type_tau_mem_ms else of_types.expand(own.num_neurons)
+        )
+    return torch.stack(each)
 
 
 def membrane_decay(bin_ms: float, tau_ms: float) -> float:
