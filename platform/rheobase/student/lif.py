@@ -222,7 +222,7 @@ def looped_lif(currents: Tensor, recurrent: Tensor, cells: Cells) -> Tensor:
     beta = cells.beta[:, None, :]
     I = U = A = S = torch.zeros_like(currents[:, 0])
     waits = torch.zeros_like(S, dtype=torch.long)
-    spikes = []
+    spikes: list[Tensor] = []
     for t in range(num_bins):
         arriving = sum((spikes[t - d] * (delay == d) for d in lags if d <= t), torch.zeros_like(S))
         I = alpha * I + (currents[:, t] + torch.bmm(arriving, recurrent))
