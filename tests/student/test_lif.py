@@ -21,6 +21,7 @@ def one_thread():
 
 
 def cells(shape, beta=0.6, alpha=0.0, adaptation=0.0, rho=0.9, refractory=0, **shaped):
+    """Cells that adapt alike, whose spikes take a bin, or as many as `delays` says of each."""
     replicates, neurons, dtype = shape
 
     def each(value):
@@ -30,8 +31,9 @@ def cells(shape, beta=0.6, alpha=0.0, adaptation=0.0, rho=0.9, refractory=0, **s
         beta=torch.full((replicates, neurons), beta, dtype=dtype),
         threshold=each(1.0),
         alpha=each(alpha),
-        adaptation=each(adaptation),
+        adaptation=each(adaptation)[:, None].repeat(1, neurons),
         rho=each(rho),
+        delays=shaped.get("delays", torch.ones(replicates, neurons, dtype=torch.int64)),
         refractory=torch.full((replicates,), refractory),
         surrogate=shaped.get("surrogate", "fast_sigmoid"),
         slope=each(shaped.get("slope", 10.0)),
@@ -110,12 +112,15 @@ def test_gradients_equal_autograds_through_a_plain_snntorch_loop(name, reference
         assert float((one - other).abs().max()) < 1e-5 * float(other.abs().max())
 
 
+DELAYS = torch.stack([1 + torch.arange(17) % 5, 1 + torch.arange(17) % 2])
 KINDS = {
     "plain": {},
     "synapse": {"alpha": 0.5},
     "adaptive": {"adaptation": 0.8, "rho": 0.9},
     "refractory": {"refractory": 2},
     "all": {"alpha": 0.4, "adaptation": 0.5, "rho": 0.8, "refractory": 1},
+    "delayed": {"delays": DELAYS},
+    "delayed and all": {"delays": DELAYS, "alpha": 0.4, "adaptation": 0.5, "refractory": 1},
 }
 
 
@@ -125,7 +130,8 @@ def test_compiled_loops_equal_autograd(kind, surrogate):
     dtype = torch.float64
     windows, weights = networks(2, 3, 50, 9, 17, dtype)
     made = cells((2, 17, dtype), surrogate=surrogate, slope=1.5, **KINDS[kind])
-    made = replace(made, beta=torch.linspace(0.3, 0.9, 34, dtype=dtype).view(2, 17))
+    beta = torch.linspace(0.3, 0.9, 34, dtype=dtype).view(2, 17)
+    made = replace(made, beta=beta, adaptation=made.adaptation * torch.linspace(0, 2, 17))
     changing = [*weights, made.beta]
     for tensor in changing:
         tensor.requires_grad_()

@@ -102,6 +102,8 @@ def test_snntorch_keeps_none_of_the_neurons_that_were_made(session):
     [
         ({"adaptation": 0.5}, r"adaptation = 0\.5"),
         ({"refractory_ms": 20.0}, r"refractory_ms = 20\.0"),
+        ({"delays_ms": (0.0, 30.0)}, r"delays_ms = \(0\.0, 30\.0\)"),
+        ({"type_adaptation": (0.0, 0.0, 1.0)}, r"type_adaptation = \(0\.0, 0\.0, 1\.0\)"),
         ({"surrogate": "triangular"}, "surrogate = 'triangular'"),
         ({"neuron": "izhikevich"}, "neuron = 'izhikevich'"),
     ],

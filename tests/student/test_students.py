@@ -50,6 +50,12 @@ def trained(session, replicates, until=6):
 NUMBERS = {
     "dale": st.booleans(),
     "excitatory_fraction": st.floats(0.3, 0.9),
+    "sst_share": st.floats(0.0, 1.0),
+    "type_tau_mem_ms": st.sampled_from([(), (20.0, 8.0, 40.0)]),
+    "type_adaptation": st.sampled_from([(), (0.5, 0.0, 1.5)]),
+    "type_connection_prob": st.sampled_from([(), ((0.3, 1, 1), (1, 1, 0.5), (1, 0.5, 0))]),
+    "connection_reach": st.sampled_from([0.0, 0.3]),
+    "delays_ms": st.sampled_from([(0.0, 0.0), (0.0, 60.0), (20.0, 20.0)]),
     "input_gain": st.floats(0.3, 3.0),
     "input_prob": st.floats(0.2, 1.0),
     "input_share": st.floats(0.2, 1.0),
@@ -67,6 +73,7 @@ NUMBERS = {
     "surrogate_slope": st.floats(1.0, 50.0),
     "rate_weight": st.floats(0.0, 1.0),
     "rate_band_hz": st.tuples(st.floats(0.0, 8.0), st.floats(9.0, 40.0)),
+    "homeostasis": st.floats(0.0, 3.0),
     "regularity_weight": st.floats(0.0, 1.0),
     "cv_isi_band": st.tuples(st.floats(0.0, 0.7), st.floats(0.8, 3.0)),
     "tau_readout_ms": st.floats(20.0, 200.0),
@@ -143,12 +150,24 @@ def assert_same(one, other):
 
 def test_a_setting_of_each_replicate_changes_its_numbers(session):
     # Adaptation and its time constant, and a band of regularity, matter only where they are on.
-    own = {"regularity_weight": 0.5, "cv_isi_band": (0.0, 0.3), "adaptation": 0.5}
+    # What types have of their own matters where there is one.
+    own = {
+        "regularity_weight": 0.5,
+        "cv_isi_band": (0.0, 0.3),
+        "adaptation": 0.5,
+        "type_connection_prob": ((1.0, 1.0, 0.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    }
     fast = SETTINGS.model_copy(update=own | {"learning_rate": 0.1})
     usual = trained(session, [Replicate(0, fast)])
     changed = {
         "dale": False,
         "excitatory_fraction": 0.5,
+        "sst_share": 0.5,
+        "type_tau_mem_ms": (20.0, 10.0, 20.0),
+        "type_adaptation": (0.5, 0.0, 0.5),
+        "type_connection_prob": ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+        "connection_reach": 0.3,
+        "delays_ms": (0.0, 60.0),
         "input_gain": 2.0,
         "input_prob": 0.5,
         "input_share": 0.5,
@@ -166,6 +185,7 @@ def test_a_setting_of_each_replicate_changes_its_numbers(session):
         "surrogate_slope": 3.0,
         "rate_weight": 0.5,
         "rate_band_hz": (1.0, 3.0),
+        "homeostasis": 1.0,
         "regularity_weight": 1.0,
         "cv_isi_band": (0.0, 0.1),
         "tau_readout_ms": 40.0,

@@ -194,15 +194,20 @@ def network_told(student: StudentSettings) -> list[str]:
         sentences.append(f"{told}.")
     else:
         if student.neuron == "lif":
-            told += f", membrane time constant {student.tau_mem_ms:g} ms"
+            taus = student.type_tau_mem_ms or (student.tau_mem_ms,)
+            told += f", membrane time constant {listed(taus)} ms"
             told += " at the start, learnt" if student.learn_tau else ""
             if student.refractory_ms:
                 told += f", {student.refractory_ms:g} ms refractory"
             if student.tau_syn_ms:
                 told += f", synaptic time constant {student.tau_syn_ms:g} ms"
-            if student.adaptation:
-                told += f", threshold adaptation {student.adaptation:g}"
+            if any(gains := student.type_adaptation or (student.adaptation,)):
+                told += f", threshold adaptation {listed(gains)}"
+            if any(student.delays_ms):
+                low, high = student.delays_ms
+                told += f", spikes delayed by {low:g} to {high:g} ms, at least a bin"
         sentences.append(f"{told}; recurrent weights {_recurrence(student)}.")
+        sentences += _types_and_places(student)
         sentences.append(_constraints(student))
     surrogate = (
         f" through surrogate gradients ({student.surrogate.replace('_', ' ')} of slope "
@@ -217,6 +222,24 @@ def network_told(student: StudentSettings) -> list[str]:
         f"rate {student.learning_rate:g}, {student.batch_windows} windows in a batch."
     )
     return sentences
+
+
+def _types_and_places(student: StudentSettings) -> list[str]:
+    told = []
+    if student.sst_share or student.type_connection_prob:
+        told.append(
+            f"Of the neurons that inhibit {student.sst_share:.0%} were of a second type; numbers "
+            "of types are those of excitatory neurons, of the first and of the second."
+        )
+    if student.type_connection_prob:
+        rows = "; ".join(listed(row) for row in student.type_connection_prob)
+        told.append(f"Shares of connected pairs by type, a row for each that sends: {rows}.")
+    if student.connection_reach:
+        told.append(
+            "Connections fell with distance as a Gaussian of standard deviation "
+            f"{student.connection_reach:g} in a unit square without borders."
+        )
+    return told
 
 
 def _recurrence(student: StudentSettings) -> str:
@@ -245,6 +268,12 @@ def _constraints(student: StudentSettings) -> str:
         if student.rate_weight
         else "rates were free"
     )
+    if student.homeostasis:
+        kept = (
+            f"each neuron's bias moved against its rate outside {low:g} to {high:g} Hz (gain "
+            f"{student.homeostasis:g})"
+        )
+        rates = f"{rates}; {kept}" if student.rate_weight else kept
     balance = (
         f"inhibitory over excitatory {student.ei_of} were held at {student.ei_balance:g} for each "
         f"{student.ei_per}"

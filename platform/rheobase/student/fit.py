@@ -26,7 +26,7 @@ from rheobase.student.distill import carried_by
 from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.inputs import SparseCounts, Windows, counts_for
 from rheobase.student.network import activity_of, features_of, initial_students
-from rheobase.student.rates import irregularity_penalty, rate_penalty
+from rheobase.student.rates import irregularity_penalty, keep_rates_, rate_penalty
 from rheobase.student.settings import InputKind, StudentSettings
 from rheobase.student.students import Replicate, Students, of_each
 from rheobase.student.unit_signs import Columns
@@ -266,6 +266,10 @@ def _trained_until_one_fails(
     shrinkage = of_each(replicates, "distill_shrinkage").to(device)
     rate_weight = of_each(replicates, "rate_weight").float().to(device)
     low_hz, high_hz = of_each(replicates, "rate_band_hz").float().to(device).unbind(dim=1)
+    each_hz = bin_ms / 1000  # what a rate of 1 Hz is in a bin
+    homeostasis = of_each(replicates, "homeostasis") * of_each(replicates, "threshold")
+    homeostasis = homeostasis.float().to(device)
+    keeps_rates = bool(homeostasis.any()) and settings.kind.spikes
     regularity_weight = of_each(replicates, "regularity_weight").float().to(device)
     low_cv, high_cv = of_each(replicates, "cv_isi_band").float().to(device).unbind(dim=1)
     learning_rate = of_each(replicates, "learning_rate").to(device)
@@ -312,6 +316,8 @@ def _trained_until_one_fails(
         rates = learning_rate * (0.1 + 0.9 * cosine)
         step += 1
         adam_step_(changing, gradients, training.first, training.second, rates, step)
+        if keeps_rates:
+            keep_rates_(students.bias, mean, low_hz * each_hz, high_hz * each_hz, homeostasis)
         students.recurrent.mul_(students.connected)
         if has_gaps:
             students.input_weights.mul_(students.input_connected)

@@ -54,6 +54,8 @@ def lif_forward(
     W: Array,
     beta: Array,
     constants: Array,
+    adaptation: Array,
+    delays: Array,
     refractory: Array,
     S: Array,
     Z: Array,
@@ -64,18 +66,21 @@ def lif_forward(
     """Fill S and Z (R, T, B, M), and U where `U_kept` is not empty.
 
     `starts` (R, B) are first bins of windows in the session, whose counts are `unit` and `count`
-    (E,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 4) hold alpha, theta, g and rho;
-    `refractory` (R,) in bins. Weights (R, N, M), (R, M), W (R, M, M) [pre, post]; `beta` (R, M).
-    Z is -inf in refractory bins. `fired` lists the neurons that fired, those of window b before
-    bin t between ``ends[r, t * B + b]`` and the next.
+    (E,) up to `row_ends` (bins + 1,) of each bin; `constants` (R, 3) hold alpha, theta and rho;
+    `refractory` (R,) in bins. Weights (R, N, M), (R, M), W (R, M, M) [pre, post]; `beta`,
+    `adaptation` g and `delays` (R, M), these in bins, 1 or more. Z is -inf in refractory bins.
+    `fired` lists the neurons whose spikes arrive, those of window b in bin t between
+    ``ends[r, t * B + b]`` and the next.
     """
     num_replicates, num_bins, num_windows, neurons = S.shape
     kind = S.dtype.type
     X = np.empty((num_windows, neurons), S.dtype)
     SW = np.empty((num_windows, neurons), S.dtype)
     for r in range(num_replicates):
-        alpha, theta, g, rho = constants[r]
-        is_plain = alpha == 0 and g == 0 and refractory[r] == 0
+        alpha, theta, rho = constants[r]
+        g, delay = adaptation[r], delays[r]
+        longest = delay.max()
+        is_plain = alpha == 0 and g.max() == 0 and refractory[r] == 0
         I = np.zeros((num_windows, neurons), S.dtype)
         U = np.zeros((num_windows, neurons), S.dtype)
         A = np.zeros((num_windows, neurons), S.dtype)
@@ -113,7 +118,7 @@ def lif_forward(
                         i[m] = alpha * i[m] + (x[m] + sw[m])
                         u[m] = decay[m] * u[m] + i[m] - theta * s_last[m]
                         a[m] = rho * a[m] + (kind(1) - rho) * s_last[m]
-                        z_m = u[m] - (theta + g * a[m])
+                        z_m = u[m] - (theta + g[m] * a[m])
                         if wait[m] > 0:
                             wait[m] -= 1
                             z_m = kind(-np.inf)
@@ -125,9 +130,15 @@ def lif_forward(
                     U_kept[r, t, b] = u
                 S_last[b] = s
                 end = ends[r, after + b]
-                for m in range(neurons):
-                    fired[r, end] = m
-                    end += s[m] > 0
+                if longest == 1:
+                    for m in range(neurons):
+                        fired[r, end] = m
+                        end += s[m] > 0
+                else:
+                    for m in range(neurons):
+                        sent = t + 1 - delay[m]
+                        fired[r, end] = m
+                        end += sent >= 0 and S[r, sent, b, m] > 0
                 ends[r, after + b + 1] = end
 
 
@@ -211,6 +222,8 @@ def lif_backward(
     W: Array,
     beta: Array,
     constants: Array,
+    adaptation: Array,
+    delays: Array,
     surrogate: int,
     slope: Array,
     Z: Array,
@@ -227,27 +240,37 @@ def lif_backward(
 
     Arguments as of `lif_forward`; `surrogate` in the order of SURROGATES with `slope` (R,). The
     adjoint recursion runs from the last bin to the first. The reset and the refractory period are
-    left out of it, as in snntorch, where they are detached.
+    left out of it, as in snntorch, where they are detached. `W_dI` holds what currents of the last
+    bins gave back to those that sent them, for as many bins as the longest delay.
     """
     num_replicates, num_bins, num_windows, neurons = Z.shape
     kind = Z.dtype.type
     one = kind(1)
     shape = (num_windows, neurons)
-    gate, W_dI = np.empty(neurons, Z.dtype), np.empty(shape, Z.dtype)
+    gate, arrived = np.empty(neurons, Z.dtype), np.empty(neurons, Z.dtype)
+    W_dI = np.empty((delays.max(), num_windows, neurons), Z.dtype)
     dI = np.empty(shape, Z.dtype)
     W_turned = np.empty((neurons, neurons), Z.dtype)
     for r in range(num_replicates):
-        alpha, _, g, rho = constants[r]
-        is_plain = alpha == 0 and g == 0
+        alpha, _, rho = constants[r]
+        g, delay = adaptation[r], delays[r]
+        longest = delay.max()
+        is_plain = alpha == 0 and g.max() == 0
         turn(W[r], W_turned)
         dU, dA = np.zeros(shape, Z.dtype), np.zeros(shape, Z.dtype)
         decay = beta[r]
         dI[:] = 0
         for t in range(num_bins - 1, -1, -1):
-            multiply(dI, W_turned, W_dI)
+            multiply(dI, W_turned, W_dI[(t + 1) % longest])
             for b in range(num_windows):
                 fill_gate(Z[r, t, b], surrogate, slope[r], gate)
-                ds, w_di, du = dS[r, t, b], W_dI[b], dU[b]
+                ds, w_di, du = dS[r, t, b], W_dI[0, b], dU[b]
+                if longest > 1:
+                    for m in range(neurons):
+                        after = t + delay[m]
+                        is_in = after < num_bins
+                        arrived[m] = W_dI[after % longest, b, m] if is_in else kind(0)
+                    w_di = arrived
                 di = dI[b]  # until it is filled, that of the bin after
                 if is_plain:
                     for m in range(neurons):
@@ -258,7 +281,7 @@ def lif_backward(
                     for m in range(neurons):
                         dz_m = gate[m] * (ds[m] + w_di[m] + (one - rho) * da[m])
                         du[m] = decay[m] * du[m] + dz_m
-                        da[m] = rho * da[m] - g * dz_m
+                        da[m] = rho * da[m] - g[m] * dz_m
                         di[m] = du[m] + alpha * di[m]
                 if U_kept.size > 0 and t > 0:
                     for m in range(neurons):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rheobase.student.anatomy import cell_types, delays, of_neurons
 from rheobase.student.inputs import Windows
 from rheobase.student.kernels import lif_backward, lif_forward, smooth_backward, smooth_forward
 from rheobase.student.settings import StudentSettings, Surrogate
@@ -32,8 +33,12 @@ class Cells:
         (R,) potential that must be exceeded to fire.
     alpha
         (R,) decay of the synaptic current in a bin; 0: it lasts one bin.
-    adaptation, rho
-        (R,) rise of the threshold with the filtered spikes of the neuron, and that filter's decay.
+    adaptation
+        (R, M) rise of the threshold with the filtered spikes of the neuron.
+    rho
+        (R,) that filter's decay.
+    delays
+        (R, M) int64 bins after which a neuron's spikes reach the others, 1 or more.
     refractory
         (R,) bins after a spike in which none follows.
     surrogate, slope
@@ -45,9 +50,15 @@ class Cells:
     alpha: Tensor
     adaptation: Tensor
     rho: Tensor
+    delays: Tensor
     refractory: Tensor
     surrogate: Surrogate
     slope: Tensor
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether the neurons of each network adapt alike, and all spikes take one bin."""
+        return bool((self.delays == 1).all() and (self.adaptation == self.adaptation[:, :1]).all())
 
 
 def lif_trainable(students: Students, settings: StudentSettings) -> tuple[Tensor, ...]:
@@ -94,20 +105,21 @@ def cells_of(students: Students, replicates: Sequence[Replicate], bin_ms: float)
     if settings.learn_tau:
         beta = torch.exp(-bin_ms / students.log_tau.exp())
     else:
-        decays = [membrane_decay(bin_ms, own.tau_mem_ms) for _, own in replicates]
-        beta = torch.tensor(decays).to(students.bias)[:, None].expand(students.bias.shape)
+        beta = membrane_decays(replicates, bin_ms).to(students.bias)
     alpha, rho = (
         torch.tensor([membrane_decay(bin_ms, getattr(own, tau)) for _, own in replicates]).double()
         for tau in ("tau_syn_ms", "tau_adapt_ms")
     )
+    g = [of_neurons(own, "adaptation", "type_adaptation") for _, own in replicates]
     # A period that ends inside a bin ends with it.
     refractory = torch.tensor([math.ceil(own.refractory_ms / bin_ms - 1) for _, own in replicates])
     return Cells(
         beta=beta,
         threshold=of_each(replicates, "threshold"),
         alpha=alpha,
-        adaptation=of_each(replicates, "adaptation") * of_each(replicates, "threshold"),
+        adaptation=torch.stack(g) * of_each(replicates, "threshold")[:, None],
         rho=rho,
+        delays=torch.stack([delays(own, seed, bin_ms) for seed, own in replicates]),
         refractory=refractory.clamp(min=0),
         surrogate=settings.surrogate,
         slope=of_each(replicates, "surrogate_slope"),
@@ -137,19 +149,21 @@ def lif_spikes(
     With X the counts through the input weights, bias included:
 
     .. math::
-        I_t &= \alpha I_{t-1} + X_t + S_{t-1} W \\
+        I_t &= \alpha I_{t-1} + X_t + S_{t-d} W \\
         U_t &= \beta U_{t-1} + I_t - \theta S_{t-1} \\
         A_t &= \rho A_{t-1} + (1 - \rho) S_{t-1} \\
         Z_t &= U_t - \theta - g A_t \\
         S_t &= H(Z_t)
 
-    and :math:`S_t = 0` in refractory bins. With :math:`\alpha = g = 0` and no refractory period
+    and :math:`S_t = 0` in refractory bins; d is the delay of the neuron that sends, g the
+    adaptation of the one that fires. With :math:`\alpha = g = 0` and no refractory period
     it is snntorch's Leaky with reset by subtraction, one step after the spike; with
     :math:`\alpha` its Synaptic; with :math:`g` the adaptive threshold of Bellec et al. 2018. The
     reset and the refractory period are detached. The backward pass is the adjoint recursion, in
     compiled loops on the CPU (`kernels`) and in kernels on a GPU (`cuda_kernels`), which give the
-    same spikes bit for bit; networks of more than 1,024 neurons run on a GPU by autograd through
-    `looped_lif`. A replicate's numbers do not depend on the replicates beside it.
+    same spikes bit for bit; networks of more than 1,024 neurons, and those that are not uniform,
+    run on a GPU by autograd through `looped_lif`. A replicate's numbers do not depend on the
+    replicates beside it.
 
     Examples
     --------
@@ -160,7 +174,8 @@ def lif_spikes(
     >>> silence = SparseCounts.of(np.zeros((50, 1), np.uint8))
     >>> none = torch.zeros(1)
     >>> cells = Cells(beta=torch.full((1, 2), 0.5), threshold=torch.ones(1).double(),
-    ...               alpha=none.double(), adaptation=none.double(), rho=none.double(),
+    ...               alpha=none.double(), adaptation=torch.zeros(1, 2).double(),
+    ...               rho=none.double(), delays=torch.ones(1, 2).long(),
     ...               refractory=none.long(), surrogate="atan", slope=torch.ones(1).double())
     >>> spikes = lif_spikes(Windows(silence, np.zeros((1, 1), np.int64), 50),
     ...                     torch.zeros(1, 1, 2), torch.tensor([[0.49, 0.51]]),
@@ -172,7 +187,7 @@ def lif_spikes(
     if input_weights.device.type == "cuda":
         from rheobase.student.lif_cuda import MOST_NEURONS, CudaLIF  # Triton is not everywhere
 
-        if bias.shape[1] > MOST_NEURONS:
+        if bias.shape[1] > MOST_NEURONS or not cells.is_uniform:
             counts = windows.dense(input_weights.device)
             return looped_lif(currents_of(counts, input_weights, bias), recurrent, cells)
         run = CudaLIF
@@ -195,18 +210,22 @@ def currents_of(counts: Tensor, input_weights: Tensor, bias: Tensor) -> Tensor:
 def looped_lif(currents: Tensor, recurrent: Tensor, cells: Cells) -> Tensor:
     """Return the spikes of `lif_spikes` for currents (R, T, B, M), by autograd on any device."""
     num_bins = currents.shape[1]
-    theta, alpha, g, rho, slope = (
+    theta, alpha, rho, slope = (
         value.to(currents.device)[:, None, None]
-        for value in (cells.threshold, cells.alpha, cells.adaptation, cells.rho, cells.slope)
+        for value in (cells.threshold, cells.alpha, cells.rho, cells.slope)
     )
-    theta, alpha, g, rho = (v.to(currents) for v in (theta, alpha, g, rho))
+    theta, alpha, rho = (v.to(currents) for v in (theta, alpha, rho))
+    g = cells.adaptation.to(currents)[:, None, :]
+    delay = cells.delays.to(currents.device)[:, None, :]
+    lags = delay.unique().tolist()
     bins = cells.refractory.to(currents.device)[:, None, None]
     beta = cells.beta[:, None, :]
     I = U = A = S = torch.zeros_like(currents[:, 0])
     waits = torch.zeros_like(S, dtype=torch.long)
-    spikes = []
+    spikes: list[Tensor] = []
     for t in range(num_bins):
-        I = alpha * I + (currents[:, t] + torch.bmm(S, recurrent))
+        arriving = sum((spikes[t - d] * (delay == d) for d in lags if d <= t), torch.zeros_like(S))
+        I = alpha * I + (currents[:, t] + torch.bmm(arriving, recurrent))
         U = beta * U + I - theta * S.detach()
         A = rho * A + (1 - rho) * S
         Z = U - (theta + g * A)
@@ -236,8 +255,8 @@ class _LIF(torch.autograd.Function):
         # Room for every neuron in every bin; what is never written takes no memory.
         fired = np.empty((num_replicates, math.prod(shape[1:]) + 1), np.uint16)
         ends = np.empty((num_replicates, (windows.num_bins + 1) * num_windows + 1), np.int64)
-        each = [cells.alpha, cells.threshold, cells.adaptation, cells.rho]
-        constants = torch.stack(each, dim=1).to(bias).numpy()
+        each = [cells.alpha, cells.threshold, cells.rho]
+        constants = torch.stack(each, dim=1).to(bias).numpy(), cells.adaptation.to(bias).numpy()
         weights = [tensor.detach().contiguous().numpy() for tensor in (input_weights, bias)]
         inner = [tensor.detach().contiguous().numpy() for tensor in (recurrent, beta)]
         fed = windows.starts, windows.counts.ends, windows.counts.unit, windows.counts.count
@@ -245,7 +264,8 @@ class _LIF(torch.autograd.Function):
             *fed,
             *weights,
             *inner,
-            constants,
+            *constants,
+            cells.delays.numpy(),
             cells.refractory.numpy(),
             S.numpy(),
             Z.numpy(),
@@ -266,7 +286,8 @@ class _LIF(torch.autograd.Function):
             *fed,
             recurrent.detach().contiguous().numpy(),
             beta.detach().contiguous().numpy(),
-            constants,
+            *constants,
+            cells.delays.numpy(),
             SURROGATES.index(cells.surrogate),
             cells.slope.to(bias).numpy(),
             Z.numpy(),
@@ -320,6 +341,26 @@ def smoothed(values: Tensor, decay: Tensor, first: int = 0) -> tuple[Tensor, Ten
         run = CudaSmooth
     both: tuple[Tensor, Tensor] = run.apply(values, decay, first)
     return both
+
+
+def membrane_decays(replicates: Sequence[Replicate], bin_ms: float) -> Tensor:
+    """Return the decay of each neuron's membrane in a bin before anything is learned, (R, M).
+
+    Parameters
+    ----------
+    replicates
+        R networks.
+    bin_ms
+        Width of a bin.
+    """
+    each = []
+    for _, own in replicates:
+        decays = [membrane_decay(bin_ms, tau) for tau in own.type_tau_mem_ms or (own.tau_mem_ms,)]
+        of_types = torch.tensor(decays, dtype=torch.float64)
+        each.append(
+            of_types[cell_types(own)] if own.type_tau_mem_ms else of_types.expand(own.num_neurons)
+        )
+    return torch.stack(each)
 
 
 def membrane_decay(bin_ms: float, tau_ms: float) -> float:

@@ -27,7 +27,7 @@ PRECISION = "ieee"  # of the adjoint's product: no operand is rounded
 
 
 class CudaLIF(torch.autograd.Function):
-    """The spikes of `lif.lif_spikes` on a GPU, and the adjoint recursion."""
+    """The spikes of `lif.lif_spikes` of uniform cells on a GPU, and the adjoint recursion."""
 
     @staticmethod
     def forward(
@@ -44,7 +44,7 @@ class CudaLIF(torch.autograd.Function):
         num_bins, num_windows = windows.num_bins, windows.starts.shape[1]
         shape = num_replicates, num_bins, num_windows, neurons
         width, num_warps = _width(neurons), max(1, _width(neurons) // 128)
-        each = [cells.alpha, cells.threshold, cells.adaptation, cells.rho]
+        each = [cells.alpha, cells.threshold, cells.adaptation[:, 0], cells.rho]
         constants = torch.stack(each, dim=1).to(bias)
         given, fed = windows.counts.on(bias.device), torch.from_numpy(windows.starts)
         X, S, Z = (bias.new_empty(shape) for _ in range(3))

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from rheobase.core.seeds import child_seed
 from rheobase.shards.timeline import Timeline
+from rheobase.student.anatomy import connection_probs, of_neurons
 from rheobase.student.balance import balanced_start
 from rheobase.student.dale import neuron_signs
 from rheobase.student.dynamics import DYNAMICS
 from rheobase.student.inputs import SparseCounts, Windows
-from rheobase.student.students import Replicate, Students, TrainCounts, of_each
+from rheobase.student.students import Replicate, Students, TrainCounts
 from rheobase.student.unit_signs import Columns
 from rheobase.student.wiring import wired_inputs
 
@@ -70,15 +71,16 @@ def initial_students(
         draw = torch.Generator().manual_seed(child_seed(seed, "student", "init", session))
         inputs.append(torch.randn(num_units, width, generator=draw))
         recurrents.append(torch.randn(neurons, width, generator=draw))
-        there = torch.rand(neurons, neurons, generator=draw) < own.connection_prob
+        there = torch.rand(neurons, neurons, generator=draw) < connection_probs(own, seed)
         there &= own.recurrence != "none"
         connections.append(there.fill_diagonal_(fill_value=False))
     given = torch.stack(inputs)
+    taus = [of_neurons(own, "tau_mem_ms", "type_tau_mem_ms") for _, own in replicates]
     drawn = Students(
         input_weights=given,
         recurrent=torch.stack(recurrents),
         bias=torch.zeros(len(replicates), width),
-        log_tau=of_each(replicates, "tau_mem_ms").float().log()[:, None].repeat(1, neurons),
+        log_tau=torch.stack(taus).float().log(),
         signs=signs,
         connected=torch.stack(connections),
         input_signs=torch.zeros(len(replicates), num_units),

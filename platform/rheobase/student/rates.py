@@ -1,4 +1,4 @@
-"""Homeostatic penalties on every neuron's firing, two-sided: of its rate, its irregularity."""
+"""Homeostasis of each neuron's firing, two-sided: of rates by penalty or bias, of irregularity."""
 
 # Shape legend: T bins, R replicates, B windows, M neurons.
 
@@ -32,6 +32,41 @@ def rate_penalty(rates_hz: Tensor, low_hz: Tensor, high_hz: Tensor) -> Tensor:
     """
     low, high = low_hz[:, None], high_hz[:, None]
     return ((low - rates_hz).relu().square() + (rates_hz - high).relu().square()).mean(dim=-1)
+
+
+def keep_rates_(
+    bias: Tensor, rates: Tensor, low: Tensor, high: Tensor, homeostasis: Tensor
+) -> None:
+    r"""Move each neuron's bias against what its rate lies outside a band, in place.
+
+    Parameters
+    ----------
+    bias
+        (R, M).
+    rates
+        (R, M) mean spikes in a bin.
+    low, high
+        (R,) ends of the band, in spikes a bin.
+    homeostasis
+        (R,) how far it moves for a spike a bin.
+
+    Notes
+    -----
+    :math:`b_m \leftarrow b_m - \eta (r_m - \mathrm{clip}(r_m, l, h))`: intrinsic plasticity
+    (Desai et al. 1999), which leaves the weights to what is learned. A penalty moves weights too,
+    and Adam all of a neuron's weights by the same step, so that it drowns what a batch says of
+    the latents.
+
+    Examples
+    --------
+    >>> bias = torch.zeros(1, 3)
+    >>> band = torch.tensor([0.05]), torch.tensor([0.15])
+    >>> keep_rates_(bias, torch.tensor([[0.0, 0.1, 0.25]]), *band, torch.tensor([2.0]))
+    >>> bias
+    tensor([[ 0.1000,  0.0000, -0.2000]])
+    """
+    beyond = rates - torch.minimum(torch.maximum(rates, low[:, None]), high[:, None])
+    bias.sub_(homeostasis[:, None] * beyond)
 
 
 def irregularity_penalty(spikes: Tensor, low_cv: Tensor, high_cv: Tensor) -> Tensor:

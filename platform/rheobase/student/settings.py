@@ -21,9 +21,13 @@ Backend = Literal["compiled", "snntorch"]
 Surrogate = Literal["fast_sigmoid", "atan", "straight_through", "triangular"]
 SNNTORCH_SURROGATES: tuple[Surrogate, ...] = ("fast_sigmoid", "atan")
 """Those of ours that snntorch has, in the same form."""
+CELL_TYPES = ("excitatory", "pv", "sst")
+"""Types of neurons: excitatory ones, and two that inhibit, named after those with parvalbumin and
+with somatostatin, which they are like only as settings make them."""
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+LONGEST_DELAY_MS = 1000.0
 RENAMED: Mapping[str, str] = {
     "inhibitory_gain": "initial_inhibitory_gain",
     "balanced": "initially_balanced",
@@ -74,6 +78,16 @@ class StudentSettings(Settings):
     """Share of those neurons that get input, drawn once a seed."""
     excitatory_fraction: float = 0.8
     """Share of excitatory neurons; 0.8 is a 4:1 count ratio."""
+    sst_share: Share = 0.0
+    """Share of the inhibitory neurons that are of a second type, `sst`; the others are `pv`. What
+    sets the types apart are the next three settings, each in the order excitatory, pv, sst."""
+    type_tau_mem_ms: tuple[Positive, ...] = ()
+    """Membrane time constant of each type, in the place of `tau_mem_ms`; []: that one. LIF."""
+    type_adaptation: tuple[NonNegative, ...] = ()
+    """`adaptation` of each type, in its place; []: that one. LIF."""
+    type_connection_prob: tuple[tuple[Share, ...], ...] = ()
+    """Shares of connected pairs by type, times `connection_prob`: a row for each type that sends,
+    a column for each that receives; []: 1."""
     initial_inhibitory_gain: NonNegative = 1.0
     """Scale of the initial inhibitory weights; training moves them (`ei_balance` holds)."""
     initially_balanced: bool = True
@@ -97,6 +111,13 @@ class StudentSettings(Settings):
     """Scale of the initial recurrent weights, in units of the threshold over sqrt(M)."""
     connection_prob: Share = 1.0
     """Share of the pairs of neurons that are connected, drawn once a seed; 0: no recurrence."""
+    connection_reach: NonNegative = 0.0
+    """Standard deviation of the Gaussian by which `connection_prob` falls with the distance of two
+    neurons, which lie in a unit square whose opposite edges meet, drawn once a seed; 0: it does not
+    fall."""
+    delays_ms: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    """Least and greatest delay of recurrent spikes: each neuron's own, drawn once a seed, in whole
+    bins; a bin is the least. LIF."""
     tau_mem_ms: Positive = 20.0
     """Membrane time constant; beta = exp(-bin / tau_mem). LIF."""
     learn_tau: bool = False
@@ -120,6 +141,10 @@ class StudentSettings(Settings):
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
     rate_band_hz: tuple[NonNegative, Positive] = (6.0, 18.0)
     """Rates that the penalty leaves alone; a margin inside the required ones."""
+    homeostasis: NonNegative = 0.0
+    """How far each neuron's bias moves after every step, in thresholds for each spike a bin by
+    which its rate in the batch lies outside `rate_band_hz`: rates are kept by biases, and weights
+    are left to what is learned. 0: not at all."""
     regularity_weight: NonNegative = 0.0
     """Weight of the two-sided, per-neuron penalty of irregularity, the coefficient of variation
     (CV) of inter-spike intervals."""
@@ -144,6 +169,11 @@ class StudentSettings(Settings):
     def kind(self) -> NeuronKind:
         """What is known of its kind of neuron."""
         return NEURONS[self.neuron]
+
+    def longest(self, name: str) -> float:
+        """Return a time constant, or that of the slowest type where types have their own."""
+        each: tuple[float, ...] = getattr(self, f"type_{name}", ()) or (getattr(self, name),)
+        return max(each)
 
     @property
     def num_excitatory(self) -> int:
@@ -214,7 +244,9 @@ class StudentSettings(Settings):
             for name, has in (
                 ("neuron", self.neuron == "lif"),
                 ("adaptation", self.adaptation == 0),
+                ("type_adaptation", not any(self.type_adaptation)),
                 ("refractory_ms", self.refractory_ms == 0),
+                ("delays_ms", not any(self.delays_ms)),
                 ("surrogate", self.surrogate in SNNTORCH_SURROGATES),
             )
             if not has
@@ -222,7 +254,7 @@ class StudentSettings(Settings):
         if lacking:
             raise ValueError(
                 "backend = 'snntorch' must be given what snntorch's Leaky and Synaptic have, LIF "
-                "neurons without adaptation and refractory period and a surrogate of "
+                "neurons without adaptation, refractory period and delays and a surrogate of "
                 f"{' or '.join(SNNTORCH_SURROGATES)}, but got {', '.join(lacking)}; leave backend "
                 "out."
             )
@@ -234,6 +266,28 @@ class StudentSettings(Settings):
         if not 0 < value < 1:
             ratio = f" For a {value:g}:1 ratio write {value / (1 + value):g}." if value > 1 else ""
             raise ValueError(f"0 < excitatory_fraction < 1 must hold, but got {value}.{ratio}")
+        return value
+
+    @field_validator("delays_ms")
+    @classmethod
+    def _delays_are_ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] <= value[1] <= LONGEST_DELAY_MS:
+            raise ValueError(
+                f"low <= high <= {LONGEST_DELAY_MS:g} must hold, but got (low={value[0]}, "
+                f"high={value[1]})."
+            )
+        return value
+
+    @field_validator("type_tau_mem_ms", "type_adaptation", "type_connection_prob")
+    @classmethod
+    def _one_for_each_type(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        rows = [value, *(one for one in value if isinstance(one, tuple))]
+        if value and any(len(row) != len(CELL_TYPES) for row in rows):
+            shape = " rows of 3 numbers" if len(rows) > 1 else " numbers"
+            raise ValueError(
+                f"{len(CELL_TYPES)}{shape} must be given, of {', '.join(CELL_TYPES)} neurons, but "
+                f"got {[list(one) if isinstance(one, tuple) else one for one in value]}."
+            )
         return value
 
     @field_validator("rate_band_hz", "cv_isi_band")
@@ -251,6 +305,12 @@ PER_REPLICATE = frozenset(
         "input_prob",
         "input_share",
         "excitatory_fraction",
+        "sst_share",
+        "type_tau_mem_ms",
+        "type_adaptation",
+        "type_connection_prob",
+        "connection_reach",
+        "delays_ms",
         "initial_inhibitory_gain",
         "initially_balanced",
         "ei_balance",
@@ -265,6 +325,7 @@ PER_REPLICATE = frozenset(
         "surrogate_slope",
         "rate_weight",
         "rate_band_hz",
+        "homeostasis",
         "regularity_weight",
         "cv_isi_band",
         "tau_readout_ms",

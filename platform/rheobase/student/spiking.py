@@ -10,7 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rheobase.student.lif import membrane_decay, smoothed
+from rheobase.student.anatomy import mean_connection_prob
+from rheobase.student.lif import membrane_decay, membrane_decays, smoothed
 from rheobase.student.students import Replicate, Students, TrainCounts, of_each
 
 INPUT_STD = 0.4  # of the threshold: with INPUT_MEAN about 10 Hz before training
@@ -37,37 +38,33 @@ def spiking_start(
     -----
     Input weights are scaled so that train counts drive every neuron with the same mean and
     variance, whatever its synapse. Recurrent weights are half-normal with the sign of the
-    presynaptic neuron, scaled so that their sum's variance does not depend on `connection_prob`;
-    inhibitory ones are larger by f / (1 - f) where `initially_balanced`, so that excitation and
-    inhibition balance at equal rates, times `initial_inhibitory_gain`.
+    presynaptic neuron, scaled so that their sum's variance does not depend on how many pairs are
+    connected; inhibitory ones are larger by f / (1 - f) where `initially_balanced`, so that
+    excitation and inhibition balance at equal rates, times `initial_inhibitory_gain`.
     """
     signs, neurons = drawn.signs, drawn.signs.shape[1]
     threshold = of_each(replicates, "threshold")[:, None]
-    decays = torch.tensor(
-        [
-            [membrane_decay(bin_ms, tau) for tau in (own.tau_mem_ms, own.tau_syn_ms)]
-            for _, own in replicates
-        ],
-        dtype=torch.float64,
-    )
-    beta, alpha = decays[:, :1], decays[:, 1:]
+    beta = membrane_decays(replicates, bin_ms)
+    synaptic = [[membrane_decay(bin_ms, own.tau_syn_ms)] for _, own in replicates]
+    alpha = torch.tensor(synaptic, dtype=torch.float64)
     # The variance of a membrane behind a synapse, white noise given, over that without one.
     wider = (1 + alpha * beta) / ((1 - alpha**2) * (1 - alpha * beta))
     size = threshold * INPUT_STD / train.spread / wider.sqrt()
-    input_weights = drawn.input_weights * size[:, :, None].float()
+    input_weights = drawn.input_weights * size[:, None].float()
     actual = (signs > 0).float().mean(dim=1, keepdim=True).double()
     is_balanced = of_each(replicates, "initially_balanced")[:, None]
     balance = torch.where(is_balanced, actual / (1 - actual), 1.0)
     inhibitory = of_each(replicates, "initial_inhibitory_gain")[:, None] * balance
     scale = torch.where(signs > 0, 1.0, inhibitory.float()) * signs
-    kept = of_each(replicates, "connection_prob")[:, None] * neurons
+    probs = [[mean_connection_prob(own, seed)] for seed, own in replicates]
+    kept = torch.tensor(probs, dtype=torch.float64) * neurons
     kept = kept.clamp(min=1) * wider
     gain = of_each(replicates, "recurrent_gain")[:, None] * threshold / kept.sqrt()
     recurrent = drawn.recurrent.abs() * scale[:, :, None] * drawn.connected
     return replace(
         drawn,
         input_weights=input_weights,
-        recurrent=recurrent * gain[:, :, None].float(),
+        recurrent=recurrent * gain[:, None].float(),
         bias=(threshold * INPUT_MEAN * (1 - alpha)).float() - (train.mean @ input_weights),
     )
 

@@ -36,6 +36,14 @@ KINDS = {
     "plain": {},
     "synapse": {"tau_syn_ms": 8.0, "learn_tau": True},
     "all": {"tau_syn_ms": 5.0, "adaptation": 0.5, "refractory_ms": 25.0},
+    "cell types": {
+        "sst_share": 0.5,
+        "type_tau_mem_ms": (20.0, 10.0, 30.0),
+        "type_adaptation": (0.3, 0.0, 0.8),
+        "type_connection_prob": ((0.5, 0.9, 0.9), (0.9, 0.9, 0.5), (0.9, 0.5, 0.0)),
+        "connection_reach": 0.4,
+        "delays_ms": (10.0, 45.0),
+    },
     "gru": {"neuron": "gru"},
     "izhikevich": {"neuron": "izhikevich"},
     "linear": {"neuron": "linear"},
@@ -132,7 +140,7 @@ print("rheobase" in sys.modules)
 def test_networks_rebuilt_without_the_package_fire_the_same_spikes(exported, session, tmp_path):
     shard, latents = session
     built = [
-        *((kind, "torch") for kind in ("plain", "all", "gru")),
+        *((kind, "torch") for kind in ("plain", "all", "cell types", "gru")),
         *((kind, "snntorch") for kind in ("plain", "synapse")),
     ]
     for kind, form in built:
@@ -189,7 +197,7 @@ def test_every_potential_is_that_of_the_compiled_loop_bit_for_bit(alpha):
     }
     shape = (1, bins, 1, neurons)
     spikes, distance, potential = (np.empty(shape, np.float32) for _ in range(3))
-    constants = [arrays[name] for name in ("alpha", "threshold", "adaptation", "rho")]
+    constants = [arrays[name] for name in ("alpha", "threshold", "rho")]
     turned = [
         np.ascontiguousarray(arrays[name].T)[None]
         for name in ("input_weights", "bias", "recurrent_weights", "beta")
@@ -201,6 +209,8 @@ def test_every_potential_is_that_of_the_compiled_loop_bit_for_bit(alpha):
         counts.count,
         *turned,
         np.array([constants], np.float32),
+        np.full((1, neurons), arrays["adaptation"]),
+        np.ones((1, neurons), np.int64),
         arrays["refractory"][None],
         spikes,
         distance,
@@ -249,6 +259,25 @@ def test_an_archive_names_units_constants_and_signs(exported, session):
     assert set(kinds["a"][kinds["dale_sign"] < 0]) == {np.float32(0.1)}
 
 
+def test_an_archive_names_types_places_and_delays(exported):
+    arrays = archive_of(exported("cell types", "torch")[0])
+    types, counted = np.unique(arrays["cell_type"], return_counts=True)
+    assert dict(zip(types.tolist(), counted.tolist(), strict=True)) == {
+        "excitatory": 26,
+        "pv": 3,
+        "sst": 3,
+    }
+    is_sst = arrays["cell_type"] == "sst"
+    assert set(arrays["tau_mem_ms"][is_sst]) == {30.0}
+    assert set(arrays["adaptation"][is_sst]) == {np.float32(0.8)}
+    assert set(arrays["delays"]) <= {1, 2, 3, 4}
+    assert len(set(arrays["delays"])) > 1
+    assert arrays["place"].shape == (NEURONS, 2)
+    assert arrays["schema"] == 2  # an earlier loader would forget the delays
+    assert archive_of(exported("plain", "torch")[0])["schema"] == 1
+    assert not arrays["recurrent_weights"][np.ix_(is_sst, is_sst)].any()
+
+
 def test_spikes_are_counted_as_shards_count_them(exported, session):
     network = Lif(archive_of(exported("plain", "torch")[0]))
     times = [np.array([]) for _ in range(UNITS)]
@@ -280,6 +309,7 @@ def test_a_snntorch_network_can_be_trained_further(exported):
         ("gru", "nir", "nir has no word for gru networks, which torch and npz hold"),
         ("all", "snntorch", "student.adaptation and student.refractory_ms"),
         ("all", "nir", "student.adaptation and student.refractory_ms"),
+        ("cell types", "snntorch", "student.type_adaptation and student.delays_ms"),
         ("izhikevich", "torch", "izhikevich networks, which npz holds"),
         ("linear", "torch", "linear networks"),
     ],
@@ -313,7 +343,7 @@ def test_an_archive_of_a_newer_schema_is_told(exported, tmp_path):
     arrays = archive_of(exported("plain", "torch")[0]) | {"schema": np.array(99)}
     np.savez(tmp_path / "newer.npz", **arrays)
     with pytest.raises(
-        ValueError, match="schema 1 must be given, but this archive is of schema 99"
+        ValueError, match="schema 2 must be given, but this archive is of schema 99"
     ):
         load(tmp_path / "newer.npz")
 

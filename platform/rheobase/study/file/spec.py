@@ -359,7 +359,7 @@ class StudySpec(Settings):
             problems.append(f"[{where}]: {student.missing_sign}.")
         if overrides.keys() & BALANCE_PATHS and student.missing_balance:
             problems.append(f"[{where}]: {student.missing_balance}.")
-        decisive = ("neuron", *student.kind.forgets_rest_over)
+        decisive = ("neuron", "type_tau_mem_ms", *student.kind.forgets_rest_over)
         if overrides.keys() & {f"student.{name}" for name in decisive}:
             problems += self._forgetful(where, student)
         return problems
@@ -370,7 +370,7 @@ class StudySpec(Settings):
         Its adaptation and readout are slower and left out: windows would have to last seconds.
         """
         taus = student.kind.forgets_rest_over
-        least_ms = MEMORY_TAUS * sum(getattr(student, name) for name in taus)
+        least_ms = MEMORY_TAUS * sum(student.longest(name) for name in taus)
         if least_ms <= self.data.window_ms:
             return []
         return [

@@ -107,9 +107,10 @@ def refuse_form(settings: StudentSettings, form: Format) -> None:
     elif form in ("snntorch", "nir") and neuron != "lif":
         wrong = f"{neuron} networks, which torch and npz hold"
     elif form in ("snntorch", "nir"):
-        more = [name for name in ("adaptation", "refractory_ms") if getattr(settings, name) > 0]
+        names = ("adaptation", "type_adaptation", "refractory_ms", "delays_ms")
+        more = [f"student.{name}" for name in names if np.any(getattr(settings, name))]
         if more:
-            wrong = f"student.{' and student.'.join(more)}, which torch and npz hold"
+            wrong = f"{' and '.join(more)}, which torch and npz hold"
     if wrong:
         raise ConstraintError(
             f"a network must be said whole by what it leaves as, but {form} has no word for {wrong}"

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from rheobase.core.errors import ConstraintError
 from rheobase.measures.probes import ridge_map
+from rheobase.student.anatomy import cell_types, of_neurons, places
 from rheobase.student.izhikevich import EXCITATORY, INHIBITORY
 from rheobase.student.lif import cells_of, membrane_decay
-from rheobase.student.settings import StudentSettings
+from rheobase.student.settings import CELL_TYPES, StudentSettings
 from rheobase.study.networks.portable.network_torch import SCHEMA
 from rheobase.study.networks.trained import TrainedNetwork
 
@@ -23,7 +24,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 HELD = frozenset(
     {
         *("neuron", "num_neurons", "tau_mem_ms", "learn_tau", "tau_syn_ms", "adaptation"),
-        *("tau_adapt_ms", "refractory_ms", "threshold", "tau_readout_ms"),
+        *("tau_adapt_ms", "refractory_ms", "threshold", "tau_readout_ms", "sst_share"),
+        *("type_tau_mem_ms", "type_adaptation", "delays_ms"),
     }
 )
 """Settings that arrays hold."""
@@ -33,6 +35,7 @@ TRAINING_ALONE = frozenset(
         *("initial_inhibitory_gain", "initially_balanced", "ei_balance", "ei_of", "ei_per"),
         *("ei_tolerance", "input_signs", "input_sign_column", "fast_spiking_below"),
         *("input_excitatory_share", "input_gain", "input_prob", "input_to", "input_share"),
+        *("type_connection_prob", "connection_reach", "homeostasis"),
         *("connection_prob", "surrogate", "surrogate_slope", "rate_weight", "rate_band_hz"),
         *("regularity_weight", "cv_isi_band", "distill", "distill_shrinkage", "steps"),
         *("batch_windows", "learning_rate", "backend"),
@@ -59,9 +62,11 @@ def network_arrays(network: TrainedNetwork, features: npt.NDArray[np.float32]) -
     ``recurrent_weights`` (M, M) [post, pre], ``bias`` (M,);
     ``readout_decay`` of the filter a bin; ``readout_weights`` (D, M) and ``readout_offset`` (D,),
     the linear map from features to the teacher's latents. Of LIF neurons ``beta`` and
-    ``tau_mem_ms`` (M,), ``alpha``, ``threshold``, ``adaptation``, ``rho`` and ``refractory`` in
-    bins; of Izhikevich neurons ``a``, ``b``, ``c`` and ``d`` (M,). Gated units have three rows of
-    weights for each.
+    ``tau_mem_ms`` (M,), ``alpha``, ``threshold``, ``adaptation``, (M,) where types have their own,
+    ``rho`` and ``refractory`` in bins, and where spikes take more than a bin ``delays`` (M,) in
+    bins; where there are two types that inhibit ``cell_type`` (M,); where connections depend on
+    distance ``place`` (M, 2); of Izhikevich neurons ``a``, ``b``, ``c`` and ``d`` (M,). Gated units
+    have three rows of weights for each.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def network_arrays(network: TrainedNetwork, features: npt.NDArray[np.float32]) -
     _refuse_unknown(settings)
     weights, offset = ridge_map(features, network.latents, network.timeline)
     arrays: Arrays = {
-        "schema": np.array(SCHEMA),
+        "schema": np.array(1),
         "neuron": np.array(settings.neuron),
         "session": np.array(shard.session_id),
         "seed": np.array(replicate.seed),
@@ -94,21 +99,26 @@ def network_arrays(network: TrainedNetwork, features: npt.NDArray[np.float32]) -
     if settings.neuron == "lif":
         cells = cells_of(students, [replicate], bin_ms)
         beta = cells.beta[0]
-        tau_ms = students.log_tau[0].exp() if settings.learn_tau else None
+        fixed = of_neurons(settings, "tau_mem_ms", "type_tau_mem_ms")
         arrays |= {
             "beta": beta.numpy(),
-            "tau_mem_ms": np.full(len(beta), settings.tau_mem_ms)
-            if tau_ms is None
-            else tau_ms.numpy(),
+            "tau_mem_ms": (students.log_tau[0].exp() if settings.learn_tau else fixed).numpy(),
             "refractory": cells.refractory[0].numpy(),
         } | {
-            name: getattr(cells, name)[0].to(beta).numpy()
-            for name in ("alpha", "threshold", "adaptation", "rho")
+            name: getattr(cells, name)[0].to(beta).numpy() for name in ("alpha", "threshold", "rho")
         }
+        adaptation = cells.adaptation[0].to(beta).numpy()
+        arrays["adaptation"] = adaptation if settings.type_adaptation else adaptation[0]
+        if bool((cells.delays > 1).any()):
+            arrays |= {"delays": cells.delays[0].numpy(), "schema": np.array(SCHEMA)}
     if settings.neuron == "izhikevich":
         excites = (students.signs[0] > 0).numpy()
         kinds = np.where(excites[:, None], EXCITATORY, INHIBITORY).astype(np.float32)
         arrays |= {name: kinds[:, index] for index, name in enumerate("abcd")}
+    if settings.sst_share:
+        arrays["cell_type"] = np.array(CELL_TYPES)[cell_types(settings)]
+    if settings.connection_reach:
+        arrays["place"] = places(settings, replicate.seed).numpy()
     return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 

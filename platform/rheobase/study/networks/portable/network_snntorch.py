@@ -71,10 +71,11 @@ class Snntorch(Network):
 def load(path: str | Path) -> Snntorch:
     """Return the network of an archive, frozen until `requires_grad_`."""
     arrays = read(path)
-    has_more = float(arrays.get("adaptation", 0)) > 0 or int(arrays.get("refractory", 0)) > 0
+    has_more = bool(np.any(arrays.get("adaptation", 0))) or int(arrays.get("refractory", 0)) > 0
+    has_more = has_more or "delays" in arrays
     if str(arrays["neuron"]) != "lif" or has_more:
         raise ValueError(
-            f"{path}: LIF neurons without adaptation or refractory period must be given, which "
-            "snntorch has, but these are others; load it with network_torch.py"
+            f"{path}: LIF neurons without adaptation, refractory period or delays must be given, "
+            "which snntorch has, but these are others; load it with network_torch.py"
         )
     return Snntorch(arrays).requires_grad_(requires_grad=False)

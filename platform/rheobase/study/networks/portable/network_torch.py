@@ -25,18 +25,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-SCHEMA = 1
+SCHEMA = 2  # the newest that is read; 1 where spikes take a bin
 Arrays = Mapping[str, Any]
 
 
 class State(NamedTuple):
-    """What LIF neurons carry from one bin to the next, each (B, M)."""
+    """What LIF neurons carry from one bin to the next, each (B, M).
+
+    `earlier` are the spikes of bins before the last, as many as a delay looks back, the latest
+    first.
+    """
 
     current: Tensor
     potential: Tensor
     trace: Tensor
     waits: Tensor
     spikes: Tensor
+    earlier: tuple[Tensor, ...]
 
 
 class Summed(nn.Linear):
@@ -135,7 +140,8 @@ class Lif(Network):
 
     With X what the counts give and W the recurrent weights: I = alpha I + X + W S,
     U = beta U + I - theta S, A = rho A + (1 - rho) S, and a neuron fires where U > theta + g A
-    and no refractory period goes on; S is what fired in the bin before.
+    and no refractory period goes on; S is what fired in the bin before, and in W S what fired as
+    many bins before as each neuron's spikes are delayed.
     """
 
     beta: Tensor
@@ -144,6 +150,7 @@ class Lif(Network):
     adaptation: Tensor
     rho: Tensor
     refractory: Tensor
+    delays: Tensor
 
     def __init__(self, arrays: Arrays) -> None:
         super().__init__(arrays)
@@ -153,11 +160,14 @@ class Lif(Network):
         take_weights(self.input, self.recurrent, arrays)
         for name in ("beta", "alpha", "threshold", "adaptation", "rho", "refractory"):
             self.register_buffer(name, torch.from_numpy(np.array(arrays[name])))
+        delays = np.array(arrays.get("delays", np.ones(num_neurons, np.int64)))
+        self.register_buffer("delays", torch.from_numpy(delays))
+        self.longest = int(delays.max())
 
     def start(self, num_windows: int = 1) -> State:
         """Return the state at rest."""
         rest = self.beta.new_zeros(num_windows, len(self.beta))
-        return State(rest, rest, rest, rest.long(), rest)
+        return State(rest, rest, rest, rest.long(), rest, (rest,) * (self.longest - 1))
 
     def step(self, counts: Tensor, state: State) -> State:
         """Return the state after one more bin of counts (B, N); its `spikes` are that bin's."""
@@ -165,13 +175,17 @@ class Lif(Network):
 
     def _after(self, given: Tensor, state: State) -> State:
         fired = state.spikes
-        current = self.alpha * state.current + (given + self.recurrent(fired))
+        recent = fired, *state.earlier
+        arriving = fired
+        if self.longest > 1:
+            arriving = torch.stack(recent).gather(0, (self.delays - 1).expand(1, *fired.shape))[0]
+        current = self.alpha * state.current + (given + self.recurrent(arriving))
         potential = self.beta * state.potential + current - self.threshold * fired
         trace = self.rho * state.trace + (1 - self.rho) * fired
         distance = potential - (self.threshold + self.adaptation * trace)
         fires = (distance > 0) & (state.waits == 0)
         waits = torch.where(fires, self.refractory, (state.waits - 1).clamp(min=0))
-        return State(current, potential, trace, waits, fires.to(potential))
+        return State(current, potential, trace, waits, fires.to(potential), recent[:-1])
 
     @torch.no_grad()
     def forward(self, counts: Any) -> Tensor:
