@@ -30,7 +30,9 @@ def of_other_versions(run):
 def again(run):
     """Record what the run reads, as it is when the run goes on."""
     paths = [folder / SHARD for folder in run.shards().values()]
-    return _recorded_inputs(run, Read(run.read_study(), (*paths,), (*run.latents_of_teachers(),)), {})
+    return _recorded_inputs(
+        run, Read(run.read_study(), (*paths,), (*run.latents_of_teachers(),)), {}
+    )
 
 
 def test_going_on_under_other_versions_is_refused_before_anything_is_read(of_other_versions):

@@ -64,7 +64,10 @@ def test_a_closed_form_has_the_linear_encoder():
 def test_settings_of_data_and_teacher_are_dosed():
     spec = study(dose={"teacher.latent_dim": [8, 16, 32], "data.bin_ms": [5, 10]})
     assert list(hypotheses_of(spec)) == ["teacher.latent_dim", "data.bin_ms"]
-    assert repeated_arms(spec) == {"teacher.latent_dim=16": "baseline", "data.bin_ms=10": "baseline"}
+    assert repeated_arms(spec) == {
+        "teacher.latent_dim=16": "baseline",
+        "data.bin_ms=10": "baseline",
+    }
     levels = factors_of(spec)
     assert levels["baseline"] == {"teacher.latent_dim": 16.0, "data.bin_ms": 10.0}
     assert levels["teacher.latent_dim=32"]["teacher.latent_dim"] == 32.0
@@ -103,12 +106,12 @@ def test_factors_that_exclude_each_other_are_told_by_their_combination():
 
 def test_a_path_by_effect_has_one_target():
     arms = {"a": {"teacher.encoder": "gru"}, "b": {"student.dale": False}}
-    with pytest.raises(StudyError, match="teacher.encoder makes another; use order = 'given'"):
+    with pytest.raises(StudyError, match=r"teacher\.encoder makes another; use order"):
         study(arms=arms, design="path", order="effect")
     assert list(arms_of(study(arms=arms, design="path"))) == ["a", "a+b"]
 
 
 def test_no_search_changes_what_is_read():
     space = {"teacher.steps": {"low": 1, "high": 3}}
-    with pytest.raises(StudyError, match="must be searched, but teacher.steps is the same for all"):
+    with pytest.raises(StudyError, match=r"must be searched, but teacher\.steps is the same"):
         study(search={"space": space}, baselines=["gru"])

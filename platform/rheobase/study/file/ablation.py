@@ -209,7 +209,9 @@ def reads_of(spec: StudySpec, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_path(name: str, spec: StudySpec) -> dict[str, Any]:
-    table = {f"{name}.{key}": one for key, one in getattr(spec, name).model_dump(mode="json").items()}
+    table = {
+        f"{name}.{key}": one for key, one in getattr(spec, name).model_dump(mode="json").items()
+    }
     labels = table.pop("data.labels", {})
     return table | {f"data.labels.{column}": words for column, words in labels.items()}
 
