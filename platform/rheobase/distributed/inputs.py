@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rheobase.core.errors import RheobaseError
 from rheobase.distributed.ingest import ingest
 from rheobase.distributed.pretrain import pretrain
 from rheobase.shards.held_out import refuse_other_blocks
@@ -15,7 +13,7 @@ from rheobase.shards.states import student_line
 from rheobase.shards.store import read_shard
 from rheobase.shards.timeline import timeline_of
 from rheobase.student.fit import warm_up_bins
-from rheobase.study.file.ablation import other_inputs, study_of_arm
+from rheobase.study.file.ablation import naming_arms, other_inputs, study_of_arm
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.planning.limits import refuse_states, refuse_too_few_bins
 from rheobase.study.planning.named_by_students import refuse_what_a_session_lacks
@@ -76,7 +74,7 @@ def made_inputs(spec: StudySpec, listener: Listener) -> tuple[Read, dict[str, Re
     binned = {spec.data.model_dump_json(): shards}
     for told, studies in arms.items():
         data = studies[0].data.model_dump_json()
-        with _told_of(told):
+        with naming_arms(told):
             if data not in binned:
                 binned[data] = ingest(studies[0])
                 _refuse_other_blocks(shards, binned[data], told)
@@ -86,19 +84,10 @@ def made_inputs(spec: StudySpec, listener: Listener) -> tuple[Read, dict[str, Re
     own = Read(spec, tuple(shards), _latents(spec, shards, listener))
     others = {}
     for told, (one, *_) in arms.items():
-        with _told_of(told):
+        with naming_arms(told):
             read = binned[one.data.model_dump_json()]
             others[told] = Read(one, tuple(read), _latents(one, read, listener))
     return own, others
-
-
-@contextmanager
-def _told_of(told: str) -> Iterator[None]:
-    """Say in an error which arms it is of."""
-    try:
-        yield
-    except RheobaseError as error:
-        raise type(error)(f"arms with {told}: {error}") from error
 
 
 def _latents(spec: StudySpec, shards: Sequence[Path], listener: Listener) -> tuple[Path, ...]:
@@ -123,5 +112,6 @@ def _refuse_unfit(spec: StudySpec, shards: Sequence[Path]) -> None:
 def _refuse_other_blocks(own: Sequence[Path], other: Sequence[Path], told: str) -> None:
     for ours, theirs in zip(own, other, strict=True):
         shard = read_shard(ours)
-        lines = (timeline_of(one, open_test=True) for one in (shard, read_shard(theirs)))
-        refuse_other_blocks(shard.session_id, *lines, told)
+        own_line = timeline_of(shard, open_test=True)
+        other_line = timeline_of(read_shard(theirs), open_test=True)
+        refuse_other_blocks(shard.session_id, own_line, other_line, told)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
+from rheobase.core.errors import RheobaseError
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.ablation_settings import CONTROLS, dose_name
 from rheobase.study.file.designs import STEP, designed, fraction_of
@@ -241,6 +243,15 @@ def study_of_arm(spec: StudySpec, arm: str) -> StudySpec:
             "ablation": None,
         }
     )
+
+
+@contextmanager
+def naming_arms(told: str) -> Iterator[None]:
+    """Say in an error that it is of arms that read something else, and what they set."""
+    try:
+        yield
+    except RheobaseError as error:
+        raise type(error)(f"arms with {told}: {error}") from error
 
 
 def other_inputs(spec: StudySpec) -> dict[str, list[str]]:

@@ -395,7 +395,10 @@ class StudySpec(Settings):
             for one in error.errors():
                 path = ".".join([table, *map(str, without_union(one["loc"]))])
                 named = "" if where.endswith(path) else f"{path}: "
-                refused.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
+                is_told = one["type"] == "value_error"
+                found = "" if is_told else f" (found {one['input']!r})"
+                told = one["msg"].removeprefix("Value error, ")
+                refused.append(f"[{where}]: {named}{told}{found}")
             return refused
         except StudyError as error:
             return [f"[{where}]: {error}"]

@@ -19,6 +19,7 @@ from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
 from rheobase.study.file.ablation import (
     arms_of,
+    naming_arms,
     other_inputs,
     repeated_arms,
     study_of_arm,
@@ -166,8 +167,9 @@ def _read_by_arms(
         study = study_of_arm(spec, arms[0])
         key, ingest, shards = study.data.model_dump_json(), 0.0, 0
         if key not in binned:
-            sizes = sizes_of(study.data)
-            binned[key] = [(size, _session(size, study)) for size in sizes]
+            with naming_arms(told):
+                sizes = sizes_of(study.data)
+                binned[key] = [(size, _session(size, study)) for size in sizes]
             ingest = _all_ingest_hours(binned[key])
             shards = sum(row.num_sessions * row.shard_bytes for _, row in binned[key])
         rows = [row for _, row in binned[key]]
