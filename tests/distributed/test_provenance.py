@@ -7,6 +7,7 @@ from listeners import Silent
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
 from rheobase.core.errors import ArtifactError, DataError, StudyError
 from rheobase.core.versions import deciding_versions
+from rheobase.distributed.inputs import Read
 from rheobase.distributed.run import _recorded_inputs, run_study
 from rheobase.shards.store import SHARD
 from rheobase.study.run_folder import RunFolder
@@ -29,7 +30,9 @@ def of_other_versions(run):
 def again(run):
     """Record what the run reads, as it is when the run goes on."""
     paths = [folder / SHARD for folder in run.shards().values()]
-    return _recorded_inputs(run.read_study(), run, paths, run.latents_of_teachers())
+    return _recorded_inputs(
+        run, Read(run.read_study(), (*paths,), (*run.latents_of_teachers(),)), {}
+    )
 
 
 def test_going_on_under_other_versions_is_refused_before_anything_is_read(of_other_versions):
@@ -93,7 +96,7 @@ def test_a_run_goes_on_with_the_files_that_it_began_with_alone(run):
     write_json(folder / MANIFEST, manifest)
     paths = [one / SHARD for one in run.shards().values()]
     with pytest.raises(ArtifactError, match=r"must stay what the run began with, .*npy"):
-        _recorded_inputs(run.read_study(), run, paths, [folder, *others])
+        _recorded_inputs(run, Read(run.read_study(), (*paths,), (folder, *others)), {})
 
 
 def test_a_teacher_of_which_nothing_predicts_is_refused_before_a_student_trains(run):
@@ -102,5 +105,5 @@ def test_a_teacher_of_which_nothing_predicts_is_refused_before_a_student_trains(
     manifest = read_json(folder / MANIFEST)
     write_json(folder / MANIFEST, {**manifest, "dims": 0})
     with pytest.raises(DataError, match="at least 1 teacher dimension must predict") as caught:
-        _recorded_inputs(run.read_study(), run, paths, [folder, *others])
+        _recorded_inputs(run, Read(run.read_study(), (*paths,), (folder, *others)), {})
     assert "\n" not in str(caught.value)

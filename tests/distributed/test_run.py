@@ -7,6 +7,7 @@ from rheobase.core.artifacts import read_json
 from rheobase.core.digest import digest
 from rheobase.core.errors import ArtifactError, StudyError
 from rheobase.distributed.run import run_study
+from rheobase.study.file.ablation import reads_of, reads_told
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.planning.plan import Work
 from rheobase.study.planning.work import work_of
@@ -15,6 +16,10 @@ from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, run_here
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+
+CLOSED_FORM = {"teacher.kind": "pca"}
+WIDE = {"data.bin_ms": 20.0, **CLOSED_FORM}  # and so no other teacher is trained
 
 
 class Ear(Silent):
@@ -30,7 +35,9 @@ def study(tiny):
     table = dump_study(tiny)
     sessions = ["synthetic:planted?seed=0&minutes=1&units=12"]
     seeds = {"select": [0], "report": [10, 11], "teacher": [0, 1]}
-    return parse_study({**table, "data": {"sessions": sessions}, "seeds": seeds})
+    arms = table["ablation"]["arms"] | {"closed-form": CLOSED_FORM, "wide": WIDE}
+    more = {"data": {"sessions": sessions}, "seeds": seeds, "ablation": {"arms": arms}}
+    return parse_study({**table, **more})
 
 
 def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
@@ -45,17 +52,27 @@ def test_a_study_runs_from_sessions_to_report_and_gives_what_one_process_gives(
     assert Work.model_validate(planned) == work_of(study, 1)
     inputs = read_json(run / "inputs.json")
     shards, latents = RunFolder(run).read_data()
+    others = {
+        reads_told(reads): RunFolder(run).read_data(reads)
+        for arm in ("closed-form", "wide")
+        if (reads := reads_of(study, study.ablation.arms[arm]))
+    }
+    assert [*inputs["others"]] == [*others]
+    assert len(RunFolder(run).artifacts()["shards"]) == 2
+    assert len(RunFolder(run).artifacts()["latents"]) == 6  # two teachers each
     with Ledger.open_existing(run / "ledger.sqlite") as ledger:
         found = numbers_of(ledger)
         assert next_requests(study, ledger.records(), digest(inputs["digests"])) == []
     with Ledger(tmp_path / "here") as ledger:
         bookkeeper = Bookkeeper(ledger, Silent())
-        run_here(study, tmp_path, shards, latents, digest(inputs["digests"]), bookkeeper)
+        run_here(
+            study, tmp_path, shards, latents, digest(inputs["digests"]), bookkeeper, others=others
+        )
         assert numbers_of(ledger) == found
     assert capfd.readouterr().out == ""
 
     (run / "plan.json").unlink()  # afterwards it would be none
-    with pytest.raises(StudyError, match="holds 5 trials of this study; go on with --resume"):
+    with pytest.raises(StudyError, match="holds 7 trials of this study; go on with --resume"):
         run_study(study, run, resume=False, address="local", listener=Silent())
     other = parse_study({**dump_study(study), "student": {"num_neurons": 13}})
     with pytest.raises(StudyError, match=r"student\.num_neurons 12 -> 13"):

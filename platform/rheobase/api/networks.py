@@ -68,8 +68,7 @@ def network_of(
         It is of neurons that PyTorch cannot say.
     """
     folder = RunFolder(run)
-    spec = folder.read_study()
-    shards, latents = folder.read_data()
+    spec, shards, latents = folder.read_of_trial(request)
     there = []
     for network in trained_networks(request, spec, shards, latents, run):
         its_seed, its_session = network.replicate.seed, network.shard.session_id

@@ -236,8 +236,8 @@ def replay(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
     from rheobase.study.run_folder import RunFolder
     from rheobase.study.trial.replay import replay_trial
 
-    spec, record = _record(run_folder, trial)
-    shards, latents = RunFolder(run_folder).read_data()
+    _, record = _record(run_folder, trial)
+    spec, shards, latents = RunFolder(run_folder).read_of_trial(record.request)
     with temporary_folder() as folder:
         was, now = replay_trial(record, spec, shards, latents, folder)
     same = was == now
@@ -259,14 +259,18 @@ def trace(run_folder: GivenRun, trial: str, as_json: Json = False) -> None:
 
     _, record = _record(run_folder, trial)
     run = RunFolder(run_folder)
-    latents, shards = run.read_manifests()
+    latents, shards = run.read_manifests(record.request.reads)
+    inputs = run.read_inputs()
     found = {
         "trial": record.request.model_dump(mode="json"),
         "status": record.status,
         "error": record.error,
         "host": record.result.host if record.result else None,
         "versions": record.result.versions if record.result else None,
-        "inputs": run.read_inputs().model_dump(include={"digests", "versions"}),
+        "inputs": {
+            "digests": inputs.of(record.request.reads).digests.model_dump(),
+            "versions": inputs.versions,
+        },
         "latents": latents,
         "shards": shards,
     }
@@ -297,9 +301,9 @@ def export(
     from rheobase.study.networks.export import export_trial
     from rheobase.study.run_folder import RunFolder
 
-    spec, record = _record(run_folder, trial)
+    _, record = _record(run_folder, trial)
     made_folder(out)
-    shards, latents = RunFolder(run_folder).read_data()
+    spec, shards, latents = RunFolder(run_folder).read_of_trial(record.request)
     files = export_trial(record.request, spec, shards, latents, run_folder, out, form)
     if as_json:
         print_json({"files": [str(path) for path in files]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rheobase.core.artifacts import MANIFEST, read_json, write_json
@@ -14,18 +14,13 @@ from rheobase.core.store import pull_folder, refuse_unwritable_store
 from rheobase.core.versions import deciding_versions, other_versions
 from rheobase.distributed.cluster import insistent_interrupts, ray_session
 from rheobase.distributed.copies import TRIALS, copied_to_store
-from rheobase.distributed.ingest import ingest
+from rheobase.distributed.inputs import Read, made_inputs
 from rheobase.distributed.lock import sole_use
-from rheobase.distributed.pretrain import pretrain
 from rheobase.distributed.search import Inputs, search
 from rheobase.sessions.load import resolve_sessions
-from rheobase.shards.states import student_line
 from rheobase.shards.store import read_shard
-from rheobase.shards.timeline import timeline_of
-from rheobase.student.fit import warm_up_bins
 from rheobase.study.file.spec import StudySpec, dump_study
-from rheobase.study.planning.limits import refuse_beyond_machine, refuse_states, refuse_too_few_bins
-from rheobase.study.planning.named_by_students import refuse_what_a_session_lacks
+from rheobase.study.planning.limits import refuse_beyond_machine
 from rheobase.study.planning.plan import Spread
 from rheobase.study.planning.work import work_of
 from rheobase.study.records.ledger import Ledger
@@ -102,24 +97,15 @@ def run_study(
         for one in (folder, RunFolder(fork) if fork else None):
             if one and one.inputs.exists():
                 _tell_of_other_versions(one, allow_other_versions)
-        listener.stage("ingest", f"{len(spec.data.sessions)} addresses")
         with ray_session(address):
-            shards = ingest(spec)
-            for path in shards:
-                shard = read_shard(path)
-                whole = timeline_of(shard)
-                refuse_states(spec, shard.session_id, whole)
-                line = student_line(whole, shard.session_id, spec.data)
-                warm_up = warm_up_bins(line, round(spec.data.window_ms / line.bin_ms))
-                refuse_too_few_bins(spec, shard.session_id, line, warm_up)
-                refuse_what_a_session_lacks(spec, shard)
-            listener.stage("pretrain", f"{len(shards)} sessions")
-            latents = [
-                pretrain(spec.with_teacher(index), shards, listener)
-                for index in range(len(spec.teacher_seeds))
-            ]
-            digests = _recorded_inputs(spec, folder, shards, latents).digests
-            inputs = Inputs(tuple(shards), tuple(latents), digests.together())
+            own, others = made_inputs(spec, listener)
+            digests = _recorded_inputs(folder, own, others).digests
+            inputs = Inputs(
+                own.shards,
+                own.latents,
+                digests.together(),
+                {told: (one.shards, one.latents) for told, one in others.items()},
+            )
             taken = Fork(fork, run, digests) if fork else None
             told = warm_start(spec, run, digests)
             with Ledger(folder.ledger) as ledger:
@@ -177,10 +163,32 @@ def _tell_of_other_versions(run: RunFolder, are_allowed: bool) -> None:
         )
 
 
-def _recorded_inputs(
-    spec: StudySpec, run: RunFolder, shards: Sequence[Path], latents: Sequence[Path]
-) -> RunInputs:
+def _recorded_inputs(run: RunFolder, own: Read, others: Mapping[str, Read]) -> RunInputs:
     """Write down what every trial reads; refuse what differs from what the run began with."""
+    now = _inputs_of(own).model_copy(
+        update={
+            "versions": deciding_versions(),
+            "others": {told: _inputs_of(one) for told, one in others.items()},
+        }
+    )
+    if not run.inputs.exists():
+        run.begin(now, read_json(own.latents[0] / TEACHER_REPORT))
+        return now
+    begun = run.read_inputs()
+    found = _changed(begun, now)
+    for told, one in now.others.items():
+        if told in begun.others:
+            found += [f"of {told}: {change}" for change in _changed(begun.others[told], one)]
+    if found:
+        raise ArtifactError(
+            f"{run.path}: data and code must stay what the run began with, but differ: "
+            f"{'; '.join(found)}; use another --out"
+        )
+    return begun
+
+
+def _inputs_of(read: Read) -> RunInputs:
+    spec, shards, latents = read
     shard_manifests = {
         read_shard(path).session_id: read_json(path.parent / MANIFEST) for path in shards
     }
@@ -193,39 +201,26 @@ def _recorded_inputs(
                 f"{folder / TEACHER_REPORT}); use a longer recording, more units or more "
                 "teacher.steps"
             )
-    now = RunInputs(
+    return RunInputs(
         digests=digests_of(spec, shard_manifests, manifests),
-        versions=deciding_versions(),
         latents_manifest=manifests[0],
         further_latents_manifests=tuple(manifests[1:]),
         shard_manifests=shard_manifests,
     )
-    if not run.inputs.exists():
-        run.begin(now, read_json(latents[0] / TEACHER_REPORT))
-        return now
-    begun = run.read_inputs()
-    found = changes(begun.digests.model_dump(), now.digests.model_dump()) or [
-        f"{name} {then} -> {files.get(name)}"
-        for manifest, files in (
-            *(
-                (then, read_files(manifest))
-                for then, manifest in zip(
-                    (begun.latents_manifest, *begun.further_latents_manifests),
-                    manifests,
-                    strict=True,
-                )
-            ),
-            *(
-                (begun.shard_manifests.get(session, {}), read_files(one))
-                for session, one in shard_manifests.items()
-            ),
-        )
-        for name, then in read_files(manifest).items()
-        if files.get(name) != then
+
+
+def _changed(begun: RunInputs, now: RunInputs) -> list[str]:
+    """Return what is no longer as it was: digests, or else files that trials read."""
+    if found := changes(begun.digests.model_dump(), now.digests.model_dump()):
+        return found
+    pairs = [
+        *zip(begun.latents_manifests, now.latents_manifests, strict=True),
+        *((begun.shard_manifests.get(one, {}), now.shard_manifests[one])
+          for one in now.shard_manifests),
+    ]  # fmt: skip
+    return [
+        f"{name} {was} -> {read_files(new).get(name)}"
+        for then, new in pairs
+        for name, was in read_files(then).items()
+        if read_files(new).get(name) != was
     ]
-    if found:
-        raise ArtifactError(
-            f"{run.path}: data and code must stay what the run began with, but differ: "
-            f"{'; '.join(found)}; use another --out"
-        )
-    return begun

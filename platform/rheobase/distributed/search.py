@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from rheobase.core.temporary import temporary_folder
 from rheobase.distributed.nodes import room_for
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
-from rheobase.study.file.spec import StudySpec
+from rheobase.study.file.ablation import reads_told
+from rheobase.study.file.spec import StudySpec, override_study
 from rheobase.study.records.result import TrialRecord, TrialRequest, TrialResult, TrialStopped
 from rheobase.study.run_folder import RunFolder
 from rheobase.study.search.schedule import Bookkeeper, next_requests, packs, repeats_told
@@ -45,11 +46,19 @@ class Inputs:
         Folders of the teachers' latents, that of the search first.
     digest
         Of everything a trial's numbers depend on beside its own settings and seeds.
+    others
+        Shards and latents of arms that read others than the study, by `reads_told`.
     """
 
     shards: tuple[Path, ...]
     latents: tuple[Path, ...]
     digest: str
+    others: Mapping[str, tuple[tuple[Path, ...], tuple[Path, ...]]] = field(default_factory=dict)
+
+    def of(self, request: TrialRequest) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """Return the shards and the latents that a trial reads."""
+        told = reads_told(request.reads)
+        return self.others[told] if told else (self.shards, self.latents)
 
 
 def search(
@@ -99,8 +108,7 @@ def search(
     trainable = tune.with_parameters(
         _run_pack,
         spec=spec,
-        shards=inputs.shards,
-        latents=inputs.latents,
+        inputs=inputs,
         run=run.absolute(),
     )
     generations = Generations(
@@ -142,8 +150,7 @@ def _tune(
 def _run_pack(
     config: Mapping[str, Sequence[str]],
     spec: StudySpec,
-    shards: Sequence[Path],
-    latents: Sequence[Path],
+    inputs: Inputs,
     run: Path,
 ) -> None:
     """Run trials in a worker of Tune, and tell the driver of them in messages."""
@@ -164,9 +171,10 @@ def _run_pack(
     try:
         for folder in folders:
             pull_folder(folder)  # of a worker that died on another node
+        shards, latents = inputs.of(requests[0])  # all of a pack read the same
         outcomes = run_population(
             requests,
-            spec,
+            override_study(spec, requests[0].reads),
             [read_shard(path) for path in shards],
             read_latents(*latents),
             run,

@@ -13,7 +13,7 @@ from rheobase.report.figures import BLUE, FAINT, INK, STYLE, new_figure
 from rheobase.report.tables import setting, short_name
 from rheobase.report.trial_table import TrialTable, trial_table
 from rheobase.study.file.ablation import arms_of
-from rheobase.study.file.spec import StudySpec
+from rheobase.study.file.spec import StudySpec, value_at
 from rheobase.study.ranking.ranking import Ranking
 from rheobase.study.records.result import BASELINE, TrialRecord
 
@@ -53,7 +53,7 @@ def changed_settings(
     return [
         ChangedSetting(
             short_name(path).replace("_", " "),
-            setting(own.get(path.removeprefix("student."))),
+            setting(own.get(path.removeprefix("student."), value_at(spec, path))),
             [setting(overrides.get(arm, {}).get(path)) for arm in arms],
         )
         for path in paths

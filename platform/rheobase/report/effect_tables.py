@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,11 @@ def effect_rows(effects: Effects) -> list[dict[str, Any]]:
         row["ci95_low"], row["ci95_high"] = row.pop("ci95") or (None, None)
         same = row.pop("equivalence") or dict.fromkeys(fields)
         same["ci90_low"], same["ci90_high"] = same.pop("ci90") or (None, None)
+        row["other_targets"] = json.dumps(row["other_targets"])  # as many keys as arms
         told = {"study": effects.study, "measure": effects.measure}
         rows.append(told | flat_row(row) | flat_row({"equivalence": same}))
-    return rows
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
 
 
 def write_csv(effects: Effects, path: Path) -> None:
@@ -164,6 +167,10 @@ def told(effects: Effects) -> list[str]:
     for note, names in names_by_note((one.name, one.notes) for one in effects.rows).items():
         is_of_all = len(names) == len(effects.rows)
         lines.append(note if is_of_all else f"{', '.join(names)}: {note}")
+    for one in effects.rows:
+        if one.decoded:
+            of = ", ".join(f"{probe} {found.mean:+.3f}" for probe, found in one.decoded.items())
+            lines.append(f"{one.name}: of what is decoded, which depends on no target: {of}")
     lines += effects.notes
     for lacks in effects.missing:
         seeds = ", ".join(f"{seed} of {session}" for seed, session in lacks.runs[:3])

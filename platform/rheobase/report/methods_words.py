@@ -10,7 +10,7 @@ from rheobase.report.tables import setting, short_name
 from rheobase.sessions.readers.allen import ALLEN
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import StudentSettings
-from rheobase.study.file.ablation import arms_of, repeated_arms
+from rheobase.study.file.ablation import arms_of, other_inputs, repeated_arms
 from rheobase.study.file.ablation_settings import BASELINES, CONTROLS, AblationSettings
 from rheobase.study.file.designs import fraction_of
 from rheobase.study.file.path import is_by_effect, path_order
@@ -343,6 +343,10 @@ def design_told(spec: StudySpec, records: Sequence[TrialRecord]) -> list[str]:
         if ablation.mode == "held"
         else "Each arm that lifts or doses had a search of its own, as large as the baseline's."
     )
+    sentences += [
+        f"{listed(arms)} read {told}: latents of a teacher of their own, which are another target."
+        for told, arms in other_inputs(spec).items()
+    ]
     base = baseline_of(records)
     repeated = repeated_arms(spec, base) if base else repeated_arms(spec)
     if repeated:

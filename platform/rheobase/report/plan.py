@@ -31,6 +31,7 @@ def plan_view(spec: StudySpec, needs: Estimate, spread: Spread | None = None) ->
         *([f"  the report seeds learn from {num_teachers} teachers in turn"] * (num_teachers > 1)),
         *(f"  {name}: {overrides}" for name, overrides in work.arms.items()),
         *([f"  {repeated_told(work.not_run)}"] if work.not_run else []),
+        *_other_inputs(work, needs),
         *_design(work),
     ]
     if num_seeds:
@@ -47,6 +48,15 @@ def plan_view(spec: StudySpec, needs: Estimate, spread: Spread | None = None) ->
     )
     parts: list[Table | Text] = [_sessions(needs), Text(), _needs(needs)] if needs.sessions else []
     return Group(*map(Text, lines), Text(), *parts)
+
+
+def _other_inputs(work: Work, needs: Estimate) -> list[str]:
+    """Return what arms alone read, and what making that takes."""
+    return [
+        f"  with {told}: latents of their own for {', '.join(work.other_inputs[told])}, another "
+        f"target; {duration(sum(hours.values()))} of CPU"
+        for told, hours in needs.cpu_hours_of_arms.items()
+    ]
 
 
 def _design(work: Work) -> list[str]:

@@ -7,6 +7,7 @@ every other figure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -28,7 +29,6 @@ from rheobase.report.figures import (
 )  # fmt: skip
 from rheobase.report.tables import short_name
 from rheobase.study.file.objectives import ObjectiveName
-from rheobase.study.file.search_settings import Scalar
 from rheobase.study.ranking.ranking import MeasuredTrial, ParetoFront, RankedTrial
 from rheobase.study.records.result import TrialRecord
 
@@ -304,9 +304,7 @@ def parallel_coordinates(rows: Sequence[MeasuredTrial], logged: set[str]) -> Fig
         return figure
 
 
-def _places(
-    values: Sequence[Scalar | None], is_logged: bool
-) -> tuple[list[float], list[tuple[float, str]]]:
+def _places(values: Sequence[Any], is_logged: bool) -> tuple[list[float], list[tuple[float, str]]]:
     """Return each value's height from 0 to 1, NaN where there is none; and marks of the axis."""
     known = [value for value in values if value is not None]
     if any(isinstance(value, str | bool) for value in known):
@@ -333,11 +331,11 @@ def importances(rows: Sequence[MeasuredTrial]) -> dict[str, float]:
     found = {}
     for name in sorted({name for row in rows for name in row.params}):
         has = np.array([name in row.params for row in rows])
-        values = [row.params[name] for row in rows if name in row.params]
+        values: list[Any] = [row.params[name] for row in rows if name in row.params]
         y = ccas[has]
         if len(set(map(str, values))) < 2 or y.std() == 0:
             continue
-        if any(isinstance(value, str | bool) for value in values):
+        if any(isinstance(value, str | bool | tuple) for value in values):
             kinds = np.array([str(value) for value in values])
             means = {kind: y[kinds == kind].mean() for kind in set(kinds)}
             found[name] = float(np.var([means[kind] for kind in kinds]) / y.var())

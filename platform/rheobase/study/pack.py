@@ -48,8 +48,7 @@ def pack(run: Path, out: Path) -> list[str]:
             )
             for path in folder.lasting_files()
         }
-        artifacts = {"shards": folder.shards().values(), "latents": folder.latents_of_teachers()}
-        for kind, folders in artifacts.items():
+        for kind, folders in folder.artifacts().items():
             for artifact in folders:
                 for path in _published(artifact):
                     inside = path.relative_to(artifact).as_posix()

@@ -15,9 +15,9 @@ from rheobase.core.folders import is_published
 from rheobase.shards.latents import Latents, read_latents
 from rheobase.shards.shard import Shard
 from rheobase.shards.store import SHARD, read_shard
-from rheobase.study.file.spec import StudySpec, parse_study
+from rheobase.study.file.spec import StudySpec, override_study, parse_study
 from rheobase.study.records.ledger import Ledger
-from rheobase.study.records.result import TrialRecord
+from rheobase.study.records.result import TrialRecord, TrialRequest
 from rheobase.study.run_inputs import RunInputs, read_files
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -203,24 +203,49 @@ class RunFolder:
             return dict(read_json(self.teacher_report))
         return dict(read_json(self.latents() / TEACHER_REPORT))  # a run of an earlier version
 
-    def read_manifests(self) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
-        """Return the manifest of the search's latents, and by session those of the shards."""
-        inputs = self.read_inputs()
+    def read_manifests(
+        self, reads: Mapping[str, Any] | None = None
+    ) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+        """Return the manifest of the first teacher's latents, and by session those of the shards.
+
+        Of the search's, or of those that an arm `reads`.
+        """
+        inputs = self.read_inputs().of(reads or {})
         if inputs.latents_manifest:
             return inputs.latents_manifest, inputs.shard_manifests
         shards = {session: read_manifest(path) for session, path in self.shards().items()}
         return read_manifest(self.latents()), shards
 
-    def read_data(self) -> tuple[list[Shard], Latents]:
-        """Return what every trial reads.
+    def read_data(self, reads: Mapping[str, Any] | None = None) -> tuple[list[Shard], Latents]:
+        """Return what trials read: every one, or those of an arm that `reads` others.
 
         Raises
         ------
         ArtifactError
             Some of it is not there, damaged, or not what the run read.
         """
-        shards = [read_shard(folder / SHARD) for folder in self.shards().values()]
-        return shards, read_latents(*self.latents_of_teachers())
+        inputs = self.read_inputs().of(reads or {})
+        shards = [read_shard(folder / SHARD) for folder in self._shards_of(inputs).values()]
+        return shards, read_latents(*self._latents_of(inputs))
+
+    def read_of_trial(self, request: TrialRequest) -> tuple[StudySpec, list[Shard], Latents]:
+        """Return the study that a trial is one of, as its arm changes it, and what it reads.
+
+        Raises
+        ------
+        ArtifactError
+            As `read_data`.
+        """
+        return override_study(self.read_study(), request.reads), *self.read_data(request.reads)
+
+    def artifacts(self) -> dict[str, list[Path]]:
+        """Return the folders of all that the run rests on, by kind, also what arms alone read."""
+        inputs = self.read_inputs()
+        found: dict[str, dict[Path, None]] = {"shards": {}, "latents": {}}
+        for one in (inputs, *inputs.others.values()):
+            found["shards"] |= dict.fromkeys(self._shards_of(one).values())
+            found["latents"] |= dict.fromkeys(self._latents_of(one))
+        return {kind: [*folders] for kind, folders in found.items()}
 
     def latents(self) -> Path:
         """Return the folder of the latents that the search was taught."""
@@ -228,7 +253,9 @@ class RunFolder:
 
     def latents_of_teachers(self) -> list[Path]:
         """Return the folder of each teacher's latents, that of the search first."""
-        inputs = self.read_inputs()
+        return self._latents_of(self.read_inputs())
+
+    def _latents_of(self, inputs: RunInputs) -> list[Path]:
         further = inputs.further_latents_manifests or ({},) * len(inputs.digests.further_latents)
         return [
             self._find("latents", one, manifest)
@@ -241,7 +268,9 @@ class RunFolder:
 
     def shards(self) -> dict[str, Path]:
         """Return the folder of each session's shard."""
-        inputs = self.read_inputs()
+        return self._shards_of(self.read_inputs())
+
+    def _shards_of(self, inputs: RunInputs) -> dict[str, Path]:
         return {
             session: self._find("shards", digest, inputs.shard_manifests.get(session, {}))
             for session, digest in inputs.digests.shards.items()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from rheobase.core.digest import PACKAGE, code_digest, digest
 from rheobase.shards.store import SHARD
+from rheobase.study.file.ablation import reads_told
 from rheobase.study.file.spec import StudySpec, dump_study
 
 ROOMS = (
@@ -59,6 +60,18 @@ class RunInputs(BaseModel):
     further_latents_manifests: tuple[Mapping[str, Any], ...] = ()
     shard_manifests: Mapping[str, Mapping[str, Any]] = {}
     """By session. Empty, as the latents' is, in runs of earlier versions."""
+    others: Annotated[Mapping[str, RunInputs], Field(exclude_if=lambda others: not others)] = {}
+    """The same of arms that read other shards or latents than the study, by what they set of
+    [data] and [teacher] (`reads_told`); their own `versions` are empty."""
+
+    def of(self, reads: Mapping[str, Any]) -> RunInputs:
+        """Return what trials of an arm read that sets this of [data] and [teacher]."""
+        return self.others[reads_told(reads)] if reads else self
+
+    @property
+    def latents_manifests(self) -> tuple[Mapping[str, Any], ...]:
+        """Of each teacher, that of the search first."""
+        return (self.latents_manifest, *self.further_latents_manifests)
 
 
 def trial_code_digest(package: Path = PACKAGE) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from listeners import Silent
 from rheobase.core.errors import DataError, StudyError
-from rheobase.distributed import run
+from rheobase.distributed import inputs, run
 from rheobase.sessions.load import load_session
 from rheobase.shards.binning import make_shard
 from rheobase.shards.shard import TRAIN
@@ -126,8 +126,8 @@ def test_a_run_refuses_what_its_shards_cannot_fit_before_the_teacher_trains(
         raise AssertionError("the teacher trained")
 
     monkeypatch.setattr(run, "ray_session", lambda _: nullcontext())
-    monkeypatch.setattr(run, "ingest", lambda _: [tmp_path / "shard.arrow"])
-    monkeypatch.setattr(run, "pretrain", too_late)
+    monkeypatch.setattr(inputs, "ingest", lambda _: [tmp_path / "shard.arrow"])
+    monkeypatch.setattr(inputs, "pretrain", too_late)
     with pytest.raises(DataError, match=told):
         run.run_study(spec, tmp_path / "run", resume=False, address="local", listener=Silent())
 

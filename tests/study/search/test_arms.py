@@ -9,7 +9,7 @@ from rheobase.study.file.path import path_order
 from rheobase.study.file.spec import parse_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.records.result import TrialResult
-from rheobase.study.search.schedule import Bookkeeper, next_requests, repeats_told
+from rheobase.study.search.schedule import Bookkeeper, next_requests, packs, repeats_told
 
 ARMS = {
     "a": {"student.dale": False},
@@ -171,3 +171,40 @@ def test_what_the_search_has_chosen_is_not_run_twice_and_is_told(tmp_path):
     assert heard.said["report"] == (
         "2 seeds a trial; not run twice: c is baseline, refractory_ms=0 is baseline"
     )
+
+
+def test_arms_of_another_teacher_ask_for_what_they_read_and_change_no_other_trial(tmp_path):
+    gru = {"teacher.encoder": "gru"}
+    space = {"student.rate_weight": {"low": 0.01, "high": 1.0, "log": True}}
+    arms = {"a": ARMS["a"], "gru": gru, "both": {**gru, **ARMS["a"]}}
+    spec = study(2, space, arms=arms)
+    with Ledger(tmp_path / "l.sqlite") as ledger, Ledger(tmp_path / "m.sqlite") as alone:
+        played(ledger, spec)
+        played(alone, study(2, space, arms={"a": ARMS["a"]}))
+        report = {one.arm: one for one in asked(ledger, "report")}
+        assert {arm: one.reads for arm, one in report.items()} == {
+            "baseline": {},
+            "a": {},
+            "gru": gru,
+            "both": gru,
+        }
+        assert report["both"].student == report["a"].student
+        assert report["gru"].student == report["baseline"].student
+        assert len({one.trial_id for one in report.values()}) == 4
+        shared = [one.request for one in alone.records()]
+        assert [one.request for one in ledger.records()][: len(shared)] == shared
+    packed = spec.model_copy(update={"search": spec.search.model_copy(update={"pack": 8})})
+    groups = [sorted(one.arm for one in group) for group in packs(packed, [*report.values()])]
+    assert groups == [["a", "baseline"], ["both", "gru"]]
+
+
+def test_a_retuned_arm_of_another_teacher_is_searched_with_that_teacher(tmp_path):
+    space = {"student.tau_mem_ms": {"low": 5.0, "high": 50.0}}
+    reads = {"data.bin_ms": 20.0}
+    spec = study(3, space, mode="retuned", arms={"bins": {"data.bin_ms": 20}})
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        played(ledger, spec, lambda one: one.student["tau_mem_ms"] / 100)
+        tuned = asked(ledger, "tune")
+        assert [one.reads for one in tuned] == [reads] * 3
+        assert [one.reads for one in asked(ledger, "report")] == [{}, reads]
+        assert all(not one.reads for one in asked(ledger, "select"))

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
+import scipy  # which loads `signal`, a second of CPU, where a session is simulated
 
 from rheobase.core.artifacts import whole_file
 from rheobase.core.errors import SessionError
@@ -200,7 +200,7 @@ def _ornstein_uhlenbeck(draw: np.random.Generator, num_bins: int, num: int, tau_
     decay = np.exp(-BIN_S / tau_s)
     noise = draw.standard_normal((num_bins, num)) * np.sqrt(1 - decay**2)
     noise[0] /= np.sqrt(1 - decay**2)
-    return np.asarray(lfilter([1.0], [1.0, -decay], noise, axis=0))
+    return np.asarray(scipy.signal.lfilter([1.0], [1.0, -decay], noise, axis=0))
 
 
 def _latents(seed: int, plan: Plan) -> Floats:
@@ -218,15 +218,17 @@ def _latents(seed: int, plan: Plan) -> Floats:
         held[begin : begin + round(FLASH_S / BIN_S)] = codes[which]
         kicks[begin] = 1.0
     smooth = np.exp(-BIN_S / 0.05)
-    drive = lfilter([1 - smooth], [1.0, -smooth], held, axis=0)
+    drive = scipy.signal.lfilter([1 - smooth], [1.0, -smooth], held, axis=0)
 
-    transient = lfilter([1.0], [1.0, -smooth], lfilter([1.0], [1.0, -smooth], kicks))
+    transient = scipy.signal.lfilter(
+        [1.0], [1.0, -smooth], scipy.signal.lfilter([1.0], [1.0, -smooth], kicks)
+    )
     transient = transient / transient.max()
 
     # A noisy planar rotation at 3 Hz, damped over 0.4 s, kicked by each onset.
     step = np.exp((-1 / 0.4 + 2j * np.pi * 3.0) * BIN_S)
     driven = draw.standard_normal((num_bins, 2)) @ [1, 1j] * 0.12 + kicks * 1.0
-    rotation = lfilter([1.0], [1.0, -step], driven)
+    rotation = scipy.signal.lfilter([1.0], [1.0, -step], driven)
 
     drift = _ornstein_uhlenbeck(draw, num_bins, 1, 0.5)[:, 0]
     level = np.where(np.arange(num_bins) * BIN_S < _passive_from_s(plan), 1.0, -1.0)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
+from rheobase.core.errors import RheobaseError
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.ablation_settings import CONTROLS, dose_name
 from rheobase.study.file.designs import STEP, designed, fraction_of
-from rheobase.study.file.spec import StudySpec, override_student
+from rheobase.study.file.spec import (
+    READ,
+    StudySpec,
+    of_tables,
+    override_student,
+    override_study,
+    value_at,
+)
 from rheobase.study.records.result import BASELINE
 
 TUNED_RATES = (1 / 3, 1.0, 3.0)
@@ -67,7 +76,7 @@ def factors_of(spec: StudySpec) -> dict[str, dict[str, float]]:
         return {BASELINE: {}}
     ablation = spec.ablation
     kept = dict.fromkeys(ablation.arms, 0.0) | {
-        dose_name(path): float(getattr(spec.student, dose_name(path))) for path in ablation.dose
+        dose_name(path): float(value_at(spec, path)) for path in ablation.dose
     }
     levels = {BASELINE: kept}
     for name, arm in designed(ablation).items():
@@ -96,12 +105,12 @@ def repeated_arms(spec: StudySpec, baseline: StudentSettings | None = None) -> d
     found = {}
     base = baseline or spec.student
     own_search = retuned_arms(spec)
-    seen[base.model_dump_json()] = BASELINE
+    seen[_identity(spec, base, {})] = BASELINE
     for name, overrides in arms_of(spec).items():
         is_open = baseline is None and bool(overrides.keys() & spec.search.space.keys())
         if name in own_search or not overrides or is_open:
             continue
-        same = seen.setdefault(override_student(base, overrides).model_dump_json(), name)
+        same = seen.setdefault(_identity(spec, base, overrides), name)
         if same != name:
             found[name] = same
     return found
@@ -166,7 +175,97 @@ def _changes(
     """Return whether overrides change the baseline, as far as that is known."""
     is_open = baseline is None and bool(overrides.keys() & spec.search.space.keys())
     base = baseline or spec.student
-    return is_open or override_student(base, overrides) != base
+    return is_open or _identity(spec, base, overrides) != _identity(spec, base, {})
+
+
+def _identity(spec: StudySpec, base: StudentSettings, overrides: Mapping[str, Any]) -> str:
+    """Return all that an arm's numbers depend on beside seeds, as text."""
+    student = override_student(base, overrides).model_dump_json()
+    return f"{student} {reads_told(reads_of(spec, overrides))}"
+
+
+def reads_of(spec: StudySpec, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an arm sets of [data] and [teacher] that is not the study's own.
+
+    Parameters
+    ----------
+    spec
+        The study.
+    overrides
+        Of the arm.
+
+    Returns
+    -------
+    By dotted path, as plain JSON values; empty where the arm reads what the study reads. With it
+    `override_study` gives the study whose shards and latents the arm reads.
+    """
+    if not of_tables(overrides, *READ):
+        return {}
+    other = override_study(spec, overrides)
+    return {
+        path: value
+        for name in READ
+        for path, value in _by_path(name, other).items()
+        if _by_path(name, spec).get(path) != value
+    }
+
+
+def _by_path(name: str, spec: StudySpec) -> dict[str, Any]:
+    table = {
+        f"{name}.{key}": one for key, one in getattr(spec, name).model_dump(mode="json").items()
+    }
+    labels = table.pop("data.labels", {})
+    return table | {f"data.labels.{column}": words for column, words in labels.items()}
+
+
+def reads_told(reads: Mapping[str, Any]) -> str:
+    """Return in words what of [data] and [teacher] an arm sets; the same words of the same.
+
+    Examples
+    --------
+    >>> reads_told({"teacher.horizons_ms": [40.0, 80.0], "data.areas": ["VISp"]})
+    "data.areas = ['VISp'], teacher.horizons_ms = [40.0, 80.0]"
+    """
+    return ", ".join(f"{path} = {value!r}" for path, value in sorted(reads.items()))
+
+
+def study_of_arm(spec: StudySpec, arm: str) -> StudySpec:
+    """Return the study that an arm by itself would be.
+
+    What the arm sets is set, and no longer searched; budget, sampler, seeds and every other setting
+    are the study's.
+    """
+    overrides = arms_of(spec)[arm]
+    space = {path: one for path, one in spec.search.space.items() if path not in overrides}
+    return override_study(spec, overrides).model_copy(
+        update={
+            "search": spec.search.model_copy(update={"space": space}),
+            "ablation": None,
+        }
+    )
+
+
+@contextmanager
+def naming_arms(told: str) -> Iterator[None]:
+    """Say in an error that it is of arms that read something else, and what they set."""
+    try:
+        yield
+    except RheobaseError as error:
+        raise type(error)(f"arms with {told}: {error}") from error
+
+
+def other_inputs(spec: StudySpec) -> dict[str, list[str]]:
+    """Return the arms that read other shards or latents than the study, by `reads_told`.
+
+    Arms that are not run because they are others' are left out.
+    """
+    found: dict[str, list[str]] = {}
+    repeated = repeated_arms(spec)
+    for name, overrides in arms_of(spec).items():
+        reads = {} if name in repeated else reads_of(spec, overrides)
+        if reads:
+            found.setdefault(reads_told(reads), []).append(name)
+    return found
 
 
 def controls_of(spec: StudySpec) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -65,10 +66,13 @@ class AblationSettings(Settings):
     and fixed), `gru` and `linear-readout` (`neuron` in the network's place), `shuffled-spikes`
     (`input`)."""
     arms: dict[str, dict[str, Value]] = {}
-    """Overrides of student settings by dotted path, under the arm's name; several settings of an
-    arm are one factor."""
+    """Overrides by dotted path, under the arm's name, such as `"student.dale" = false` or
+    `"teacher.horizons_ms" = [40.0, 80.0]`; several settings of an arm are one factor. An arm may
+    set any of [student] and [teacher], and of [data] `areas`, `bin_ms`, `window_ms`, `quality`,
+    `nan_metrics`, `labels.COLUMN`, `fit_states` and `fit_states_of`; one of [data] or [teacher] has
+    latents of its own, which are another target."""
     dose: dict[str, tuple[float, ...]] = {}
-    """Levels of a number among the student's settings, by dotted path, each an arm of its own
+    """Levels of a number that arms may set, by dotted path, each an arm of its own
     beside `arms`, whatever the design: `"student.ei_balance" = [0.25, 0.5, 1, 2, 4]`. The study's
     own value is one of the curve's points and is not run twice."""
 
@@ -82,7 +86,7 @@ class AblationSettings(Settings):
                     name, set_to = next(iter(table.items()), ("…", "…"))
                     raise ValueError(
                         "a path must be in quotes, for dots make tables in TOML: write "
-                        f'{arm} = {{ "{room}.{name}" = {str(set_to).lower()} }}'
+                        f'{arm} = {{ "{room}.{name}" = {json.dumps(set_to)} }}'
                     )
         return value
 
@@ -140,5 +144,8 @@ class AblationSettings(Settings):
 
 
 def dose_name(path: str) -> str:
-    """Return the name of the factor that a dosed setting is, e.g. ``ei_balance``."""
+    """Return the name of the factor that a dosed setting is, e.g. ``ei_balance``.
+
+    Of [data] and [teacher] the table's name stays, e.g. ``data.bin_ms``.
+    """
     return path.removeprefix("student.")

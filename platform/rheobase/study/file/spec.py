@@ -17,7 +17,7 @@ from rheobase.core.paths import JOIN, expanded, matching, parts_of
 from rheobase.core.settings import Settings
 from rheobase.shards.settings import DataSettings
 from rheobase.student.settings import RENAMED, StudentSettings
-from rheobase.study.file.ablation_settings import BASELINES, AblationSettings, Value, dose_name
+from rheobase.study.file.ablation_settings import BASELINES, AblationSettings, Value
 from rheobase.study.file.designs import designed
 from rheobase.study.file.kinds import misfit, misfits, without_union
 from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
@@ -25,6 +25,18 @@ from rheobase.study.file.search_settings import Choice, Range, Scalar, SearchSet
 from rheobase.study.records.result import BASELINE, TOP
 from rheobase.teacher.settings import TeacherSettings
 
+READ = ("data", "teacher")
+"""Tables that decide which shards and latents a trial reads: arms may change them, no search."""
+KEPT = {
+    "data.sessions": "runs are paired by session",
+    "data.split": "the bins that are held out must be the same",
+    "data.score_states": "the bins that are scored must be the same",
+    "data.events": "it is a table, which arms cannot set",
+    "data.paths": "it is a table, which arms cannot set",
+    "data.labels": "one column must be named, as 'data.labels.KSLabel'",
+}
+"""What of them no arm may change, and why."""
+LABELS = "labels."
 BALANCE_PATHS = frozenset(
     f"student.{name}"
     for name in (
@@ -215,6 +227,8 @@ class StudySpec(Settings):
                 "[data.split]: by must be auto, block or trial, for a study trains on each "
                 "session, but is session; 'rheobase bin --split-by session' holds whole ones out."
             )
+        if self.ablation and not problems:
+            problems += self._unfit_inputs(self.ablation)
         if problems:
             raise ValueError(" ; ".join(dict.fromkeys(problems)))
         return self
@@ -237,11 +251,16 @@ class StudySpec(Settings):
                 )
             refused = self._problem(f"ablation.arms.{arm}", overrides)
             problems += refused
-            same = not refused and override_student(self.student, overrides) == self.student
+            same = not refused and override_study(self, overrides) == self
             if same and not overrides.keys() & self.search.space.keys():
                 problems.append(
-                    f"[ablation.arms.{arm}]: an arm must change the student, but all it sets is "
+                    f"[ablation.arms.{arm}]: an arm must change the study, but all it sets is "
                     f"the study's own: {', '.join(overrides) or 'nothing'}; leave it out."
+                )
+            if ablation.order == "effect" and (others := of_tables(overrides, *READ)):
+                problems.append(
+                    f"[ablation.arms.{arm}]: order = 'effect' compares held-out CCA with one "
+                    f"target, but {', '.join(others)} makes another; use order = 'given'."
                 )
         for word in ablation.baselines:
             (path,) = BASELINES[word]
@@ -266,9 +285,30 @@ class StudySpec(Settings):
                 problems += self._problem(where, one.overrides)
         return problems
 
+    def _unfit_inputs(self, ablation: AblationSettings) -> list[str]:
+        """Return why arms that change [data] or [teacher] would be no study of their own."""
+        problems = []
+        for name, one in designed(ablation).items():
+            if not of_tables(one.overrides, *READ):
+                continue
+            other = override_study(self, one.overrides)
+            try:
+                StudySpec(
+                    name=self.name,
+                    data=other.data,
+                    teacher=other.teacher,
+                    student=other.student,
+                    require=self.require,
+                    seeds=self.seeds,
+                )
+            except ValidationError as error:
+                told = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
+                problems.append(f"[ablation] arm {name}: {' ; '.join(told)}")
+        return problems
+
     def _unfit_dose(self, path: str, levels: Sequence[float]) -> list[str]:
         where = f"ablation.dose.{path}"
-        own = getattr(self.student, dose_name(path), None)
+        own = value_at(self, path)
         if own is not None and (isinstance(own, bool) or not isinstance(own, int | float)):
             return [f"[{where}]: a dosed setting must be a number, but is {own!r}; use arms."]
         if refused := [one for level in levels for one in self._problem(where, {path: level})]:
@@ -342,14 +382,23 @@ class StudySpec(Settings):
 
     def _problem(self, where: str, overrides: Mapping[str, Value]) -> list[str]:
         """Return why a student with these settings can never be trained."""
+        if where.startswith("search.") and (others := of_tables(overrides, *READ)):
+            return [
+                f"[{where}]: a setting below 'student.' must be searched, but {', '.join(others)} "
+                "is the same for all trials; set it there, or make it an arm of [ablation.arms]."
+            ]
         try:
-            student = override_student(self.student, overrides)
+            student = override_study(self, overrides).student
         except ValidationError as error:
             refused = []
+            table = error.title.removesuffix("Settings").lower()
             for one in error.errors():
-                path = ".".join(["student", *map(str, one["loc"])])
+                path = ".".join([table, *map(str, without_union(one["loc"]))])
                 named = "" if where.endswith(path) else f"{path}: "
-                refused.append(f"[{where}]: {named}{one['msg'].removeprefix('Value error, ')}")
+                is_told = one["type"] == "value_error"
+                found = "" if is_told else f" (found {one['input']!r})"
+                told = one["msg"].removeprefix("Value error, ")
+                refused.append(f"[{where}]: {named}{told}{found}")
             return refused
         except StudyError as error:
             return [f"[{where}]: {error}"]
@@ -391,15 +440,74 @@ def _shown(axis: Range | Choice | None) -> str:
     return str(list(axis.choices)) if isinstance(axis, Choice) else f"{axis.low:g}…{axis.high:g}"
 
 
+def of_tables(overrides: Mapping[str, Any], *tables: str) -> dict[str, Any]:
+    """Return those overrides, by dotted path, that are of some tables of the study file."""
+    return {path: one for path, one in overrides.items() if path.partition(".")[0] in tables}
+
+
+def value_at(spec: StudySpec, path: str) -> Any:
+    """Return a setting by dotted path, of [student] where none names its table; None if none is."""
+    table, _, key = path.rpartition(".")
+    return getattr(getattr(spec, table or "student", None), key, None)
+
+
+def override_study(base: StudySpec, overrides: Mapping[str, Any]) -> StudySpec:
+    """Return the study with values of [data], [teacher] and [student] set by dotted path.
+
+    Parameters
+    ----------
+    base
+        The study.
+    overrides
+        As an arm sets them. A teacher of another `kind`, which is a linear map, has the linear
+        encoder; no other setting changes by itself.
+
+    Raises
+    ------
+    StudyError
+        No arm may set it: it is unknown, of another kind, or what makes runs comparable.
+    ValidationError
+        A value is out of its range.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    for path, value in of_tables(overrides, *READ).items():
+        name, _, key = path.partition(".")
+        settings = getattr(base, name)
+        table = tables.setdefault(name, settings.model_dump())
+        for kept, why in KEPT.items():
+            if path == kept or (path.startswith(f"{kept}.") and kept != "data.labels"):
+                raise StudyError(f"an arm must leave '{kept}' as the study has it, for {why}.")
+        if name == "data" and key.startswith(LABELS):
+            table["labels"] = {**table["labels"], key.removeprefix(LABELS): value}
+            continue
+        if key not in table:
+            known = [f"{name}.{one}" for one in table if f"{name}.{one}" not in KEPT]
+            raise StudyError(f"unknown key '{path}'.{did_you_mean(path, known)}")
+        if told := misfit(value, type(settings).model_fields[key].annotation):
+            raise StudyError(f"'{path}' must be {told}, but is {value!r}.")
+        table[key] = value
+        if path == "teacher.kind" and value != "lejepa":
+            table["encoder"] = overrides.get("teacher.encoder", "linear")
+    changed = {
+        name: type(getattr(base, name)).model_validate(table) for name, table in tables.items()
+    }
+    return base.model_copy(update={**changed, "student": override_student(base.student, overrides)})
+
+
 def override_student(base: StudentSettings, overrides: Mapping[str, Any]) -> StudentSettings:
-    """Return student settings with values set by dotted path, e.g. ``student.dale``."""
+    """Return student settings with values set by dotted path, e.g. ``student.dale``.
+
+    Those of [data] and [teacher] are passed over: they are `override_study`'s.
+    """
     table = base.model_dump()
     for path, value in overrides.items():
         room, _, key = path.partition(".")
+        if room in READ:
+            continue
         if room != "student" and room in StudySpec.model_fields:
             raise StudyError(
-                f"a setting below 'student.' must be named, but '{path}' is one of [{room}], which "
-                "is the same for all trials; set it there, or make studies of their own."
+                f"a setting of [student], [teacher] or [data] must be named, but '{path}' is one "
+                f"of [{room}], which is the same for all trials; set it there."
             )
         if room == "student" and key in RENAMED:
             raise StudyError(f"'{path}' is now called 'student.{RENAMED[key]}'; write that.")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rheobase.core.errors import DataError
 from rheobase.sessions.records.session_size import SessionSize
@@ -17,8 +17,15 @@ from rheobase.shards.states import student_line
 from rheobase.shards.timeline import Timeline, timeline_of
 from rheobase.shards.windows import window_starts
 from rheobase.student.neurons import NEURONS
-from rheobase.study.file.ablation import arms_of, repeated_arms, tuned_trials
-from rheobase.study.file.spec import StudySpec, dump_study
+from rheobase.study.file.ablation import (
+    arms_of,
+    naming_arms,
+    other_inputs,
+    repeated_arms,
+    study_of_arm,
+    tuned_trials,
+)
+from rheobase.study.file.spec import StudySpec, dump_study, of_tables, override_study
 from rheobase.study.planning.limits import drawn, refuse_states, refuse_too_few_bins, searched
 from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate, Spread
 from rheobase.study.planning.sizes import sizes_of
@@ -94,6 +101,10 @@ def estimate(spec: StudySpec) -> Estimate:
     sizes = sizes_of(spec.data)
     rows = [_session(size, spec) for size in sizes]
     pairs = list(zip(sizes, rows, strict=True))
+    of_arms = _read_by_arms(spec, pairs)
+    of_arms_alone = {
+        phase: sum(getattr(one, phase) for one in of_arms.values()) for phase in _OfArms._fields
+    }
 
     def total(name: str) -> int:
         return sum(row.num_sessions * int(getattr(row, name)) for row in rows)
@@ -111,16 +122,20 @@ def estimate(spec: StudySpec) -> Estimate:
         bytes={
             "download": sum(size.num_sessions * size.download_bytes for size in sizes),
             "sessions": sum(size.num_sessions * size.session_bytes for size in sizes),
-            "shards": total("shard_bytes"),
-            "latents": len(spec.teacher_seeds) * 4 * spec.teacher.num_dims * total("num_bins"),
+            "shards": total("shard_bytes") + of_arms_alone["shards"],
+            "latents": _latent_bytes(rows, spec) + of_arms_alone["latents"],
             "run": sum(row.num_sessions * _weight_bytes(row, spec) for row in rows)
             + num_trials(spec) * SAMPLE_BYTES,
             "checkpoints": _checkpoint_bytes(rows, spec),
         },
         cpu_hours={
-            "ingest": sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs),
-            "teacher": len(spec.teacher_seeds) * _teacher_hours(rows, spec),
+            "ingest": _all_ingest_hours(pairs) + of_arms_alone["ingest"],
+            "teacher": len(spec.teacher_seeds) * _teacher_hours(rows, spec)
+            + of_arms_alone["teacher"],
             "student": student_h,
+        },
+        cpu_hours_of_arms={
+            told: {"ingest": one.ingest, "teacher": one.teacher} for told, one in of_arms.items()
         },
         memory_bytes=_memory(pairs, spec),
         cpu_hours_per_session=per_session,
@@ -131,6 +146,45 @@ def plan_of(spec: StudySpec, needs: Estimate, spread: Spread | None = None) -> P
     """Return what a study will run and can find, beside what it needs."""
     work = work_of(spec, needs.num_sessions, spread)
     return Plan(**dict(work), **dict(needs), resolved=dump_study(spec))
+
+
+class _OfArms(NamedTuple):
+    """What arms alone read costs: CPU hours of both phases, and bytes of both artifacts."""
+
+    ingest: float
+    teacher: float
+    shards: int
+    latents: int
+
+
+def _read_by_arms(
+    spec: StudySpec, own: Sequence[tuple[SessionSize, SessionEstimate]]
+) -> dict[str, _OfArms]:
+    """Return what shards and latents of arms cost, each counted where it is first read."""
+    binned = {spec.data.model_dump_json(): own}
+    found = {}
+    for told, arms in other_inputs(spec).items():
+        study = study_of_arm(spec, arms[0])
+        key, ingest, shards = study.data.model_dump_json(), 0.0, 0
+        if key not in binned:
+            with naming_arms(told):
+                sizes = sizes_of(study.data)
+                binned[key] = [(size, _session(size, study)) for size in sizes]
+            ingest = _all_ingest_hours(binned[key])
+            shards = sum(row.num_sessions * row.shard_bytes for _, row in binned[key])
+        rows = [row for _, row in binned[key]]
+        teacher = len(study.teacher_seeds) * _teacher_hours(rows, study)
+        found[told] = _OfArms(ingest, teacher, shards, _latent_bytes(rows, study))
+    return found
+
+
+def _latent_bytes(rows: Sequence[SessionEstimate], spec: StudySpec) -> int:
+    num_bins = sum(row.num_sessions * row.num_bins for row in rows)
+    return len(spec.teacher_seeds) * 4 * spec.teacher.num_dims * num_bins
+
+
+def _all_ingest_hours(pairs: Sequence[tuple[SessionSize, SessionEstimate]]) -> float:
+    return sum(size.num_sessions * _ingest_hours(size, row) for size, row in pairs)
 
 
 def _session(size: SessionSize, spec: StudySpec) -> SessionEstimate:
@@ -219,7 +273,8 @@ def _training_seconds(num_units: int, spec: StudySpec, overrides: Mapping[str, A
     neuron_s_per_bin = [kind.s_per_bin for kind in kinds if kind.is_trained]
     if not neuron_s_per_bin:
         return 0.0
-    bins = num_windows * spec.data.window_ms / spec.data.bin_ms
+    data = override_study(spec, of_tables(overrides, "data")).data
+    bins = num_windows * data.window_ms / data.bin_ms
     return bins * (flop / FLOP_PER_S + STUDENT_S_PER_BIN + neurons * max(neuron_s_per_bin))
 
 

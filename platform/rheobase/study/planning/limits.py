@@ -13,7 +13,7 @@ from rheobase.shards.timeline import Timeline
 from rheobase.study.file.ablation import arms_of
 from rheobase.study.file.objectives import OF_STATES, STATE_MEASURES
 from rheobase.study.file.search_settings import Choice
-from rheobase.study.file.spec import StudySpec
+from rheobase.study.file.spec import READ, StudySpec, of_tables
 
 
 def searched(spec: StudySpec, setting: str) -> list[Any]:
@@ -30,6 +30,8 @@ def searched(spec: StudySpec, setting: str) -> list[Any]:
 def drawn(spec: StudySpec, setting: str) -> list[int]:
     """Return what the study and its arms may set an integer setting to, ranges by their ends.
 
+    Of arms that read what the study reads: others are studies of their own (`study_of_arm`).
+
     Examples
     --------
     >>> from rheobase.study.file.spec import parse_study
@@ -39,7 +41,11 @@ def drawn(spec: StudySpec, setting: str) -> list[int]:
     [128, 18, 300]
     """
     path = f"student.{setting}"
-    of_arms = [overrides[path] for overrides in arms_of(spec).values() if path in overrides]
+    of_arms = [
+        overrides[path]
+        for overrides in arms_of(spec).values()
+        if path in overrides and not of_tables(overrides, *READ)
+    ]
     return [int(value) for value in searched(spec, setting) + of_arms]
 
 

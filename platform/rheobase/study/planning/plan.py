@@ -95,7 +95,9 @@ class Work(Settings):
     teacher_seeds: tuple[int, ...]
     """Of the teachers, that of the search first."""
     arms: Mapping[str, Mapping[str, Value]]
-    """Overrides of student settings by dotted path, under the arm's name."""
+    """Overrides by dotted path, under the arm's name."""
+    other_inputs: Mapping[str, tuple[str, ...]] = {}
+    """Arms that read shards or latents of their own, by what they set of [data] and [teacher]."""
     not_run: Mapping[str, str]
     """Arms whose settings are the baseline's or an earlier arm's, and whose."""
     design: DesignPlan | None
@@ -132,6 +134,8 @@ class Estimate(Settings):
     `checkpoints`, what trials under way hold beside it at most."""
     cpu_hours: Mapping[str, float]
     """Of one core: `ingest`, `teacher`, `student`."""
+    cpu_hours_of_arms: Mapping[str, Mapping[str, float]] = {}
+    """What of `ingest` and `teacher` is of arms alone, by what they set of [data] and [teacher]."""
     memory_bytes: Mapping[str, int]
     """Peak of the largest process of each of these phases."""
     cpu_hours_per_session: float

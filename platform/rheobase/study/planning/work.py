@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rheobase.study.file.ablation import arms_of, hypotheses_of, repeated_arms
+from rheobase.study.file.ablation import arms_of, hypotheses_of, other_inputs, repeated_arms
 from rheobase.study.file.designs import fraction_of
 from rheobase.study.file.spec import StudySpec
 from rheobase.study.planning.least_p import LeastP, least_p_of
@@ -36,6 +36,7 @@ def work_of(spec: StudySpec, num_sessions: int, spread: Spread | None = None) ->
         report_seeds=spec.seeds.report,
         teacher_seeds=spec.teacher_seeds,
         arms=arms_of(spec),
+        other_inputs={told: tuple(arms) for told, arms in other_inputs(spec).items()},
         not_run=repeated_arms(spec),
         design=_design(spec),
         replicates_per_session=num_replicates(spec),

@@ -17,20 +17,19 @@ from rheobase.study.file.spec import StudySpec
 from rheobase.study.ranking.contrasts import Contrast, contrasts_of
 from rheobase.study.ranking.effects import Effect, effect_of
 from rheobase.study.ranking.intervals import Runs
-from rheobase.study.ranking.measured import (
-    CCA,
-    measured_runs,
-    refuse_unknown,
-)
-from rheobase.study.ranking.pairs import Pair, asked_pairs, by_pair
+from rheobase.study.ranking.measured import CCA, refuse_unknown
+from rheobase.study.ranking.pairs import Pair, asked_pairs, by_pair, shared_runs
 from rheobase.study.ranking.resampling import ALPHA, holm
-from rheobase.study.records.result import BASELINE, ENDED, ReplicateResult, TrialRecord
+from rheobase.study.ranking.targets import decoded_beside, other_targets, targets_note
+from rheobase.study.records.result import BASELINE, ENDED, TrialRecord
 
 CORRELATIONS = (
     *(CCA, "cca_within_state", "cca_cross_state", "state_cost"),
     *("gain", "above_linear", "untrained", "linear_readout"),
 )
 """Measures that `ablation.least_effect` is of; of another nobody knows what is no difference."""
+OF_TARGET = frozenset({*CORRELATIONS, "closed", "decoding"})
+"""Measures of what is carried, which mean something else of another target."""
 
 
 class MissingRuns(Settings):
@@ -151,11 +150,19 @@ def effects_of(
             contrast = replace(contrast, in_family=False)  # the hypothesis is the other arm's
         of = tuple(contrast.weights)
         if of not in shared:
-            shared[of] = _shared({arm: found_by.get(arm, {}) for arm in of}, measure)
+            shared[of] = shared_runs({arm: found_by.get(arm, {}) for arm in of}, measure)
         pairs, arms = shared[of]
         random = generator(spec.search.seed, "statistics", "effect", contrast.name)
         seeds = [seed for _, seed in pairs]
-        effects.append(effect_of(contrast, arms, seeds, len(asked), margin, random))
+        effect = effect_of(contrast, arms, seeds, len(asked), margin, random)
+        if measure in OF_TARGET and (targets := other_targets(contrast.weights, trials)):
+            update = {
+                "other_targets": targets,
+                "decoded": decoded_beside(contrast.weights, trials),
+                "notes": (*effect.notes, targets_note(targets)),
+            }
+            effect = effect.model_copy(update=update)
+        effects.append(effect)
     effects = _corrected(effects)
     missing = _missing(spec, trials, asked)
     command = None
@@ -203,8 +210,9 @@ def levels_of(spec: StudySpec, base: TrialRecord) -> dict[str, dict[str, float]]
     overrides = {BASELINE: {}, **arms_of(spec)}
     levels = {arm: dict(row) for arm, row in factors_of(spec).items()}
     for arm, row in levels.items():
-        for name in map(dose_name, spec.ablation.dose) if row else ():
-            if f"student.{name}" not in overrides[arm]:
+        for path in spec.ablation.dose if row else ():
+            name = dose_name(path)
+            if path not in overrides[arm]:
                 row[name] = float(base.request.student.get(name, row[name]))
     return levels
 
@@ -225,19 +233,6 @@ def trials_of_arms(spec: StudySpec, records: Sequence[TrialRecord]) -> dict[str,
         if record := reported.get(arm) or reported.get(repeated.get(arm, arm)):
             found[arm] = record
     return found
-
-
-def _shared(
-    sides: Mapping[str, Mapping[Pair, ReplicateResult]], measure: str
-) -> tuple[list[Pair], dict[str, Runs]]:
-    """Return the sessions and seeds that all arms have, in one order, and each arm's runs there."""
-    first, *others = sides.values()
-    pairs = sorted(set(first).intersection(*others))
-    if not pairs:
-        return [], {}
-    return pairs, {
-        arm: measured_runs([side[pair] for pair in pairs], measure) for arm, side in sides.items()
-    }
 
 
 def _changes_nothing(contrast: Contrast, trials: Mapping[str, TrialRecord]) -> bool:

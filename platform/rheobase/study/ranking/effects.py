@@ -13,7 +13,13 @@ from scipy.special import stdtr, stdtrit
 from rheobase.core.settings import Settings
 from rheobase.study.ranking.contrasts import Contrast, Kind
 from rheobase.study.ranking.intervals import Runs, estimate_mean
-from rheobase.study.ranking.ranking import Interval, MeanEstimate, SpeaksOf, Unit
+from rheobase.study.ranking.ranking import (
+    Interval,
+    MeanEstimate,
+    MeanInterval,
+    SpeaksOf,
+    Unit,
+)
 from rheobase.study.ranking.resampling import (
     ALPHA,
     LEVEL,
@@ -97,6 +103,12 @@ class Effect(Settings):
     """The least p that this number of units can reach: 2 / 2^n."""
     equivalence: Equivalence | None
     """Null where there is no margin or no interval."""
+    other_targets: Mapping[str, str] = {}
+    """By arm, the target that its networks carry where that is not the baseline's and the effect
+    sets the two against each other: latents of another teacher, or of other units or bins."""
+    decoded: Mapping[str, MeanInterval] = {}
+    """Of an effect between targets, the same difference of what is decoded, by probe, which depends
+    on no target."""
     notes: tuple[str, ...] = ()
 
 
@@ -279,6 +291,8 @@ def _without_numbers(told: Mapping[str, object]) -> Effect:
     table = {name: None for name in Effect.model_fields} | {
         "seeds": (),
         "sessions": (),
+        "other_targets": {},
+        "decoded": {},
         "num_units": 0,
         "notes": (note,),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from rheobase.study.ranking.measured import CCA, value_of
+from rheobase.study.ranking.intervals import Runs
+from rheobase.study.ranking.measured import CCA, measured_runs, value_of
 from rheobase.study.records.result import ReplicateResult, TrialRecord
 
 Pair = tuple[str, int]
@@ -22,3 +23,16 @@ def asked_pairs(records: Collection[TrialRecord]) -> set[Pair]:
     sessions = {session for record in records for session, _ in by_pair(record)}
     seeds = {seed for record in records for seed in record.request.seeds}
     return {(session, seed) for session in sessions for seed in seeds}
+
+
+def shared_runs(
+    sides: Mapping[str, Mapping[Pair, ReplicateResult]], measure: str
+) -> tuple[list[Pair], dict[str, Runs]]:
+    """Return the sessions and seeds that all arms have, in one order, and each arm's runs there."""
+    first, *others = sides.values()
+    pairs = sorted(set(first).intersection(*others))
+    if not pairs:
+        return [], {}
+    return pairs, {
+        arm: measured_runs([side[pair] for pair in pairs], measure) for arm, side in sides.items()
+    }

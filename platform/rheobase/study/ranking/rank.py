@@ -29,6 +29,7 @@ from rheobase.study.ranking.ranking import (
     UnmeasuredTrial,
 )
 from rheobase.study.ranking.states import state_fields
+from rheobase.study.ranking.targets import target_of
 from rheobase.study.records.result import (
     ENDED,
     NULLS,
@@ -129,6 +130,7 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         "stage": request.stage,
         "arm": request.arm,
         "params": request.params,
+        "reads": request.reads,
         "seeds": request.seeds,
     }
     if record.result is None:
@@ -144,6 +146,8 @@ def trial_row(spec: StudySpec, record: TrialRecord) -> RankedTrial:
         )
     found = record.result.replicates
     notes = list(record.result.notes)
+    if request.reads:
+        notes.append(f"cca_heldout: of another target than the study's: {target_of(request)}")
     trained, before = runs_of(found), runs_of(found, "untrained")
     level, gain = estimate_mean(trained), estimate_mean(trained.minus(before))
     cca, untrained = level.mean, fmean(before.means().values())

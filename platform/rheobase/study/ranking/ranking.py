@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import ConfigDict, Field
 
 from rheobase.core.settings import Settings
+from rheobase.study.file.ablation_settings import Value as Setting
 from rheobase.study.file.objectives import DIRECTIONS, Direction, ObjectiveName
-from rheobase.study.file.search_settings import Scalar
 from rheobase.study.records.result import RateSummary, Stage
 
 Interval = tuple[float, float]
@@ -171,8 +171,11 @@ class EndedTrial(Settings):
     """1 is the best of its list; null of an audit."""
     tier: Tier
     status: Literal["complete", "pruned", "failed"]
-    params: Mapping[str, Scalar]
+    params: Mapping[str, Setting]
     """What the sampler or the arm set, by dotted path."""
+    reads: Mapping[str, Setting] = {}
+    """What its arm sets of [data] and [teacher]: its held-out CCA is of another target than the
+    baseline's. Empty where it reads what the study reads."""
     seeds: tuple[int, ...]
     why: tuple[str, ...] = ()
     """In words, the lines of feasibility and of the gate that do not hold."""

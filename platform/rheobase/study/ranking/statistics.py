@@ -13,7 +13,7 @@ from rheobase.core.settings import Settings
 from rheobase.student.settings import StudentSettings
 from rheobase.study.file.ablation import arms_of, controls_of, repeated_arms
 from rheobase.study.file.spec import StudySpec
-from rheobase.study.ranking.effect_table import effects_of
+from rheobase.study.ranking.effect_table import OF_TARGET, effects_of
 from rheobase.study.ranking.intervals import estimate_mean
 from rheobase.study.ranking.measured import (
     CCA,
@@ -32,6 +32,7 @@ from rheobase.study.ranking.resampling import (
     probability_of_improvement,
     sign_flip_p,
 )
+from rheobase.study.ranking.targets import other_targets, targets_note
 from rheobase.study.records.result import BASELINE, TOP, TrialRecord
 
 
@@ -270,6 +271,9 @@ def paired_comparison(
     asked = asked_pairs((arm, to))
     if len(asked) > len(pairs):
         notes.append(f"{len(pairs)} of {len(asked)} runs have a partner; the others are left out")
+    targets = other_targets({name: 1.0, other: -1.0}, {name: arm, other: to})
+    if measure in OF_TARGET and targets:
+        notes.append(targets_note(targets))
     random = generator(spec.search.seed, "statistics", name, other)
     differences = np.array(runs.values)
     mean_interval: Interval | None = None

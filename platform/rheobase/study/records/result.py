@@ -61,6 +61,9 @@ class TrialRequest(Settings):
     seeds: tuple[int, ...]
     rungs: tuple[Rung, ...] = ()
     """Where it may be stopped early, by rising step; they are no part of its id."""
+    reads: Annotated[dict[str, Any], Field(exclude_if=lambda reads: not reads)] = {}
+    """What its arm sets of [data] and [teacher], by dotted path: it reads shards and latents of its
+    own. Empty where it reads the study's."""
 
 
 class Null(Settings):

@@ -6,31 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from rheobase.study.file.ablation import arms_of
-from rheobase.study.file.spec import StudySpec, override_student
 from rheobase.study.ranking.feasibility import violations_of
 from rheobase.study.records.result import BASELINE, TrialRecord
 
 
-def study_of_arm(spec: StudySpec, arm: str) -> StudySpec:
-    """Return the study whose search is an arm's own.
-
-    What the arm sets is set, and no longer searched; budget, sampler, seeds and every other setting
-    are the study's.
-    """
-    overrides = arms_of(spec)[arm]
-    space = {path: one for path, one in spec.search.space.items() if path not in overrides}
-    return spec.model_copy(
-        update={
-            "student": override_student(spec.student, overrides),
-            "search": spec.search.model_copy(update={"space": space}),
-            "ablation": None,
-        }
-    )
-
-
 def records_of_arm(records: Sequence[TrialRecord], arm: str) -> list[TrialRecord]:
-    """Return the trials of an arm's search, as a search of `study_of_arm` would have asked."""
+    """Return the trials of an arm's search, as one of `study_of_arm` would have asked for them."""
     return [
         one.model_copy(
             update={"request": one.request.model_copy(update={"stage": "select", "arm": BASELINE})}

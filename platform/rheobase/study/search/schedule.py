@@ -14,13 +14,16 @@ from rheobase.shards.shard import Shard
 from rheobase.student.settings import StudentSettings, population_key
 from rheobase.study.file.ablation import (
     arms_of,
+    reads_of,
+    reads_told,
     repeated_arms,
     repeated_told,
     retuned_arms,
+    study_of_arm,
     tuned_settings,
 )
 from rheobase.study.file.path import path_steps, path_trials
-from rheobase.study.file.spec import StudySpec, override_student
+from rheobase.study.file.spec import StudySpec, override_student, override_study
 from rheobase.study.ranking.confirm import top_trials
 from rheobase.study.ranking.rank import rank_study
 from rheobase.study.records.ledger import Ledger
@@ -37,7 +40,7 @@ from rheobase.study.records.result import (
     TrialStopped,
 )
 from rheobase.study.search.pruning import rungs_of, to_audit
-from rheobase.study.search.retuned import best_of_arm, records_of_arm, study_of_arm
+from rheobase.study.search.retuned import best_of_arm, records_of_arm
 from rheobase.study.search.sampler import propose
 from rheobase.study.search.space import Space
 from rheobase.study.search.warm_start import Fork
@@ -99,10 +102,14 @@ def next_requests(
 
 
 def packs(spec: StudySpec, requests: Sequence[TrialRequest]) -> list[list[TrialRequest]]:
-    """Return requests in groups that may train as one population, `search.pack` at most in each."""
-    by_key: dict[str, list[TrialRequest]] = defaultdict(list)
+    """Return requests in groups that may train as one population, `search.pack` at most in each.
+
+    All of a group read the same shards and latents.
+    """
+    by_key: dict[tuple[str, str], list[TrialRequest]] = defaultdict(list)
     for request in requests:
-        by_key[population_key(StudentSettings.model_validate(request.student))].append(request)
+        key = population_key(StudentSettings.model_validate(request.student))
+        by_key[reads_told(request.reads), key].append(request)
     size = spec.search.pack
     return [
         alike[first : first + size]
@@ -120,6 +127,7 @@ def _request(
     inputs_digest: str,
     number: int,
     rungs: tuple[Rung, ...] = (),
+    reads: Mapping[str, Any] | None = None,
 ) -> TrialRequest:
     table = student.model_dump(mode="json")
     seeds = spec.seeds.report if stage == "report" else spec.seeds.select
@@ -128,7 +136,8 @@ def _request(
         "seeds": seeds,
         "stage": stage,
         "arm": arm,
-        "inputs": inputs_digest,
+        # With the study's own inputs these settings name the shards and latents that are read.
+        "inputs": digest({"inputs": inputs_digest, "reads": reads}) if reads else inputs_digest,
     }
     return TrialRequest(
         trial_id=digest(decides),
@@ -139,6 +148,7 @@ def _request(
         student=table,
         seeds=seeds,
         rungs=rungs,
+        reads=dict(reads or {}),
     )
 
 
@@ -148,6 +158,7 @@ def _next_generation(
     inputs_digest: str,
     earlier: Sequence[TrialRecord],
     arm: str = BASELINE,
+    reads: Mapping[str, Any] | None = None,
 ) -> list[TrialRequest]:
     """Return the next trials of the study's search, or of the search of an arm."""
     stage: Stage = "select" if arm == BASELINE else "tune"
@@ -159,7 +170,7 @@ def _next_generation(
         number = len(records) + len(requests)
         student = override_student(spec.student, params)
         rungs = rungs_of(spec, records, student)
-        request = _request(spec, stage, arm, params, student, inputs_digest, number, rungs)
+        request = _request(spec, stage, arm, params, student, inputs_digest, number, rungs, reads)
         if request.trial_id not in known and len(requests) < num:
             known.add(request.trial_id)
             requests.append(request)
@@ -198,11 +209,12 @@ def _report_stage(
             for arm, one in path_trials(spec, records).items()
         ],
     )
-    steps, retuned = path_steps(spec, records), retuned_arms(spec)
-    for arm, overrides in arms_of(spec).items():
+    steps, retuned, arms = path_steps(spec, records), retuned_arms(spec), arms_of(spec)
+    reads = {arm: found for arm, one in arms.items() if (found := reads_of(spec, one))}
+    for arm, overrides in arms.items():
         if arm in retuned:
             of_arm, own = study_of_arm(spec, arm), records_of_arm(records, arm)
-            tried += _next_generation(of_arm, own, inputs_digest, (), arm)
+            tried += _next_generation(of_arm, own, inputs_digest, (), arm, reads.get(arm))
             of_arms[arm] = (dict(overrides), of_arm.student)
             if best := best_of_arm(own):
                 tuned = StudentSettings.model_validate(best.request.student)
@@ -216,6 +228,7 @@ def _report_stage(
                 (arm, {**params, **one}, override_student(student, one))
                 for one in tuned_settings(student, overrides)
             ],
+            reads,
         )
         tried += choices
         chosen = _best_of(choices, records) or steps.get(arm, overrides)
@@ -224,7 +237,7 @@ def _report_stage(
         return untried
     repeated = repeated_arms(spec, student)
     asked = [(arm, *one) for arm, one in of_arms.items() if arm not in repeated]
-    return _not_made(_requests(spec, "report", inputs_digest, asked), records)
+    return _not_made(_requests(spec, "report", inputs_digest, asked, reads), records)
 
 
 def repeats_told(spec: StudySpec, requests: Sequence[TrialRequest]) -> str:
@@ -264,10 +277,15 @@ def _requests(
     stage: Stage,
     inputs_digest: str,
     asked: Sequence[tuple[str, Mapping[str, Any], StudentSettings]],
+    reads: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[TrialRequest]:
-    """Return the requests of a stage, of each arm, what it sets and all its settings."""
+    """Return the requests of a stage, of each arm, what it sets and all its settings.
+
+    `reads` says which arms read other shards or latents than the study.
+    """
+    of_arms = reads or {}
     return [
-        _request(spec, stage, arm, params, student, inputs_digest, 0)
+        _request(spec, stage, arm, params, student, inputs_digest, 0, reads=of_arms.get(arm))
         for arm, params, student in asked
     ]
 
@@ -348,6 +366,7 @@ def run_here(
     bookkeeper: Bookkeeper,
     elapsed_s: Callable[[], float] = lambda: 0.0,
     earlier: Sequence[TrialRecord] = (),
+    others: Mapping[str, tuple[Sequence[Shard], Latents]] | None = None,
 ) -> None:
     """Run what is left of a study in this process, one population after another.
 
@@ -369,6 +388,8 @@ def run_here(
         Says how long the study has run.
     earlier
         As `next_requests` takes it.
+    others
+        Shards and latents of arms that read others than the study, by `reads_told`.
 
     Notes
     -----
@@ -380,6 +401,10 @@ def run_here(
         for pack in packs(spec, planned):
             for request in pack:
                 bookkeeper.started(request)
-            outcomes = run_population(pack, spec, shards, latents, run, bookkeeper.progressed)
+            reads, data = pack[0].reads, (shards, latents)
+            if reads:
+                data = (others or {})[reads_told(reads)]
+            its_study = override_study(spec, reads)
+            outcomes = run_population(pack, its_study, *data, run, bookkeeper.progressed)
             for request in pack:
                 bookkeeper.ended(request.trial_id, outcomes[request.trial_id])
