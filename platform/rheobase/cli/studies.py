@@ -103,6 +103,7 @@ def pretrain(
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
+    refuse_unreachable("local")
     from rheobase.distributed.ingest import ingest
 
     with _session_that_goes_on():
@@ -150,6 +151,7 @@ def adapt(
 
     Example: rheobase adapt studies/quickstart.toml 'synthetic:planted?seed=1' --minutes 1
     """
+    refuse_unreachable("local")
     from rheobase.distributed.adapt import adapt_session
     from rheobase.distributed.ingest import ingest
     from rheobase.report.adapt import adaptation_table, enough_told
@@ -251,6 +253,7 @@ def run(
 
     Example: rheobase run studies/quickstart.toml
     """
+    refuse_unreachable(address)
     from rheobase.cli.finish import finish_run
     from rheobase.distributed.run import run_study
     from rheobase.report.tables import ranking_table
@@ -310,6 +313,31 @@ def _shown(folder: Path, spec: StudySpec) -> Iterator[Listener]:
     earlier = run.read_records() if run.ledger.exists() else ()
     with LiveTerminal(others, spec, earlier) as listener:
         yield listener
+
+
+def refuse_unreachable(address: str) -> None:
+    """Refuse a store or a cluster that cannot be used, before what takes seconds is loaded.
+
+    Parameters
+    ----------
+    address
+        As `ray_session` takes it.
+
+    Raises
+    ------
+    ArtifactError
+        The store cannot be written.
+    ClusterError
+        Nothing answers at the address, it wants another token, or has other versions.
+    """
+    from rheobase.core.store import refuse_unwritable_store
+
+    refuse_unwritable_store()
+    if address != "local":
+        from rheobase.distributed.cluster import ray_session
+
+        with ray_session(address):
+            pass
 
 
 def refuse_underpowered(spec: StudySpec) -> None:
