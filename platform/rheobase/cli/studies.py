@@ -60,8 +60,7 @@ def plan(
 
         there = plan_on_cluster(spec, found, node_types(cluster, price or []))
     if as_json:
-        told = plan_of(spec, found, spread).model_dump(mode="json")
-        print_json({**told, "cluster": there.model_dump(mode="json")} if there else told)
+        print_json(plan_of(spec, found, spread, there).model_dump(mode="json"))
         return
     Console(emoji=False).print(plan_view(spec, found, spread))
     if there:
