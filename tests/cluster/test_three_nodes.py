@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
 from ray._private import ray_constants
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from listeners import Silent
 from rheobase.distributed import joining
@@ -41,6 +45,37 @@ STUDY = {
 }
 
 
+# A node whose clock of the day is an hour ahead; durations are measured by another clock.
+AHEAD = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+int clock_gettime(clockid_t which, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(which, now);
+    if (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE) now->tv_sec += 3600;
+    return failed;
+}
+int gettimeofday(struct timeval *now, void *zone) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    now->tv_sec = exact.tv_sec;
+    now->tv_usec = exact.tv_nsec / 1000;
+    return 0;
+}
+time_t time(time_t *told) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    if (told) *told = exact.tv_sec;
+    return exact.tv_sec;
+}
+"""
+NO_MEMORY = {"RAY_memory_usage_threshold": "0.001"}  # Ray ends every worker of such a node
+MIB = 2**20
+
+
 class Nodes:
     """A head that runs nothing and two workers of one CPU, all on loopback."""
 
@@ -55,12 +90,75 @@ class Nodes:
     def address(self):
         return self.cluster.address
 
-    def add(self):
-        node = self.cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    def add(self, **variables):
+        node = self.cluster.add_node(
+            num_cpus=1, object_store_memory=100 * MIB, env_vars=variables or None
+        )
         self.workers.append(node)
 
-    def lose(self):
-        self.cluster.remove_node(self.workers.pop(0), allow_graceful=False)
+    def lose(self, index=0):
+        self.cluster.remove_node(self.workers.pop(index), allow_graceful=False)
+
+    def processes(self, index):
+        """Return ids and titles of the Ray workers of a node."""
+        raylet = self.workers[index].all_processes["raylet"][0].process.pid
+        found = {}
+        for path in Path(f"/proc/{raylet}/task").glob("*/children"):
+            for process in path.read_text().split():
+                with suppress(OSError):
+                    found[int(process)] = Path(f"/proc/{process}/cmdline").read_bytes()
+        return found
+
+    def lose_while(self, title):
+        """Lose a node as soon as it runs a process of such a title, in a thread."""
+        lost = threading.Event()
+
+        def watch():
+            while not lost.is_set():
+                for index in range(len(self.workers)):
+                    if any(title in one for one in self.processes(index).values()):
+                        self.lose(index)
+                        lost.set()
+                        return
+
+        threading.Thread(target=watch, daemon=True).start()
+        return lost
+
+    @contextmanager
+    def slow(self, index):
+        """Let a node's processes run a fifth of the time."""
+        ended = threading.Event()
+
+        def hinder():
+            while not ended.is_set():
+                stopped = list(self.processes(index))
+                for number, seconds in ((signal.SIGSTOP, 0.4), (signal.SIGCONT, 0.1)):
+                    for process in stopped:
+                        with suppress(ProcessLookupError):
+                            os.kill(process, number)
+                    time.sleep(seconds)
+
+        thread = threading.Thread(target=hinder, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def fill_object_stores():
+    """Keep an object in each node's memory that takes nearly all of it; return what holds them."""
+    make = ray.remote(num_cpus=0)(lambda: np.zeros(90 * MIB, np.uint8))
+    held = [
+        make.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote()
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU")
+    ]
+    assert len(ray.wait(held, num_returns=len(held), timeout=60, fetch_local=False)[0]) == 2
+    return held
 
 
 @pytest.fixture
@@ -74,12 +172,19 @@ def nodes(no_ray, monkeypatch):
     nodes.cluster.shutdown()
 
 
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory):
+    """One store for all tests here, so that the teacher is trained once."""
+    folder = tmp_path_factory.mktemp("nodes")
+    (folder / "store").mkdir()
+    return folder
+
+
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    (tmp_path / "store").mkdir()
-    monkeypatch.setenv("RHEOBASE_HOME", f"file://{tmp_path}/store")
-    monkeypatch.setenv("RHEOBASE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "store"
+def store(shared_folder, monkeypatch):
+    monkeypatch.setenv("RHEOBASE_HOME", f"file://{shared_folder}/store")
+    monkeypatch.setenv("RHEOBASE_CACHE", str(shared_folder / "cache"))
+    return shared_folder / "store"
 
 
 def found(spec, run: Path):
@@ -132,37 +237,86 @@ def run(spec, nodes, store, listener, **given):
     return found(spec, folder)
 
 
-def test_nodes_lost_in_teacher_and_search_change_no_number(nodes, store, undisturbed, capsys):
+def study(name):
+    return parse_study({**STUDY, "name": name})
+
+
+def test_nodes_lost_in_ingest_teacher_and_search_change_no_number(
+    nodes, store, undisturbed, capsys
+):
     def replace():
         nodes.lose()
         nodes.add()
 
-    listener = Once(teacher=replace, search=replace)
-    assert run(parse_study(STUDY), nodes, store, listener) == undisturbed
+    lost = nodes.lose_while(b"_binned")
+    listener = Once(teacher=lambda: (nodes.add(), replace()), search=replace)
+    assert run(study("lost"), nodes, store, listener) == undisturbed
+    assert lost.is_set()
     with capsys.disabled():
         print(f"\nseconds from the loss of a node to the next report: {listener.recovered_s}")
 
 
-def test_a_store_that_is_down_for_twenty_seconds_costs_no_trial(nodes, store, undisturbed):
-    def down():
+def test_a_node_without_memory_and_one_whose_clock_is_off_change_no_number(
+    nodes, store, undisturbed, tmp_path, capsys
+):
+    source, library = tmp_path / "ahead.c", tmp_path / "ahead.so"
+    source.write_text(AHEAD)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    for _ in range(2):
+        nodes.lose()
+    nodes.add(**NO_MEMORY)
+    nodes.add(LD_PRELOAD=str(library))
+    clock = ray.remote(num_cpus=1)(time.time)
+    with ray_session(nodes.address):
+        ahead = [
+            ray.get(
+                clock.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(
+                        nodes.workers[1].node_id, soft=False
+                    )
+                ).remote(),
+                timeout=60,
+            )
+        ]
+    assert ahead[0] - time.time() > 3000
+
+    def mend():
+        nodes.lose()
+        nodes.add()
+
+    listener = Once(search=mend)
+    assert run(study("sick"), nodes, store, listener) == undisturbed
+    logs = Path(nodes.cluster.head_node.get_session_dir_path()) / "logs"
+    killed = sum(
+        "due to the node running low on memory" in p.read_text() or "OOM" in p.read_text()
+        for p in logs.glob("raylet*")
+    )
+    with capsys.disabled():
+        print(f"\nlogs that tell of workers killed for memory: {killed}")
+    assert killed
+
+
+def test_two_studies_on_full_object_stores_a_slow_node_and_a_store_that_is_down_for_a_minute(
+    nodes, store, undisturbed, tmp_path
+):
+    held = []
+
+    def disturb():
+        held.extend(fill_object_stores())
         store.rename(store.with_name("away"))
-        threading.Timer(20.0, lambda: store.with_name("away").rename(store)).start()
+        threading.Timer(60.0, lambda: store.with_name("away").rename(store)).start()
 
-    assert run(parse_study(STUDY), nodes, store, Once(search=down)) == undisturbed
-
-
-def test_two_studies_share_a_cluster(nodes, store, undisturbed, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps({**STUDY, "name": "other"}))
     words = ["run", tmp_path / "other.json", "--address", nodes.address, "--underpowered"]
-    with subprocess.Popen([sys.executable, "-m", "rheobase", *words]) as other:
-        first = run(parse_study(STUDY), nodes, store, Silent())
-        assert other.wait(timeout=400) == 0
+    with (
+        nodes.slow(0),
+        subprocess.Popen([sys.executable, "-m", "rheobase", *words]) as other,
+    ):
+        first = run(study("first"), nodes, store, Once(search=disturb))
+        assert other.wait(timeout=500) == 0
+    assert held
     assert first == undisturbed
-    spec = parse_study({**STUDY, "name": "other"})
-    _, records = found(spec, store.parent / "cache" / "studies" / "other")
-    assert [r.result and r.result.replicates for r in records] == [
-        r.result and r.result.replicates for r in undisturbed[1]
-    ]
+    assert found(study("other"), store.parent / "cache" / "studies" / "other") == undisturbed
 
 
 def test_no_cluster_of_another_version_is_joined(nodes, monkeypatch):

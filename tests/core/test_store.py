@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from rheobase.core import store
+from rheobase.core import answers, store
 from rheobase.core.artifacts import MANIFEST, home, home_address
 from rheobase.core.errors import ArtifactError
 from rheobase.core.folders import is_published, whole_folder
@@ -97,6 +97,7 @@ def test_a_store_that_is_down_for_a_while_is_waited_for(nodes, tmp_path, caplog)
     path = nodes("one") / "f"
     path.parent.mkdir(parents=True)
     path.write_text("1")
+    push(path)
     (tmp_path / "store").rename(tmp_path / "away")
     back = threading.Timer(1.5, lambda: (tmp_path / "away").rename(tmp_path / "store"))
     back.start()
@@ -111,10 +112,27 @@ def test_a_store_that_stays_down_is_told_in_one_line(nodes, tmp_path, monkeypatc
     path = nodes("one") / "f"
     path.parent.mkdir(parents=True)
     path.write_text("1")
+    push(path)
     (tmp_path / "store").rename(tmp_path / "away")
-    with pytest.raises(ArtifactError, match="check RHEOBASE_HOME") as caught:
+    with pytest.raises(ArtifactError, match="check the address") as caught:
         push(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_has_never_answered_is_not_waited_for(nodes, tmp_path):
+    folder = nodes("one")
+    (tmp_path / "store").rename(tmp_path / "away")
+    began = time.monotonic()
+    with pytest.raises(ArtifactError, match="is not there"):
+        pull(folder / "f")
+    assert time.monotonic() - began < 5
+
+
+def test_workers_do_not_ask_again(nodes, tmp_path, monkeypatch):
+    nodes("one")
+    monkeypatch.setenv(answers.ANSWERED, home_address())
+    monkeypatch.setattr(answers, "_use", None)
+    assert not pull(home() / "f")
 
 
 def test_a_store_that_cannot_be_written_is_told_before_any_work(nodes, tmp_path, monkeypatch):
@@ -133,6 +151,6 @@ def test_a_store_without_credentials_is_told_within_ten_seconds(tmp_path, monkey
     for name in [name for name in os.environ if name.startswith("AWS_") and "URL" not in name]:
         monkeypatch.delenv(name)
     began = time.monotonic()
-    with pytest.raises(ArtifactError, match="check RHEOBASE_HOME and your credentials"):
+    with pytest.raises(ArtifactError, match="check the address, your credentials"):
         refuse_unwritable_store()
     assert time.monotonic() - began < 10

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from listeners import Silent
+from rheobase.distributed import search
 from rheobase.distributed.search import Generations
 from rheobase.study.file.spec import dump_study, parse_study
 from rheobase.study.records.ledger import Ledger
@@ -26,6 +27,14 @@ def spec_of(pack=4, most=0, space=None):
     )
 
 
+@pytest.fixture(autouse=True)
+def lost(monkeypatch):
+    """Ids of the nodes that are gone."""
+    gone = set()
+    monkeypatch.setattr(search, "lost_nodes", lambda nodes: set(nodes) & gone)
+    return gone
+
+
 @pytest.fixture
 def searcher(tmp_path):
     with Ledger(tmp_path / "l") as ledger:
@@ -47,8 +56,8 @@ def ended(searcher, tune_id, trial_ids):
     searcher.on_trial_complete(tune_id, {"kind": "ended", "content": json.dumps(content)})
 
 
-def started(searcher, tune_id):
-    searcher.on_trial_result(tune_id, {"kind": "started", "content": "null"})
+def started(searcher, tune_id, node="n"):
+    searcher.on_trial_result(tune_id, {"kind": "started", "content": json.dumps(node)})
 
 
 def test_a_pack_is_suggested_at_once_and_told_trial_by_trial(searcher):
@@ -97,7 +106,8 @@ def test_a_tuner_that_has_run_many_packs_leaves_the_next_generation_to_another(s
     assert len(ledger.records()) == 4
 
 
-def test_a_pack_whose_worker_keeps_dying_is_tried_again_one_by_one(searcher):
+def test_a_pack_whose_worker_keeps_dying_is_tried_again_one_by_one(searcher, monkeypatch):
+    monkeypatch.setattr(search, "REST_S", 0.0)
     ours, ledger = searcher(spec_of(pack=6))
     pack = ids(ours.suggest("a"))
     started(ours, "a")
@@ -111,8 +121,35 @@ def test_a_pack_whose_worker_keeps_dying_is_tried_again_one_by_one(searcher):
             ours.on_trial_complete("b0", None, error=True)
         else:
             ended(ours, f"b{index}", [trial_id])
+    assert ids(ours.suggest("c")) == [pack[0]]
+    ours.on_trial_complete("c", None, error=True)
     assert "its worker must live" in ledger.record(pack[0]).error
-    assert ours.suggest("c") == FINISHED
+    assert ours.suggest("d") == FINISHED
+
+
+def test_a_trial_that_keeps_dying_rests_before_its_last_tries(searcher):
+    ours, ledger = searcher(spec_of(pack=1, most=1))
+    (first,) = ids(ours.suggest("a"))
+    started(ours, "a")
+    ours.on_trial_complete("a", None, error=True)
+    assert ledger.record(first).status == "running"
+    for index in range(5):
+        (other,) = ids(ours.suggest(f"b{index}"))
+        assert other != first
+        ended(ours, f"b{index}", [other])
+    assert ours.suggest("c") is None  # it rests, and the study waits for it
+
+
+def test_the_loss_of_a_node_is_not_counted_against_a_trial(searcher, lost):
+    ours, ledger = searcher(spec_of(pack=1, most=1))
+    seen = set()
+    for index in range(9):
+        seen |= {tuple(ids(ours.suggest(f"a{index}")))}
+        started(ours, f"a{index}", node=f"spot{index}")
+        lost.add(f"spot{index}")
+        ours.on_trial_complete(f"a{index}", None, error=True)
+    assert len(seen) == 6
+    assert {record.status for record in ledger.records()} <= {"running", "waiting"}
 
 
 def test_only_networks_of_one_size_share_a_pack(searcher):

@@ -96,7 +96,11 @@ def test_what_commands_print_is_as_published(root, small_run, tmp_path, capsys):
         trial_start_s=np.arange(3.0),
         bin_s=0.01,
     )
-    plan = printed(capsys, studies.plan, root / "studies" / "least_network.toml", None, "local")
+    words = [root / "studies" / "least_network.toml", None, "local"]
+    plan = printed(capsys, studies.plan, *words)
+    prices = ["head=0.2", "cpu_worker=0.3", "gpu_worker=0.5"]
+    on_cluster = printed(capsys, studies.plan, *words, root / "cluster.yaml", prices)
+    assert on_cluster["cluster"]["money"] > 0
     one = printed(capsys, recordings.validate, [planted], None, None, None, None)
     both = printed(
         capsys, recordings.validate, [planted, str(by_trial)], None, None, tmp_path, None
@@ -106,6 +110,7 @@ def test_what_commands_print_is_as_published(root, small_run, tmp_path, capsys):
         ("ranking", printed(capsys, results.rank, small_run)),
         ("compare", printed(capsys, results.compare, small_run, "no-dale", "baseline")),
         ("plan", plan),
+        ("plan", on_cluster),
         ("validate", one),
         ("validate", both[0]),
         ("validate", both[1]),

@@ -33,10 +33,12 @@ def submit(
 
     Example: rheobase submit studies/quickstart.toml --address 127.0.0.1:8265
     """
+    from rheobase.core.store import refuse_unwritable_store
     from rheobase.distributed.jobs import Cluster
 
     spec = given_study(study, sessions)
     cluster = Cluster(address)
+    refuse_unwritable_store()
     job = cluster.submit(spec, ["--underpowered"] if underpowered else [])
     log.print(f"submitted: {job.name}", soft_wrap=True)
     if not detach:

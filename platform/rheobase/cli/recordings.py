@@ -170,6 +170,7 @@ def bin_command(
 
     Example: rheobase bin 'data/*.nwb' --bin-ms 10 --out shards
     """
+    from rheobase.core.answers import refuse_silent_store
     from rheobase.core.artifacts import MANIFEST, read_json
     from rheobase.core.storage import Location, located
     from rheobase.sessions.load import resolve_sessions
@@ -189,6 +190,9 @@ def bin_command(
         "split": {"by": split_by},
     }
     settings = _data_settings(table)
+    target = located(out)
+    if isinstance(target, str):
+        refuse_silent_store(target, to_write=True)
     addresses = resolve_sessions(sessions)
     done: dict[str, dict[str, Any]] = {}
 
@@ -216,12 +220,12 @@ def bin_command(
     if len(addresses) == 1 and split_by != "session":
         from rheobase.shards.ingest import bin_session
 
-        binned(addresses[0], bin_session(addresses[0], settings, located(out)))
+        binned(addresses[0], bin_session(addresses[0], settings, target))
     else:
         from rheobase.distributed.cluster import ray_session
         from rheobase.distributed.ingest import bin_sessions
 
         with ray_session(address):
-            bin_sessions(addresses, settings, located(out), binned)
+            bin_sessions(addresses, settings, target, binned)
     if as_json:
         print_json([done[session] for session in sorted(done)])

@@ -60,8 +60,7 @@ def plan(
 
         there = plan_on_cluster(spec, found, node_types(cluster, price or []))
     if as_json:
-        told = plan_of(spec, found, spread).model_dump(mode="json")
-        print_json({**told, "cluster": there.model_dump(mode="json")} if there else told)
+        print_json(plan_of(spec, found, spread, there).model_dump(mode="json"))
         return
     Console(emoji=False).print(plan_view(spec, found, spread))
     if there:
@@ -103,6 +102,7 @@ def pretrain(
 
 
 def _teacher(spec: StudySpec) -> tuple[Path, list[Path]]:
+    refuse_unreachable("local")
     from rheobase.distributed.ingest import ingest
 
     with _session_that_goes_on():
@@ -150,6 +150,7 @@ def adapt(
 
     Example: rheobase adapt studies/quickstart.toml 'synthetic:planted?seed=1' --minutes 1
     """
+    refuse_unreachable("local")
     from rheobase.distributed.adapt import adapt_session
     from rheobase.distributed.ingest import ingest
     from rheobase.report.adapt import adaptation_table, enough_told
@@ -251,6 +252,7 @@ def run(
 
     Example: rheobase run studies/quickstart.toml
     """
+    refuse_unreachable(address)
     from rheobase.cli.finish import finish_run
     from rheobase.distributed.run import run_study
     from rheobase.report.tables import ranking_table
@@ -310,6 +312,31 @@ def _shown(folder: Path, spec: StudySpec) -> Iterator[Listener]:
     earlier = run.read_records() if run.ledger.exists() else ()
     with LiveTerminal(others, spec, earlier) as listener:
         yield listener
+
+
+def refuse_unreachable(address: str) -> None:
+    """Refuse a store or a cluster that cannot be used, before what takes seconds is loaded.
+
+    Parameters
+    ----------
+    address
+        As `ray_session` takes it.
+
+    Raises
+    ------
+    ArtifactError
+        The store cannot be written.
+    ClusterError
+        Nothing answers at the address, it wants another token, or has other versions.
+    """
+    from rheobase.core.store import refuse_unwritable_store
+
+    refuse_unwritable_store()
+    if address != "local":
+        from rheobase.distributed.cluster import ray_session
+
+        with ray_session(address):
+            pass
 
 
 def refuse_underpowered(spec: StudySpec) -> None:

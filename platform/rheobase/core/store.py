@@ -8,24 +8,20 @@ anything: all nodes see one folder.
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
+from rheobase.core.answers import refuse_silent_store, refused
 from rheobase.core.artifacts import NO_ROOM, READ_ONLY, home, home_address, whole_file
-from rheobase.core.errors import ArtifactError
 from rheobase.core.storage import filesystem_of, is_url
 
 PATIENCE_S = 300.0  # a store that is down for a minute costs a study that minute
 PAUSE_S = 1.0
-ANSWER_S = 6.0  # before any work
 HIDDEN = "."  # locks, and what is not whole yet
 Result = TypeVar("Result")
 log = logging.getLogger("rheobase")
@@ -141,39 +137,19 @@ def refuse_unwritable_store() -> None:
     ArtifactError
         The store cannot be written: no such bucket, no credentials, no rights.
     """
-    url = stored(home() / f"writable-{os.uname().nodename}-{os.getpid()}")
-    if url is None:
-        return
-    outcome: Future[None] = Future()
-
-    def probe() -> None:
-        try:
-            with whole_file(home() / ".writable") as file:
-                file.write_text("rheobase\n")
-                _put(file, url)
-            _delete(url)
-            outcome.set_result(None)
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    # Who asks for credentials where there are none may wait for a minute.
-    threading.Thread(target=probe, daemon=True).start()
-    try:
-        outcome.result(timeout=ANSWER_S)
-    except TimeoutError:
-        raise _told(url, OSError(f"no answer within {ANSWER_S:g} s")) from None
-    except OSError as error:
-        raise _told(url, error) from None
+    if is_url(address := home_address()):
+        refuse_silent_store(address, to_write=True)
 
 
 def insisting(url: str, call: Callable[[], Result]) -> Result:
-    """Call until it does not fail for a store that is down.
+    """Call until it does not fail for a store that is down, once that has answered a command.
 
     Raises
     ------
     ArtifactError
-        It refuses, or has not answered for `PATIENCE_S`.
+        It refuses, has not answered for `PATIENCE_S`, or does not answer at all.
     """
+    refuse_silent_store(home_address())
     by = time.monotonic() + PATIENCE_S
     said = False
     while True:
@@ -183,7 +159,7 @@ def insisting(url: str, call: Callable[[], Result]) -> Result:
             raise
         except OSError as error:
             if error.errno in (*NO_ROOM, *READ_ONLY) or time.monotonic() > by:
-                raise _told(url, error) from error
+                raise refused(url, error) from error
             if not said:
                 log.warning(
                     "%s does not answer (%s); trying again for %.0f s",
@@ -193,13 +169,6 @@ def insisting(url: str, call: Callable[[], Result]) -> Result:
                 )
                 said = True
         time.sleep(PAUSE_S)
-
-
-def _told(url: str, error: OSError) -> ArtifactError:
-    return ArtifactError(
-        f"{url}: artifacts must be readable and writable there, but: {str(error).splitlines()[0]}; "
-        "check RHEOBASE_HOME and your credentials"
-    )
 
 
 def _put(path: Path, url: str) -> None:

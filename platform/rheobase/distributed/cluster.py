@@ -19,6 +19,7 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
+from rheobase.core.answers import ANSWERED
 from rheobase.core.artifacts import home, home_address
 from rheobase.core.errors import RheobaseError
 from rheobase.core.host import usable_cpus
@@ -92,6 +93,7 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
     variables = {**QUIET, "RHEOBASE_HOME": home_address()}
     if is_url(home_address()):
         variables["RHEOBASE_CACHE"] = str(home())  # paths travel between nodes
+        variables[ANSWERED] = home_address()
     ours = _local(num_cpus) if address == "local" else _joined(address)
     with _environment(variables), redirect_stdout(sys.stderr), deaths_told(), ours:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -87,6 +87,13 @@ def node_types() -> dict[str, Resources] | None:
         for name, kind in types.items()
         if kind.get("max_workers")
     }
+
+
+def lost_nodes(nodes: Collection[str]) -> set[str]:
+    """Return those of the nodes, named by Ray's ids, that do not live any more."""
+    if not nodes:
+        return set()
+    return set(nodes) - {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def _living() -> list[Resources]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import gc
 import json
 import math
-from collections import deque
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from rheobase.core.errors import ArtifactError
 from rheobase.core.store import Mirror, pull_folder
 from rheobase.core.temporary import temporary_folder
-from rheobase.distributed.nodes import room_for
+from rheobase.distributed.nodes import lost_nodes, room_for
 from rheobase.shards.latents import read_latents
 from rheobase.shards.store import read_shard
 from rheobase.study.file.ablation import reads_told
@@ -30,6 +32,7 @@ from rheobase.study.trial.population import Outcome
 from rheobase.study.trial.run import run_population
 
 MAX_DEATHS = 2  # of a trial's worker, after which the trial is tried again
+REST_S = 30.0  # before a trial's last tries: what took its node's memory may have ended
 # Tune keeps some 0.1 MiB of each of its trials to the end, and walks and writes down all of them.
 PACKS_A_TUNER = 128
 
@@ -101,8 +104,9 @@ def search(
     Notes
     -----
     A pack whose worker dies goes on from its own checkpoint in a new one; one that keeps dying
-    is tried again trial by trial, for one of them may need too much. Nothing is read
-    back from Tune: a study that was interrupted is resumed from its ledger.
+    is tried again trial by trial, for one of them may need too much, and a trial once more after
+    `REST_S`. Deaths of a node that is gone are not counted. Nothing is read back from Tune: a
+    study that was interrupted is resumed from its ledger.
     """
     resources = {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial}
     trainable = tune.with_parameters(
@@ -167,7 +171,7 @@ def _run_pack(
         for mirror in mirrors:
             mirror.update()
 
-    tell("started")
+    tell("started", ray.get_runtime_context().get_node_id())
     try:
         for folder in folders:
             pull_folder(folder)  # of a worker that died on another node
@@ -229,6 +233,8 @@ class Generations(Searcher):
         self._earlier = earlier
         self._waiting: deque[list[TrialRequest]] = deque()
         self._handed_out: dict[str, list[TrialRequest]] = {}
+        self._started_on: defaultdict[str, list[str]] = defaultdict(list)
+        self._rested_at: dict[str, float] = {}
         self._packs_a_tuner = packs_a_tuner
         self._num_of_tuner = 0
         self.wants_another_tuner = False
@@ -261,11 +267,16 @@ class Generations(Searcher):
         if self.halted:
             return str(Searcher.FINISHED)
         most = self._spec.resources.max_concurrent or math.inf
-        if not self._waiting or len(self._handed_out) >= most:
+        pack = next(filter(self._has_rested, self._waiting), None)
+        if pack is None or len(self._handed_out) >= most:
             return None
-        pack = self._handed_out[trial_id] = self._waiting.popleft()
+        self._waiting.remove(pack)
+        self._handed_out[trial_id] = pack
         self._num_of_tuner += 1
         return {"requests": [request.model_dump_json() for request in pack]}
+
+    def _has_rested(self, pack: Sequence[TrialRequest]) -> bool:
+        return time.monotonic() >= self._rested_at.get(pack[0].trial_id, 0.0)
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Take in a message of a running pack."""
@@ -273,6 +284,7 @@ class Generations(Searcher):
             return
         with self._halting():
             if result["kind"] == "started":
+                self._started_on[trial_id].append(json.loads(result["content"]))
                 for request in self._handed_out[trial_id]:
                     self._bookkeeper.started(request)
             elif result["kind"] == "progress":
@@ -282,14 +294,18 @@ class Generations(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Take in a pack's end; its last message holds every trial's outcome."""
-        pack = self._handed_out.pop(trial_id)
+        pack, nodes = self._handed_out.pop(trial_id), self._started_on.pop(trial_id, [])
         if self.halted:
             return
         with self._halting():
-            self._take_end(pack, result, error)
+            self._take_end(pack, nodes, result, error)
 
     def _take_end(
-        self, pack: list[TrialRequest], result: Mapping[str, Any] | None, error: bool
+        self,
+        pack: list[TrialRequest],
+        nodes: Sequence[str],
+        result: Mapping[str, Any] | None,
+        error: bool,
     ) -> None:
         if result is not None and result["kind"] == "halted":
             raise OSError(json.loads(result["content"]))
@@ -299,10 +315,16 @@ class Generations(Searcher):
                 self._bookkeeper.ended(request.trial_id, _unpacked(outcomes[request.trial_id]))
         elif len(pack) > 1:
             self._waiting.extend([request] for request in pack)
+        elif lost_nodes(nodes):  # a spot worker that was taken is no fault of the trial's
+            self._waiting.append(pack)
+        elif pack[0].trial_id not in self._rested_at:
+            self._rested_at[pack[0].trial_id] = time.monotonic() + REST_S
+            self._waiting.append(pack)
         else:
             self._bookkeeper.ended(
                 pack[0].trial_id,
-                f"its worker must live, but died {MAX_DEATHS + 1} times; is there enough memory?",
+                f"its worker must live, but died {2 * (MAX_DEATHS + 1)} times; is there enough "
+                "memory?",
             )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rheobase.study.file.ablation import (
 )
 from rheobase.study.file.spec import StudySpec, dump_study, of_tables, override_study
 from rheobase.study.planning.limits import drawn, refuse_states, refuse_too_few_bins, searched
-from rheobase.study.planning.plan import Estimate, Plan, SessionEstimate, Spread
+from rheobase.study.planning.plan import ClusterPlan, Estimate, Plan, SessionEstimate, Spread
 from rheobase.study.planning.sizes import sizes_of
 from rheobase.study.planning.trials import (
     num_arms,
@@ -142,10 +142,15 @@ def estimate(spec: StudySpec) -> Estimate:
     )
 
 
-def plan_of(spec: StudySpec, needs: Estimate, spread: Spread | None = None) -> Plan:
-    """Return what a study will run and can find, beside what it needs."""
+def plan_of(
+    spec: StudySpec,
+    needs: Estimate,
+    spread: Spread | None = None,
+    cluster: ClusterPlan | None = None,
+) -> Plan:
+    """Return what a study will run and can find, beside what it needs, here and on a cluster."""
     work = work_of(spec, needs.num_sessions, spread)
-    return Plan(**dict(work), **dict(needs), resolved=dump_study(spec))
+    return Plan(**dict(work), **dict(needs), resolved=dump_study(spec), cluster=cluster)
 
 
 class _OfArms(NamedTuple):

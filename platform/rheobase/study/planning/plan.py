@@ -142,13 +142,6 @@ class Estimate(Settings):
     """Of the students of one session."""
 
 
-class Plan(Estimate, Work):
-    """What a study will run and need: what `rheobase plan --json` prints."""
-
-    resolved: Mapping[str, Any]
-    """The study with every default filled in."""
-
-
 class ClusterPlan(Settings):
     """What a study takes on a cluster, in hours of the clock and in money."""
 
@@ -162,3 +155,12 @@ class ClusterPlan(Settings):
     """Of each phase, all nodes up and none lost."""
     money: float
     """Of the nodes of each phase for its hours, and of the head for all of them."""
+
+
+class Plan(Estimate, Work):
+    """What a study will run and need: what `rheobase plan --json` prints."""
+
+    resolved: Mapping[str, Any]
+    """The study with every default filled in."""
+    cluster: ClusterPlan | None
+    """Null without ``--cluster``."""
