@@ -32,16 +32,19 @@ Arrays = Mapping[str, Any]
 class State(NamedTuple):
     """What LIF neurons carry from one bin to the next, each (B, M).
 
-    `earlier` are the spikes of bins before the last, as many as a delay looks back, the latest
-    first.
+    `recent` are the spikes of the last bins, as many as a delay looks back, the latest first.
     """
 
     current: Tensor
     potential: Tensor
     trace: Tensor
     waits: Tensor
-    spikes: Tensor
-    earlier: tuple[Tensor, ...]
+    recent: tuple[Tensor, ...]
+
+    @property
+    def spikes(self) -> Tensor:
+        """Return those of the last bin."""
+        return self.recent[0]
 
 
 class Summed(nn.Linear):
@@ -167,7 +170,7 @@ class Lif(Network):
     def start(self, num_windows: int = 1) -> State:
         """Return the state at rest."""
         rest = self.beta.new_zeros(num_windows, len(self.beta))
-        return State(rest, rest, rest, rest.long(), rest, (rest,) * (self.longest - 1))
+        return State(rest, rest, rest, rest.long(), (rest,) * self.longest)
 
     def step(self, counts: Tensor, state: State) -> State:
         """Return the state after one more bin of counts (B, N); its `spikes` are that bin's."""
@@ -175,17 +178,17 @@ class Lif(Network):
 
     def _after(self, given: Tensor, state: State) -> State:
         fired = state.spikes
-        recent = fired, *state.earlier
         arriving = fired
         if self.longest > 1:
-            arriving = torch.stack(recent).gather(0, (self.delays - 1).expand(1, *fired.shape))[0]
+            arriving = torch.stack(state.recent).gather(0, (self.delays - 1).expand(1, *fired.shape))[0]
         current = self.alpha * state.current + (given + self.recurrent(arriving))
         potential = self.beta * state.potential + current - self.threshold * fired
         trace = self.rho * state.trace + (1 - self.rho) * fired
         distance = potential - (self.threshold + self.adaptation * trace)
         fires = (distance > 0) & (state.waits == 0)
         waits = torch.where(fires, self.refractory, (state.waits - 1).clamp(min=0))
-        return State(current, potential, trace, waits, fires.to(potential), recent[:-1])
+        recent = fires.to(potential), *state.recent[:-1]
+        return State(current, potential, trace, waits, recent)
 
     @torch.no_grad()
     def forward(self, counts: Any) -> Tensor:
