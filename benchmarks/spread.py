@@ -111,8 +111,9 @@ def again() -> None:
 
 def fresh() -> None:
     """Print what intervals of one recording, and of several, hold of other recordings' mean."""
-    means, inside = [], 0
-    spans = []
+    means: list[float] = []
+    beside: dict[str, list[float]] = {"linear readout": [], "untrained": []}
+    inside, spans = 0, []
     for seed in FRESH:
         name = f"fresh-{seed}"
         address = f"synthetic:planted?seed={seed}&minutes=8&units=120&code=flipped"
@@ -120,6 +121,8 @@ def fresh() -> None:
         del study["ablation"]
         row = arms(ranked(study))["baseline"]
         means.append(row["cca_heldout"]["mean"])
+        for name, values in beside.items():
+            values.append(row[name.replace(" ", "_")])
         spans.append(row["cca_heldout"]["ci95"])
         print(f"recording {seed}: {told(row)}", file=sys.stderr, flush=True)
     for index, (low, high) in enumerate(spans):
@@ -140,8 +143,16 @@ def fresh() -> None:
         f"{width:.4f}. The interval of one recording, which speaks of it alone, holds the mean of "
         f"the others in {inside} of {len(means)}. That of {GROUP} sessions, widened for the spread "
         f"of the others' mean, holds that mean in {held / len(groups):.1%} of {len(groups):,} "
-        "groups."
+        "groups.\n"
     )
+    for name, values in beside.items():
+        more = [own - other for own, other in zip(means, values, strict=True)]
+        half = t.ppf(0.975, len(more) - 1) * stdev(more) / np.sqrt(len(more))
+        print(
+            f"The {name} of the same recordings: {fmean(values):.3f}; the networks hold "
+            f"{fmean(more):.3f} [{fmean(more) - half:.3f}, {fmean(more) + half:.3f}] more (t over "
+            f"recordings), in {sum(one > 0 for one in more)} of {len(more)}."
+        )
 
 
 def main() -> None:
