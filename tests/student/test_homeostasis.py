@@ -43,3 +43,25 @@ def test_it_moves_biases_alone_and_by_what_the_rates_of_the_batch_lack(session):
     assert torch.equal(free.recurrent, kept.recurrent)
     lacking = 0.9 - found.scalars[1]["rate_hz"] / 100
     assert float((kept.bias - free.bias).mean()) == pytest.approx(0.5 * lacking, rel=1e-4)
+
+
+def test_a_penalty_of_windows_sees_a_neuron_that_is_loud_in_some_and_silent_in_others(session):
+    """Of counts that come in alternate stretches a batch's mean tells nothing; windows do."""
+    counts = np.zeros((1500, 12), np.uint8)
+    counts[(np.arange(1500) // 50) % 2 == 0] = 1
+    data = TrainingData("s", counts, session.latents, session.timeline, 500.0)
+    wide = USUAL.model_copy(
+        update={"rate_band_hz": (0.0, 99.0), "rate_weight": 1.0, "input_signs": "excitatory"}
+    )
+    of_batch, of_window = (
+        advance(begun([Replicate(0, own)], data), data, 1).scalars[0]
+        for own in (wide, wide.model_copy(update={"rate_per": "window"}))
+    )
+    assert of_batch["rate_hz"] == of_window["rate_hz"]
+    narrow = {"rate_band_hz": (of_batch["rate_hz"] - 1e-3, of_batch["rate_hz"] + 1e-3)}
+    found = [
+        advance(begun([Replicate(0, own.model_copy(update=narrow))], data), data, 1).scalars[0]
+        for own in (wide, wide.model_copy(update={"rate_per": "window"}))
+    ]
+    # What windows differ by is added to what neurons do.
+    assert found[1]["rate_penalty"] > 1.2 * found[0]["rate_penalty"]

@@ -102,6 +102,7 @@ def test_every_setting_is_either_each_replicates_own_or_in_the_key():
         "ei_tolerance",
         "recurrence",
         "learn_tau",
+        "rate_per",
         "surrogate",
         "distill",
         "steps",

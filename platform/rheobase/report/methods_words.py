@@ -263,7 +263,8 @@ def _constraints(student: StudentSettings) -> str:
     }[student.input_signs]
     low, high = student.rate_band_hz
     rates = (
-        f"rates outside {low:g} to {high:g} Hz were penalised for each neuron (weight "
+        f"rates outside {low:g} to {high:g} Hz were penalised for each neuron "
+        f"{'in each window ' if student.rate_per == 'window' else ''}(weight "
         f"{student.rate_weight:g})"
         if student.rate_weight
         else "rates were free"

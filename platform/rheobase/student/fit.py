@@ -296,7 +296,10 @@ def _trained_until_one_fails(
         penalty = rate_hz = torch.zeros_like(carried)
         if settings.kind.spikes:
             rates_hz = mean * (1000 / bin_ms)
-            penalty, rate_hz = rate_penalty(rates_hz, low_hz, high_hz), rates_hz.mean(dim=1)
+            rate_hz = rates_hz.mean(dim=1)
+            if settings.rate_per == "window":
+                rates_hz = (activity[:, warm_up:].mean(dim=1) * (1000 / bin_ms)).flatten(1)
+            penalty = rate_penalty(rates_hz, low_hz, high_hz)
             loss = loss + rate_weight * penalty
             if regularity_weight.any():
                 scored = activity[:, warm_up:]

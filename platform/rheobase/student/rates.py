@@ -16,7 +16,7 @@ def rate_penalty(rates_hz: Tensor, low_hz: Tensor, high_hz: Tensor) -> Tensor:
     Parameters
     ----------
     rates_hz
-        (R, M), of each neuron.
+        (R, M), of each neuron, or (R, B M), of each in each window.
     low_hz, high_hz
         (R,) ends of the band of rates that cost nothing.
 

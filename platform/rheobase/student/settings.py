@@ -16,6 +16,7 @@ InputSigns = Literal["free", "excitatory", "by_unit"]
 InputTo = Literal["all", "excitatory"]
 Recurrence = Literal["trained", "fixed", "none"]
 EiOf = Literal["currents", "weights"]
+RatePer = Literal["batch", "window"]
 EiPer = Literal["network", "neuron"]
 Backend = Literal["compiled", "snntorch"]
 Surrogate = Literal["fast_sigmoid", "atan", "straight_through", "triangular"]
@@ -141,6 +142,9 @@ class StudentSettings(Settings):
     """Weight of the two-sided, per-neuron homeostatic rate penalty, per Hz^2."""
     rate_band_hz: tuple[NonNegative, Positive] = (6.0, 18.0)
     """Rates that the penalty leaves alone; a margin inside the required ones."""
+    rate_per: RatePer = "batch"
+    """Of what rates are penalised: of a `batch`, which mixes the states, or of each `window`, so
+    that no neuron keeps its rate by being silent in one state and loud in another."""
     homeostasis: NonNegative = 0.0
     """How far each neuron's bias moves after every step, in thresholds for each spike a bin by
     which its rate in the batch lies outside `rate_band_hz`: rates are kept by biases, and weights

@@ -35,7 +35,7 @@ TRAINING_ALONE = frozenset(
         *("initial_inhibitory_gain", "initially_balanced", "ei_balance", "ei_of", "ei_per"),
         *("ei_tolerance", "input_signs", "input_sign_column", "fast_spiking_below"),
         *("input_excitatory_share", "input_gain", "input_prob", "input_to", "input_share"),
-        *("type_connection_prob", "connection_reach", "homeostasis"),
+        *("type_connection_prob", "connection_reach", "homeostasis", "rate_per"),
         *("connection_prob", "surrogate", "surrogate_slope", "rate_weight", "rate_band_hz"),
         *("regularity_weight", "cv_isi_band", "distill", "distill_shrinkage", "steps"),
         *("batch_windows", "learning_rate", "backend"),

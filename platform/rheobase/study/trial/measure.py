@@ -47,6 +47,7 @@ SEEN_IN_TRAINING = {
     "surrogate_slope",
     "rate_weight",
     "rate_band_hz",
+    "rate_per",
     "homeostasis",
     "distill",
     "distill_shrinkage",
