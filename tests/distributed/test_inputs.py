@@ -19,7 +19,7 @@ from rheobase.study.trial.replay import replay_trial
 
 CVA = {"teacher.kind": "cva"}
 WIDE = {"data.bin_ms": 20.0}
-ARMS = {"cva": CVA, "wide": WIDE, "both": {**WIDE, "student.dale": False}}
+ARMS = {"cva": CVA, "wide": WIDE, "both": {**WIDE, "student.threshold": 0.5}}
 
 
 def study(arms):
