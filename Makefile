@@ -15,7 +15,7 @@ SAMPLE := 2000
 TEST_PROCESSES ?= 2
 ONE_THREAD := PYTHONPATH=platform RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
 
-.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-gpu bench-commands bench-statistics profile clean
+.PHONY: help interpreter interpreter-3.11 setup exporter cluster study dev chromium test test-cluster soak audit docs test-pythons test-wheel mutants fuzz lint types imports bench bench-table bench-told bench-data bench-search bench-student bench-gpu bench-commands bench-statistics profile clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -170,5 +170,16 @@ profile: $(VENV)/.setup ## where the CPU time of an ingest, a teacher, a trial a
 soak: $(VENV)/.setup ## 500 trials on three nodes of this machine under random kills, half an hour
 	$(ONE_THREAD) OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/soak.py
 
+# The one check that asks a package index about the packages in use; where none answers it fails.
+AUDIT := .venv-audit
+$(AUDIT)/.setup: | interpreter
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1
+	touch $@
+
+LOCKS := requirements.lock requirements-cluster.lock platform/allen_export/requirements.lock
+audit: $(AUDIT)/.setup ## known weaknesses of the locked packages (needs a package index that tells them)
+	$(AUDIT)/bin/pip-audit --no-deps --disable-pip --progress-spinner off $(LOCKS:%=-r %)
+
 clean: ## remove environments and caches, keep runs/
-	rm -rf $(VENV) $(ALLEN) $(BENCH) $(DOCS) .site .venv-cluster .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info
+	rm -rf $(VENV) $(ALLEN) $(BENCH) $(DOCS) $(AUDIT) .site .venv-cluster .venv-3.* .mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info platform/allen_export/*.egg-info

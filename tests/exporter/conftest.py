@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pyarrow.fs import S3FileSystem
 
 HERE = Path(__file__).parent
 BESIDE = HERE.parent.parent / ".venv-allen" / "bin" / "python"
@@ -128,3 +129,15 @@ def s3(bucket, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("RHEOBASE_ALLEN_CACHE", str(tmp_path / "downloads"))
     monkeypatch.setenv("RHEOBASE_HOME", str(tmp_path / "home"))
     return tmp_path / "downloads"
+
+
+@pytest.fixture
+def lab(bucket, monkeypatch):
+    """Return the file system of the server, on which a bucket `lab` exists."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    system = S3FileSystem(endpoint_override=bucket, allow_bucket_creation=True)
+    system.create_dir("lab")
+    return system

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from pyarrow.fs import S3FileSystem
 
 from rheobase.core.errors import ArtifactError
 from rheobase.shards.ingest import bin_session
@@ -15,18 +14,6 @@ from rheobase.shards.timeline import stacked_counts
 pytestmark = pytest.mark.exporter
 PLANTED = "synthetic:planted?seed=0&minutes=1&units=12"
 SETTINGS = DataSettings(sessions=("x",), quality="none")
-
-
-@pytest.fixture
-def lab(bucket, monkeypatch):
-    """Return the file system of the server, on which a bucket `lab` exists."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    system = S3FileSystem(endpoint_override=bucket, allow_bucket_creation=True)
-    system.create_dir("lab")
-    return system
 
 
 def test_a_shard_in_a_bucket_is_the_one_of_a_folder(lab, tmp_path):

@@ -180,7 +180,8 @@ class Lif(Network):
         fired = state.spikes
         arriving = fired
         if self.longest > 1:
-            arriving = torch.stack(state.recent).gather(0, (self.delays - 1).expand(1, *fired.shape))[0]
+            sent = (self.delays - 1).expand(1, *fired.shape)
+            arriving = torch.stack(state.recent).gather(0, sent)[0]
         current = self.alpha * state.current + (given + self.recurrent(arriving))
         potential = self.beta * state.potential + current - self.threshold * fired
         trace = self.rho * state.trace + (1 - self.rho) * fired
