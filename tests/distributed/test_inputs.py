@@ -1,6 +1,7 @@
 """What a study and its arms read, made without Ray: closed-form teachers need none."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,6 +90,8 @@ def test_what_arms_read_is_made_once_and_found_again_by_each_of_their_trials(
 
     heard = []
     monkeypatch.setattr(search.tune, "report", heard.append)
+    here = SimpleNamespace(get_node_id=lambda: "here")  # Ray's own would start a session
+    monkeypatch.setattr(search.ray, "get_runtime_context", lambda: here)
     paths = search.Inputs(
         own.shards,
         own.latents,

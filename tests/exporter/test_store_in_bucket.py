@@ -10,7 +10,7 @@ from rheobase.core.artifacts import home, write_json
 from rheobase.core.errors import ArtifactError
 from rheobase.core.folders import is_published, whole_folder
 from rheobase.core.store import refuse_unwritable_store
-from rheobase.distributed.copies import HEAD, copied_to_store, fetched_run, trials_in_store
+from rheobase.distributed.copies import copied_to_store, fetched_run, trials_in_store
 from rheobase.study.file.spec import dump_study
 from rheobase.study.records.ledger import Ledger
 from rheobase.study.run_folder import RunFolder
@@ -54,7 +54,6 @@ def test_a_run_of_one_head_is_fetched_with_its_ledger(on, spec_of):
     there = fetched_run(spec_of.name)
     assert there.path == laptop / "studies" / spec_of.name
     assert [one.request for one in there.read_records()] == planned
-    assert (there.path / HEAD).exists()
 
 
 def test_a_bucket_that_does_not_answer_ends_commands_in_one_line(cli, monkeypatch):

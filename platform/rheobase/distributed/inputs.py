@@ -46,7 +46,7 @@ def made_inputs(spec: StudySpec, listener: Listener) -> tuple[Read, dict[str, Re
     spec
         The study.
     listener
-        Hears of the stages and of the teachers' progress.
+        Hears of the teachers and of their progress.
 
     Returns
     -------
@@ -67,8 +67,6 @@ def made_inputs(spec: StudySpec, listener: Listener) -> tuple[Read, dict[str, Re
         told: [study_of_arm(spec, arm) for arm in names]
         for told, names in other_inputs(spec).items()
     }
-    also = f"; {len(arms)} other for arms" if arms else ""
-    listener.stage("ingest", f"{len(spec.data.sessions)} addresses{also}")
     shards = ingest(spec)
     _refuse_unfit(spec, shards)
     binned = {spec.data.model_dump_json(): shards}
@@ -80,7 +78,7 @@ def made_inputs(spec: StudySpec, listener: Listener) -> tuple[Read, dict[str, Re
                 _refuse_other_blocks(shards, binned[data], told)
             for one in studies:
                 _refuse_unfit(one, binned[data])
-    listener.stage("pretrain", f"{len(shards)} sessions{also}")
+    listener.stage("pretrain", f"{len(shards)} sessions{_also(spec)}")
     own = Read(spec, tuple(shards), _latents(spec, shards, listener))
     others = {}
     for told, (one, *_) in arms.items():
@@ -88,6 +86,15 @@ def made_inputs(spec: StudySpec, listener: Listener) -> tuple[Read, dict[str, Re
             read = binned[one.data.model_dump_json()]
             others[told] = Read(one, tuple(read), _latents(one, read, listener))
     return own, others
+
+
+def addresses_told(spec: StudySpec) -> str:
+    """Return in words how many sessions `made_inputs` will read."""
+    return f"{len(spec.data.sessions)} addresses{_also(spec)}"
+
+
+def _also(spec: StudySpec) -> str:
+    return f"; {len(arms)} other for arms" if (arms := other_inputs(spec)) else ""
 
 
 def _latents(spec: StudySpec, shards: Sequence[Path], listener: Listener) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from rheobase.core.store import pull_folder, refuse_unwritable_store
 from rheobase.core.versions import deciding_versions, other_versions
 from rheobase.distributed.cluster import insistent_interrupts, ray_session
 from rheobase.distributed.copies import TRIALS, copied_to_store
-from rheobase.distributed.inputs import Read, made_inputs
+from rheobase.distributed.inputs import Read, addresses_told, made_inputs
 from rheobase.distributed.lock import sole_use
 from rheobase.distributed.search import Inputs, search
 from rheobase.sessions.load import resolve_sessions
@@ -97,6 +97,7 @@ def run_study(
         for one in (folder, RunFolder(fork) if fork else None):
             if one and one.inputs.exists():
                 _tell_of_other_versions(one, allow_other_versions)
+        listener.stage("ingest", addresses_told(spec))
         with ray_session(address):
             own, others = made_inputs(spec, listener)
             digests = _recorded_inputs(folder, own, others).digests

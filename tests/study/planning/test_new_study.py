@@ -76,7 +76,7 @@ def test_studies_come_with_the_package(cli, tmp_path, root):
     ).read_text()
     done = cli("new", "x.toml", "--from", "quickstat")
     assert done.returncode == 2
-    assert "Did you mean 'quickstart'? There are constraints_doses" in done.stderr
+    assert "Did you mean 'quickstart'? There are cell_types" in done.stderr
     assert "either --sessions or --from" in cli("new", "x.toml").stderr
     project = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert "studies/*.toml" in project["package-data"]["rheobase"]
