@@ -197,7 +197,7 @@ def found(spec, run: Path):
         result = record.result and record.result.model_copy(update={"wall_s": 0.0})
         changes = {"result": result, "started_at": None, "ended_at": None, "progress": ()}
         records.append(record.model_copy(update=changes))
-    return rank_study(spec, records).model_dump(exclude={"name"}), records
+    return rank_study(spec, records).model_dump(exclude={"study"}), records
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_a_node_without_memory_and_one_whose_clock_is_off_change_no_number(
     source, library = tmp_path / "ahead.c", tmp_path / "ahead.so"
     source.write_text(AHEAD)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    nodes.add(LD_PRELOAD=str(library))
+    nodes.add(LD_PRELOAD=str(library), RAY_LD_PRELOAD_ON_WORKERS="1")
     nodes.lose()
     there = NodeAffinitySchedulingStrategy(nodes.workers[1].node_id, soft=False)
     clock = ray.remote(num_cpus=1, scheduling_strategy=there)(lambda: time.time())
