@@ -10,11 +10,10 @@ was chosen. Doses of the balance are `studies/constraints_doses.toml`.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from study_runs import found_by
 
 CODES = ("rotated", "flipped")
 FRESH = 200  # the first seed of planted recordings that no choice has seen
@@ -83,40 +82,6 @@ def studies(code: str, asked: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "32 neurons": study_of("32", code, asked, num_neurons=32),
         "least": least,
     }
-
-
-def run_here(study: dict[str, Any]) -> None:
-    """Run a study, or what is left of it; print its ranking, and what arms differ by."""
-    from rheobase.core.artifacts import home
-    from rheobase.distributed.run import run_study
-    from rheobase.study.file.spec import parse_study
-    from rheobase.study.ranking.rank import rank_study
-    from rheobase.study.ranking.statistics import compare_arms
-    from rheobase.study.run_folder import RunFolder
-
-    class Silent:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *heard: None
-
-    spec, folder = parse_study(study), home() / "studies" / study["name"]
-    listener: Any = Silent()
-    run_study(spec, folder, resume=True, address="local", listener=listener)
-    records = RunFolder(folder).read_records()
-    found = {
-        "ranking": rank_study(spec, records).model_dump(mode="json"),
-        "arms": [one.model_dump(mode="json") for one in compare_arms(spec, records)]
-        if spec.ablation
-        else [],
-    }
-    sys.stdout.write(json.dumps(found))
-
-
-def done(study: dict[str, Any]) -> dict[str, Any]:
-    """Return what `run_here` prints of a study, run in a process of its own."""
-    words = [sys.executable, __file__, "--study", json.dumps(study)]
-    told = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
-    found: dict[str, Any] = json.loads(told)
-    return found
 
 
 def cells_of(row: Mapping[str, Any], goal: float | None) -> list[str]:
@@ -200,13 +165,10 @@ def main() -> None:
     asking.add_argument(
         "--trials", type=int, default=40, help="of the search for the least network"
     )
-    asking.add_argument("--study", help=argparse.SUPPRESS)
     asked = asking.parse_args()
-    if asked.study:
-        run_here(json.loads(asked.study))
-        return
     found = {
-        code: {name: done(study) for name, study in studies(code, asked).items()} for code in CODES
+        code: {name: found_by(study) for name, study in studies(code, asked).items()}
+        for code in CODES
     }
     head = (
         "code | network | CCA [95 %] | goal | reached | minus the full linear readout | untrained "

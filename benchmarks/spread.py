@@ -8,9 +8,6 @@ another kernel of OpenBLAS; and its own settings, without a search, on fresh pla
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import tomllib
 from itertools import combinations
@@ -20,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import t
+from study_runs import found_by
 
 STUDY = Path(__file__).parents[1] / "studies" / "quickstart.toml"
 KERNELS = ("SkylakeX", "Haswell")  # of OpenBLAS, by OPENBLAS_CORETYPE
@@ -36,42 +34,9 @@ def changed(name: str, **tables: dict[str, Any]) -> dict[str, Any]:
     return {**study, "name": name}
 
 
-def ranked(study: dict[str, Any], kernel: str | None = None) -> dict[str, Any]:
-    """Return the ranking of a study, run in a process of its own."""
-    env = os.environ | ({"OPENBLAS_CORETYPE": kernel} if kernel else {})
-    done = subprocess.run(
-        [sys.executable, __file__, json.dumps(study)],
-        env=env,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def run_here(study: dict[str, Any]) -> None:
-    """Run a study, or what is left of it, and print its ranking."""
-    from rheobase.core.artifacts import home
-    from rheobase.distributed.run import run_study
-    from rheobase.study.file.spec import parse_study
-    from rheobase.study.ranking.rank import rank_study
-    from rheobase.study.run_folder import RunFolder
-
-    class Silent:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *heard: None
-
-    spec, folder = parse_study(study), home() / "studies" / study["name"]
-    listener: Any = Silent()
-    run_study(spec, folder, resume=True, address="local", listener=listener)
-    ranking = rank_study(spec, RunFolder(folder).read_records())
-    sys.stdout.write(ranking.model_dump_json())
-
-
-def arms(ranking: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def arms(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the reported trials by arm."""
-    return {row["arm"]: row for row in ranking["confirmed"]}
+    return {row["arm"]: row for row in found["ranking"]["confirmed"]}
 
 
 def told(row: dict[str, Any]) -> str:
@@ -90,8 +55,8 @@ def again() -> None:
     means: dict[tuple[int, int, str], float] = {}
     for search, teacher, kernel in cases:
         name = f"spread-{search}-{teacher}-{kernel}"
-        found = ranked(changed(name, search={"seed": search}, seeds={"teacher": [teacher]}), kernel)
-        rows = arms(found)
+        study = changed(name, search={"seed": search}, seeds={"teacher": [teacher]})
+        rows = arms(found_by(study, kernel))
         best = rows.pop("baseline")
         means[search, teacher, kernel] = best["cca_heldout"]["mean"]
         settings = ", ".join(
@@ -119,7 +84,7 @@ def fresh() -> None:
         address = f"synthetic:planted?seed={seed}&minutes=8&units=120&code=flipped"
         study = changed(name, data={"sessions": [address]}, search={"trials": 1})
         del study["ablation"]
-        row = arms(ranked(study))["baseline"]
+        row = arms(found_by(study))["baseline"]
         means.append(row["cca_heldout"]["mean"])
         for name, values in beside.items():
             values.append(row[name.replace(" ", "_")])
@@ -164,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_here(json.loads(sys.argv[1])) if len(sys.argv) > 1 else main()
+    main()
